@@ -1,0 +1,1 @@
+"""Measuring portraits: judges that read them, measures, and the protocol that fills the tables."""
