@@ -1,0 +1,78 @@
+"""What the four trainers share: portraits as batches, and folders that are replaced whole or not at all."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spf.portraits.dataset import PortraitSet, cached_portraits
+from spf.portraits.pretrain.presets import Preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training order: what to train, how large, how long, and where files go.
+
+    checkpoints  receives the usable folders (base/vae, clip, ...), each replaced whole
+    out          keeps what only a resumed run needs, drawn portraits and samples
+    """
+
+    preset: Preset
+    out: Path = Path("runs/pretrain")
+    checkpoints: Path = Path("checkpoints")
+    steps: int | None = None
+    minutes: float | None = None
+    portraits: int | None = None
+    seed: int = 0
+    resume: bool = True
+
+    def length(self, name: str, share: float = 1.0) -> dict:
+        """Arguments of `fit` that say how long: the given steps, or minutes, or the preset's minutes."""
+        if self.steps is not None:
+            return {"steps": max(1, round(self.steps * share))}
+        return {"minutes": (self.minutes or self.preset.minutes[name]) * share}
+
+    def data(self, targets: str, *, split: str = "train", n: int | None = None) -> PortraitSet:
+        """Drawn portraits of a split, drawn once and kept under `out`."""
+        count = n or self.portraits or self.preset.portraits
+        return cached_portraits(targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split)
+
+
+def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:
+    """Sorted positions of one batch (sorted: reads from a file on disk go forward)."""
+    return np.sort(rng.choice(count, size=batch, replace=batch > count))
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1], channels last in memory (the faster layout on a processor)."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise on the CPU from the step's own generator."""
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Write into a new folder beside `folder`; on a clean exit it takes the place of `folder`, otherwise it goes."""
+    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        for file in part.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors makes private files
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+        os.replace(part, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""Sizes of the embedded model: `small` is trained on a laptop's processor, `large` on one data-centre GPU.
+
+Only the trainers read these; everything that uses a trained model reads sizes from its folder.
+"""
+
+import dataclasses
+
+from spf.errors import BadInput
+
+
+@dataclasses.dataclass(frozen=True)
+class VaeSizes:
+    channels: tuple[int, ...] = (16, 32, 64, 96)
+    latent_channels: int = 8
+    norm_groups: int = 8
+    batch: int = 4
+    crop: int = 64
+    lr: float = 2e-3
+    kl: float = 1e-5
+    edges: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSizes:
+    text_hidden: int = 192
+    text_layers: int = 4
+    text_heads: int = 4
+    image_channels: tuple[int, ...] = (32, 64, 128, 192)
+    image_depths: tuple[int, ...] = (1, 1, 3, 1)
+    joint: int = 128
+    text_batch: int = 32
+    image_batch: int = 64
+    lr: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeSizes:
+    channels: tuple[int, ...] = (24, 48, 96, 144, 192)
+    batch: int = 32
+    lr: float = 2e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class UnetSizes:
+    channels: tuple[int, ...] = (64, 96, 160)
+    heads: int = 4
+    layers: int = 1
+    norm_groups: int = 32
+    batch: int = 16
+    lr: float = 8e-4
+    captions: int = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    image_size: int = 128
+    portraits: int = 12_000
+    minutes: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"vae": 40.0, "clip": 20.0, "judges": 15.0, "unet": 180.0}
+    )
+    vae: VaeSizes = VaeSizes()
+    clip: ClipSizes = ClipSizes()
+    judges: JudgeSizes = JudgeSizes()
+    unet: UnetSizes = UnetSizes()
+
+
+PRESETS = {
+    "small": Preset(),
+    "large": Preset(
+        image_size=256,
+        portraits=40_000,
+        minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "unet": 30.0},
+        vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
+        clip=ClipSizes(text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256),
+        judges=JudgeSizes(channels=(32, 64, 128, 192, 256), batch=128),
+        unet=UnetSizes(channels=(128, 256, 384), heads=8, layers=2, batch=128, lr=3e-4),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; BadInput for any other name."""
+    if name not in PRESETS:
+        raise BadInput(f"preset must be one of {', '.join(PRESETS)}, not {name!r}.")
+    return PRESETS[name]

@@ -1,0 +1,153 @@
+"""The embedded autoencoder: a small stock AutoencoderKL, eight pixels to one latent.
+
+    python -m spf pretrain vae --preset small
+
+Trained on crops, then shortly on whole portraits (group norms see other statistics there). The saved latents have
+mean 0 and standard deviation 1 per channel, so that any Stable Diffusion pipeline works with scaling_factor 1.
+"""
+
+import copy
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, to_tensor
+from spf.portraits.pretrain.presets import VaeSizes
+from spf.training import Fitted, fit, make_accelerator
+
+log = logging.getLogger(__name__)
+
+
+def new_vae(sizes: VaeSizes, image_size: int) -> AutoencoderKL:
+    """An untrained autoencoder whose residual blocks start as the identity."""
+    count = len(sizes.channels)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * count,
+        up_block_types=("UpDecoderBlock2D",) * count,
+        block_out_channels=sizes.channels,
+        latent_channels=sizes.latent_channels,
+        layers_per_block=1,
+        norm_num_groups=sizes.norm_groups,
+        mid_block_add_attention=False,
+        sample_size=image_size,
+        scaling_factor=1.0,
+    )
+    for name, module in vae.named_modules():
+        if name.endswith("conv2"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        vae.quant_conv.bias[sizes.latent_channels :].fill_(-4.0)  # start almost without noise
+    return vae.to(memory_format=torch.channels_last)
+
+
+def reconstruction_loss(image: Tensor, target: Tensor, edges: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Absolute and squared error, and the absolute error of pixel differences at two scales (small strokes)."""
+    error = image - target
+    absolute, squared = error.abs().mean(), error.square().mean()
+    edge = sum(_difference(F.avg_pool2d(error, scale) if scale > 1 else error) for scale in (1, 2))
+    return absolute + squared + edges * edge, {"l1": absolute, "psnr": 10 * torch.log10(4 / squared)}
+
+
+def _difference(x: Tensor) -> Tensor:
+    return (x[..., 1:] - x[..., :-1]).abs().mean() + (x[..., 1:, :] - x[..., :-1, :]).abs().mean()
+
+
+def psnr(image: Tensor, target: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of images in [-1,1]; the error is averaged over all of them."""
+    return float(10 * torch.log10(4 / (image.clamp(-1, 1) - target).square().mean()))
+
+
+@torch.no_grad()
+def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 32) -> Tensor:
+    """uint8 [N,H,W,3] -> mean latents [N,C,h,w] on the CPU."""
+    device = next(vae.parameters()).device
+    parts = [images[i : i + batch] for i in range(0, len(images), batch)]
+    return torch.cat([vae.encode(to_tensor(part).to(device)).latent_dist.mean.float().cpu() for part in parts])
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
+    """Change the two 1x1 convolutions so that latents such as `latents` [N,C,h,w] come out with mean 0, deviation 1.
+
+    Half-whitened first (covariance to the power -1/4): channels become less alike, coarse content keeps more
+    weight than fine content. The map is affine and undone exactly before the decoder.
+    """
+    flat = latents.double().transpose(0, 1).flatten(1)  # [C, N*h*w]
+    mean = flat.mean(1)
+    values, vectors = torch.linalg.eigh(torch.cov(flat))
+    half = vectors @ torch.diag(values.clamp_min(1e-8).pow(-0.25)) @ vectors.T
+    scale = (half @ (flat - mean[:, None])).std(1)
+    forward = half / scale[:, None]
+    backward = torch.linalg.inv(forward)
+    quant, post, channels = vae.quant_conv, vae.post_quant_conv, len(mean)
+    moments, bias = quant.weight.double()[..., 0, 0], quant.bias.double()
+    moments[:channels] = forward.to(moments.device) @ moments[:channels]
+    bias[:channels] = forward.to(bias.device) @ (bias[:channels] - mean.to(bias.device))
+    bias[channels:] += 2 * forward.diagonal().log().to(bias.device)  # log-variances follow the scale
+    decode = post.weight.double()[..., 0, 0]
+    post.bias.copy_(post.bias.double() + decode @ mean.to(decode.device))
+    post.weight.copy_((decode @ backward.to(decode.device))[..., None, None])
+    quant.weight.copy_(moments[..., None, None])
+    quant.bias.copy_(bias)
+
+
+def save_vae(vae: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
+    """Write a copy with normalised latents (statistics of `images`) in half precision."""
+    final = copy.deepcopy(vae).eval()
+    normalise_latents(final, encode_all(final, images))
+    with replaced_folder(folder) as part:
+        final.half().save_pretrained(part)
+
+
+def train_vae(stage: Stage) -> Fitted:
+    """Train and save `checkpoints/base/vae`; the last fifth of the time goes to whole portraits."""
+    sizes = stage.preset.vae
+    data = stage.data("often")
+    unseen = stage.data("often", split="dev", n=64)
+    accelerator = make_accelerator()
+    torch.manual_seed(stage.seed)
+    vae = new_vae(sizes, stage.preset.image_size)
+    folder = stage.checkpoints / "base" / "vae"
+
+    def loss(step: int, rng: np.random.Generator, crop: int, batch: int):
+        images = data.images[batch_indices(rng, len(data.images), batch)]
+        target = to_tensor(_crops(images, crop, rng)).to(accelerator.device)
+        posterior = vae.encode(target).latent_dist
+        latents = posterior.mean + posterior.std * noise(rng, posterior.mean.shape).to(target.device)
+        value, terms = reconstruction_loss(vae.decode(latents).sample.float(), target, sizes.edges)
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return value + sizes.kl * kl, {**terms, "kl": kl}
+
+    def save() -> None:
+        save_vae(vae, data.images[:512], folder)
+        log.info("saved %s: %.2f dB on unseen portraits", folder, check_vae(vae, unseen.images))
+
+    whole = stage.preset.image_size
+    small_batch = max(1, sizes.batch * sizes.crop**2 // whole**2)
+    common = dict(average=0.999, seed=stage.seed, resume=stage.resume, save=save, accelerator=accelerator, weight_decay=0.0)
+    fit(vae, lambda step, rng: loss(step, rng, sizes.crop, sizes.batch), lr=sizes.lr, out=stage.out / "vae-crops",
+        name="vae, crops", **stage.length("vae", 0.8), **common)
+    return fit(vae, lambda step, rng: loss(step, rng, whole, small_batch), lr=sizes.lr / 5, out=stage.out / "vae-whole",
+               name="vae, whole portraits", **stage.length("vae", 0.2), **common)
+
+
+@torch.no_grad()
+def check_vae(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> float:
+    """PSNR in dB of the round trip of uint8 images [N,H,W,3]."""
+    device = next(vae.parameters()).device
+    targets = [to_tensor(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
+    outputs = [vae.decode(vae.encode(target).latent_dist.mean).sample for target in targets]
+    return psnr(torch.cat(outputs).float(), torch.cat(targets))
+
+
+def _crops(images: np.ndarray, crop: int, rng: np.random.Generator) -> np.ndarray:
+    """A random square of side `crop` of each image."""
+    room = images.shape[1] - crop
+    corners = rng.integers(0, room + 1, size=(len(images), 2))
+    return np.stack([image[y : y + crop, x : x + crop] for image, (y, x) in zip(images, corners)])

@@ -1,0 +1,287 @@
+"""The one training loop: AdamW, warm-up and cosine, an average of the weights, and checkpoints that resume exactly.
+
+    result = fit(module, loss, steps=1000, lr=1e-3, out="runs/unet", save=lambda: export(module))
+
+`loss(step, rng)` is a pure function of the weights, the step number and `rng`, a NumPy generator seeded with
+(seed, step, process); all randomness of a step comes from it, so a resumed run needs one integer to continue as the
+same run. Every loop of the project goes through `fit`, and `fit` goes through accelerate: several GPUs or machines
+are a matter of `accelerate launch`.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import accelerate
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from spf.errors import BadInput, Cancelled, NotFinite
+from spf.files import load_tensors, read_json, save_tensors, write_json
+
+log = logging.getLogger(__name__)
+Terms = dict[str, float]
+
+
+@dataclasses.dataclass
+class Fitted:
+    """What a run came to: steps done in all, seconds of training in all, the last smoothed loss terms."""
+
+    step: int
+    seconds: float
+    terms: Terms
+
+
+def make_accelerator() -> accelerate.Accelerator:
+    """bf16 autocast on CUDA, plain fp32 elsewhere; parameters a step does not use are allowed."""
+    unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
+    cuda = torch.cuda.is_available()
+    return accelerate.Accelerator(mixed_precision="bf16" if cuda else "no", cpu=not cuda, kwargs_handlers=[unused])
+
+
+def fit(
+    module: nn.Module,
+    loss: Callable[[int, np.random.Generator], tuple[Tensor, dict]],
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    lr: float,
+    out: str | os.PathLike | None = None,
+    groups: Iterable[tuple[list[nn.Parameter], float]] | None = None,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.01,
+    warmup: float = 0.03,
+    clip: float = 1.0,
+    average: float | None = None,
+    seed: int = 0,
+    resume: bool = True,
+    save: Callable[[], None] | None = None,
+    save_every: float = 180.0,
+    callback: Callable[[int, Terms, float], None] | None = None,
+    accelerator: accelerate.Accelerator | None = None,
+    name: str = "training",
+) -> Fitted:
+    """Train the parameters of `module` that require gradients until `steps` are done or `minutes` are used up.
+
+    loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of `module`
+    lr        the peak; the rate rises over the share `warmup` of the run and falls along a cosine to 0
+    groups    (parameters, factor on lr); default: all trainable parameters with factor 1
+    average   decay of the exponential moving average of the weights, None for none
+    out       folder of the resumable state; None keeps nothing. `resume` continues what is there
+    save      called with the averaged weights in place every `save_every` seconds and at the end
+    callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which saves and stops
+
+    With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the end `module` holds
+    the averaged weights. Raises NotFinite when the loss is not a number, BadInput for an unusable saved state.
+    """
+    if (steps is None) == (minutes is None):
+        raise BadInput("Give exactly one of steps and minutes to fit.")
+    if (steps if steps is not None else minutes) <= 0:
+        raise BadInput(f"steps or minutes must be above 0, not {steps if steps is not None else minutes}.")
+    accelerator = accelerator or make_accelerator()
+    groups = list(groups or [([p for p in module.parameters() if p.requires_grad], 1.0)])
+    module.to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        [{"params": params, "lr": lr, "factor": factor} for params, factor in groups],
+        lr=lr, betas=betas, weight_decay=weight_decay, fused=True,
+    )
+    objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
+    run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed)
+    if resume:
+        run.load()
+
+    def keep() -> None:
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            run.store()
+            if save:
+                with run.averaged():
+                    save()
+
+    saved, terms = time.monotonic(), {}
+    with _progress(name, accelerator.is_main_process) as show:
+        while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
+            began = time.monotonic()
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group["factor"] * _schedule(done, warmup)
+            rng = np.random.default_rng([seed, run.step, accelerator.process_index])
+            value, parts = objective(run.step, rng)
+            if not math.isfinite(value.item()):
+                raise NotFinite(f"The loss of {name} is {value.item()} at step {run.step}; the last saved state is kept.")
+            accelerator.backward(value)
+            accelerator.clip_grad_norm_([p for params, _ in groups for p in params], clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            run.advance(_shared_time(time.monotonic() - began, accelerator))
+            terms = _smooth(terms, {"loss": value, **parts})
+            eta = run.seconds * (1 / max(done, 1e-9) - 1) if minutes else run.seconds / run.step * (steps - run.step)
+            show(run.step, min(done, 1.0), eta, terms)
+            try:
+                if callback:
+                    callback(run.step, terms, eta)
+            except Cancelled:
+                keep()
+                raise
+            if out is not None and time.monotonic() - saved > save_every and accelerator.num_processes == 1:
+                keep()
+                saved = time.monotonic()
+    keep()
+    run.adopt_average()
+    return Fitted(run.step, run.seconds, terms)
+
+
+class _Objective(nn.Module):
+    """The loss as the forward pass of a module, so that accelerate can wrap it (autocast, gradient averaging)."""
+
+    def __init__(self, module: nn.Module, loss: Callable):
+        super().__init__()
+        self.module, self.loss = module, loss
+
+    def forward(self, step: int, rng: np.random.Generator):
+        return self.loss(step, rng)
+
+
+def _schedule(done: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to zero; `done` is the share of the run that is over."""
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+
+
+def _smooth(old: Terms, new: dict, keep: float = 0.98) -> Terms:
+    values = {key: float(value.detach() if isinstance(value, Tensor) else value) for key, value in new.items()}
+    return old | {key: keep * old[key] + (1 - keep) * value if key in old else value for key, value in values.items()}
+
+
+def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
+    """All processes must agree when time is up, or one waits for the others for ever."""
+    if accelerator.num_processes == 1:
+        return seconds
+    return accelerator.reduce(torch.tensor(seconds, device=accelerator.device), "mean").item()
+
+
+class _Run:
+    """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors, then state.json."""
+
+    def __init__(self, module: nn.Module, optimizer, average: float | None, folder: Path | None, seed: int):
+        self.module, self.optimizer, self.decay, self.folder, self.seed = module, optimizer, average, folder, seed
+        self.step, self.seconds = 0, 0.0
+        trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        frozen = {name for name, _ in module.named_parameters()} - trainable
+        self.tensors = {k: v for k, v in module.state_dict(keep_vars=True).items() if k not in frozen}
+        self.mean = None
+        if average is not None:
+            self.mean = {k: v.detach().clone() for k, v in self.tensors.items() if v.is_floating_point()}
+
+    def advance(self, seconds: float) -> None:
+        self.step, self.seconds = self.step + 1, self.seconds + seconds
+        if self.mean is None:
+            return
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            current = [self.tensors[name].detach() for name in self.mean]
+            torch._foreach_lerp_(list(self.mean.values()), current, 1 - decay)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights are in the module; the trained ones come back on exit."""
+        if self.mean is None:
+            yield
+            return
+        trained = {name: self.tensors[name].detach().clone() for name in self.mean}
+        self._copy(self.mean)
+        try:
+            yield
+        finally:
+            self._copy(trained)
+
+    def adopt_average(self) -> None:
+        if self.mean is not None:
+            self._copy(self.mean)
+
+    def _copy(self, source: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in source.items():
+                self.tensors[name].copy_(value)
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        """Everything AdamW remembers, by parameter name."""
+        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        names = {id(p): name for name, p in self.module.named_parameters()}
+        return {
+            f"adam.{key}.{names[id(p)]}": torch.as_tensor(value)
+            for p, memory in inner.state.items() for key, value in memory.items()
+        }
+
+    def store(self) -> None:
+        """Write the tensors under a new name, then the small file that names them, then remove older tensors."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"module.{k}": v.detach() for k, v in self.tensors.items()} | self._optimizer_tensors()
+        tensors |= {f"mean.{k}": v for k, v in (self.mean or {}).items()}
+        path = self.folder / f"state-{self.step:08d}.safetensors"
+        save_tensors(path, {name: value.clone() for name, value in tensors.items()}, {"step": str(self.step)})
+        state = {"step": self.step, "seconds": self.seconds, "seed": self.seed, "file": path.name}
+        write_json(self.folder / "state.json", state | {"bytes": path.stat().st_size})
+        for old in self.folder.glob("state-*.safetensors"):
+            if old != path:
+                old.unlink()
+
+    def load(self) -> None:
+        """Continue from the folder's state, if it has one. Raises BadInput when the state does not fit this run."""
+        if self.folder is None or not (self.folder / "state.json").exists():
+            return
+        state = read_json(self.folder / "state.json")
+        path = self.folder / state["file"]
+        if not path.exists() or path.stat().st_size != state["bytes"]:
+            raise BadInput(f"The saved state {path} is incomplete; start again with --fresh.")
+        if state["seed"] != self.seed:
+            raise BadInput(f"The saved state in {self.folder} was made with seed {state['seed']}, not {self.seed}.")
+        tensors = load_tensors(path)
+        shapes = {key: value.shape for key, value in tensors.items() if key.startswith("module.")}
+        if shapes != {f"module.{key}": value.shape for key, value in self.tensors.items()}:
+            raise BadInput(f"The saved state {path} belongs to a network of other sizes; start again with --fresh.")
+        self._copy({k: tensors[f"module.{k}"] for k in self.tensors})
+        for name in self.mean or {}:
+            self.mean[name].copy_(tensors.get(f"mean.{name}", tensors[f"module.{name}"]))
+        inner = getattr(self.optimizer, "optimizer", self.optimizer)
+        for name, parameter in self.module.named_parameters():
+            memory = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            if all(value is not None for value in memory.values()):
+                inner.state[parameter] = {key: value.to(parameter.device) for key, value in memory.items()}
+        self.step, self.seconds = state["step"], state["seconds"]
+        log.info("continuing at step %d (%.0f s of training behind it)", self.step, self.seconds)
+
+
+@contextlib.contextmanager
+def _progress(name: str, main: bool) -> Iterator[Callable]:
+    """A bar on a terminal; in a log file one plain line every half minute. Both on stderr."""
+    if not main:
+        yield lambda *_: None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[terms]}"), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=1.0, terms="")
+        mark = {"time": time.monotonic(), "step": None}
+
+        def show(step: int, done: float, eta: float, terms: Terms) -> None:
+            text = " ".join(f"{key} {value:.4g}" for key, value in terms.items())
+            bar.update(task, completed=done, terms=f"step {step} {text}")
+            now = time.monotonic()
+            mark["step"] = step if mark["step"] is None else mark["step"]
+            if now - mark["time"] > 30:
+                rate = (step - mark["step"]) / (now - mark["time"])
+                log.info("%s step %d %.2f/s %.0f s left: %s", name, step, rate, eta, text)
+                mark.update(time=now, step=step)
+
+        yield show
