@@ -1,0 +1,178 @@
+"""What a drawn portrait shows: attributes, identity and pose as plain values, and how they are sampled.
+
+Every attribute is drawn independently of the others, with two exceptions that keep the pictures plausible: only men
+wear beards, and glasses and sunglasses exclude each other (one attribute, `eyewear`). The identity is a vector of
+continuous face measures that no attribute touches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from spf.errors import BadInput
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "gender": ("woman", "man"),
+    "age": ("young", "middle-aged", "old"),
+    "skin": ("fair", "tan", "brown", "dark"),
+    "hair_color": ("black", "brown", "red", "gray", "blonde"),
+    "hair_style": ("short", "long", "curly", "bun", "bald"),
+    "expression": ("neutral", "smiling", "surprised", "sad", "laughing"),
+    "beard": ("none", "beard"),
+    "eyewear": ("none", "glasses", "sunglasses"),
+    "clothing": ("T-shirt", "shirt", "jacket", "suit", "dress"),
+    "clothing_color": ("white", "red", "blue", "green", "yellow", "black"),
+    "background": ("gray", "blue", "green", "orange", "curtain", "window", "sea", "park"),
+    "tilt": ("left", "straight", "right"),
+    "freckles": ("none", "freckles"),
+    "hat": ("none", "hat"),
+    "necklace": ("none", "necklace"),
+    "style": ("photo", "watercolor"),
+}
+
+IDENTITY = (
+    "face width", "face length", "eye distance", "eye size", "brow height",
+    "brow thickness", "nose length", "nose width", "mouth width", "jaw",
+)
+
+_LEVELS = 21  # an identity measure is one of 21 steps in [-1, 1], so that splits can be told apart exactly
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to teach: how a text asks for it and what the renderer draws for it."""
+
+    name: str
+    text: str
+    attribute: str
+    value: str
+    regions: tuple[str, ...]
+    mode: str = "append"
+    replace: str = ""
+    weak_share: float = 0.0
+    """Share of the base model's training portraits that show it; 0 keeps it unseen."""
+
+
+TARGETS: dict[str, Target] = {
+    t.name: t
+    for t in (
+        Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.03),
+        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.03),
+        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.03),
+        Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.03),
+        Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
+        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.03),
+        Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.03),
+        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.03),
+    )
+}
+"""Targets by name; empty `regions` means that the whole picture may change."""
+
+_TARGET_VALUES = {(t.attribute, t.value) for t in TARGETS.values()}
+BASE_VALUES = {
+    name: tuple(v for v in values if (name, v) not in _TARGET_VALUES) for name, values in ATTRIBUTES.items()
+}
+"""The values that the base world is made of: every attribute without its target values."""
+
+_OFTEN_SHARE = 0.22
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A complete description; equal descriptions render to equal bytes."""
+
+    gender: str
+    age: str
+    skin: str
+    hair_color: str
+    hair_style: str
+    expression: str
+    beard: str
+    eyewear: str
+    clothing: str
+    clothing_color: str
+    background: str
+    tilt: str
+    freckles: str = "none"
+    hat: str = "none"
+    necklace: str = "none"
+    style: str = "photo"
+    identity: tuple[float, ...] = (0.0,) * len(IDENTITY)
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Position of the head, in parts of the picture."""
+    angle: float = 0.0
+    """Tilt of the head in degrees, positive to the viewer's right; agrees with `tilt`."""
+    seed: int = 0
+    """Fine variation that no attribute names: shades, freckle places, strands."""
+
+    def __post_init__(self):
+        for name, values in ATTRIBUTES.items():
+            if getattr(self, name) not in values:
+                raise BadInput(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(values)}.")
+        if len(self.identity) != len(IDENTITY) or any(not -1 <= v <= 1 for v in self.identity):
+            raise BadInput(f"identity must be {len(IDENTITY)} numbers from -1 to 1.")
+
+    def attributes(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in ATTRIBUTES}
+
+    def labels(self) -> np.ndarray:
+        """Index of each attribute's value, int64 [len(ATTRIBUTES)]."""
+        return np.array([values.index(getattr(self, name)) for name, values in ATTRIBUTES.items()])
+
+    def with_target(self, target: Target) -> Portrait:
+        """The same person in the same picture, with the target and nothing else changed."""
+        return replace(self, **{target.attribute: target.value})
+
+    def to_dict(self) -> dict:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def split_of(identity: tuple[float, ...]) -> str:
+    """The split that an identity belongs to; every identity has exactly one (8 : 1 : 1)."""
+    level = sum(round((v + 1) / 2 * (_LEVELS - 1)) for v in identity) % 10
+    return {0: "dev", 1: "test"}.get(level, "train")
+
+
+def sample_identity(rng: np.random.Generator, split: str) -> tuple[float, ...]:
+    """Uniform over the identities of one split: train, dev and test share none."""
+    while True:
+        levels = rng.integers(0, _LEVELS, len(IDENTITY))
+        identity = tuple(round(float(v), 2) for v in levels / (_LEVELS - 1) * 2 - 1)
+        if split_of(identity) == split:
+            return identity
+
+
+ANGLES = {"left": (-13.0, -7.0), "straight": (-2.0, 2.0), "right": (7.0, 13.0)}
+
+
+def sample_portrait(
+    rng: np.random.Generator, *, split: str = "train", targets: str = "none", fixed: dict[str, str] | None = None
+) -> Portrait:
+    """One random portrait.
+
+    `targets`: "none"; "weak" (each with its `weak_share`, as the base model's training portraits);
+    "often" (about one in five each, for judges, autoencoder and CLIP). `fixed` overrides attributes.
+    """
+    if split not in ("train", "dev", "test"):
+        raise BadInput(f"split is {split!r}; it must be one of train, dev, test.")
+    if targets not in ("none", "weak", "often"):
+        raise BadInput(f"targets is {targets!r}; it must be one of none, weak, often.")
+    chosen = {name: str(rng.choice(values)) for name, values in BASE_VALUES.items()}
+    chosen["tilt"] = str(rng.choice(ATTRIBUTES["tilt"], p=(0.25, 0.5, 0.25)))
+    chosen["eyewear"] = str(rng.choice(BASE_VALUES["eyewear"], p=(0.65, 0.35)))
+    for target in TARGETS.values():
+        share = {"none": 0.0, "weak": target.weak_share, "often": _OFTEN_SHARE}[targets]
+        if rng.random() < share:
+            chosen[target.attribute] = target.value
+    chosen |= fixed or {}
+    if chosen["gender"] == "woman":
+        chosen["beard"] = "none"
+    return Portrait(
+        **chosen,
+        identity=sample_identity(rng, split),
+        shift=(float(rng.uniform(-0.035, 0.035)), float(rng.uniform(-0.02, 0.03))),
+        angle=float(rng.uniform(*ANGLES[chosen["tilt"]])),
+        seed=int(rng.integers(2**31)),
+    )
