@@ -7,6 +7,7 @@ picture's side; the head group is tilted about the neck. Equal descriptions give
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -75,13 +76,37 @@ def _mirror(half, cx=0.0) -> list:
 def _arc(points, width) -> np.ndarray:
     """A tapered stroke along points: thin at both ends, `width` in the middle."""
     p = np.asarray(points, float)
+    at, slope, profile = _arc_basis(len(p))
+    line, d = at @ p, slope @ p
+    normal = np.stack([-d[:, 1], d[:, 0]], 1) / (np.hypot(d[:, 0], d[:, 1])[:, None] + 1e-9)
+    offset = normal * (width / 2 * profile)
+    return np.concatenate([line + offset, (line - offset)[::-1]])
+
+
+@cache
+def _arc_basis(n: int):
+    """The polynomial through n points at 14 places, its slope there, and how thick a stroke is there."""
     s = np.linspace(0, 1, 14)
-    t = np.linspace(0, 1, len(p))
-    line = np.stack([np.polyval(np.polyfit(t, p[:, i], min(len(p) - 1, 3)), s) for i in range(2)], 1)
-    d = np.gradient(line, axis=0)
-    normal = np.stack([-d[:, 1], d[:, 0]], 1) / (np.linalg.norm(d, axis=1, keepdims=True) + 1e-9)
-    half = (width / 2 * (0.25 + 0.75 * np.sin(np.pi * s)))[:, None]
-    return np.concatenate([line + normal * half, (line - normal * half)[::-1]])
+    powers = np.linalg.inv(np.vander(np.linspace(0, 1, n), increasing=True))
+    at = np.vander(s, n, increasing=True) @ powers
+    slope = np.stack([k * s ** max(k - 1, 0) for k in range(n)], 1) @ powers
+    return at, slope, (0.25 + 0.75 * np.sin(np.pi * s))[:, None]
+
+
+_SOLID = [255 if v > 100 else 0 for v in range(256)]  # where a soft edge still counts as the shape
+
+
+@cache
+def _times(alpha: float) -> list[int]:
+    return [int(v * alpha) for v in range(256)]
+
+
+@cache
+def _ramp(shade: float) -> Image.Image:
+    """Shadow that grows towards the lower right, 32 x 32."""
+    t = np.linspace(0, 1, 32)
+    ramp = (t[None, :] * 0.6 + t[:, None] * 0.4 - 0.25).clip(0) / 0.75
+    return Image.fromarray((ramp**1.3 * 255 * shade).astype(np.uint8))
 
 
 class _Canvas:
@@ -100,7 +125,7 @@ class _Canvas:
         if x1 <= x0 or y1 <= y0:
             return None
         mask = Image.new("L", (int(x1 - x0), int(y1 - y0)), 0)
-        ImageDraw.Draw(mask).polygon([(float(x - x0), float(y - y0)) for x, y in p], fill=255)
+        ImageDraw.Draw(mask).polygon((p - (x0, y0)).ravel().tolist(), fill=255)
         return mask, (int(x0), int(y0))
 
     def fill(self, points, color, region=None, *, shade=0.0, blur=0.0, alpha=1.0, inside=None):
@@ -122,17 +147,16 @@ class _Canvas:
             clip.paste(other[0], (other[1][0] - at[0], other[1][1] - at[1]))
             mask = ImageChops.multiply(mask, clip)
         if alpha < 1:
-            mask = mask.point(lambda v: int(v * alpha))
+            mask = mask.point(_times(alpha))
         if shade:
             w, h = mask.size
-            ramp = (np.linspace(0, 1, w)[None, :] * 0.6 + np.linspace(0, 1, h)[:, None] * 0.4 - 0.25).clip(0) / 0.75
-            ramp = Image.fromarray((ramp**1.3 * 255 * min(shade, 1)).astype(np.uint8))
+            ramp = _ramp(round(min(shade, 1), 2)).resize((w, h), Image.BILINEAR)
             paint = Image.composite(Image.new("RGB", mask.size, _darker(color, 0.6)), Image.new("RGB", mask.size, color), ramp)
             self.image.paste(paint, at, mask)
         else:
             self.image.paste(tuple(color), (at[0], at[1], at[0] + mask.width, at[1] + mask.height), mask)
         if region is not None:
-            hard = mask.point(lambda v: 255 if v > 100 else 0)
+            hard = mask.point(_SOLID)
             self.regions.paste(REGIONS.index(region), (at[0], at[1], at[0] + mask.width, at[1] + mask.height), hard)
 
     def gradient(self, top, bottom, y0=0.0, y1=1.0):
@@ -452,7 +476,7 @@ def _eyewear(c: _Canvas, p: Portrait, f: _Face):
             ring.paste(0, (hole[1][0] - made[1][0], hole[1][1] - made[1][1]), hole[0])
             box = (*made[1], made[1][0] + ring.width, made[1][1] + ring.height)
             c.image.paste(frame, box, ring)
-            c.regions.paste(REGIONS.index("eyewear"), box, ring.point(lambda v: 255 if v > 100 else 0))
+            c.regions.paste(REGIONS.index("eyewear"), box, ring.point(_SOLID))
     gap = f.eye_x - rx * 0.92
     c.fill(_arc([(-gap, y - 0.008), (0, y - 0.017), (gap, y - 0.008)], 0.012), frame, "eyewear")
 
