@@ -1,0 +1,230 @@
+"""Loads a Stable Diffusion 1.x base: the embedded model, a diffusers folder, or a hub model pinned to one revision.
+
+Only safetensors weights are read and no remote code is run. All sizes come from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel, VisionTextDualEncoderModel
+
+from .errors import BadInput, NotFinite, UnsafeFile
+from .files import read_json
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """One revision of a hub repository, and which of its files are needed."""
+
+    repository: str
+    revision: str
+    variant: str | None
+    files: tuple[str, ...]
+
+    def download(self) -> Path:
+        """The local folder of the snapshot; the cache is enough when the hub cannot be reached."""
+        try:
+            return Path(snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files)))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise BadInput(
+                f"model {self.repository} is neither in the cache nor reachable on the hub; go online once or give a folder."
+            ) from error
+
+
+KNOWN = {
+    "stable-diffusion-v1-5": Pinned(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        "fp16",
+        ("model_index.json", "scheduler/*", "tokenizer/*", "*/config.json", "unet/*.fp16.safetensors",
+         "vae/*.fp16.safetensors", "text_encoder/*.fp16.safetensors"),
+    ),
+}  # fmt: skip
+KNOWN_CLIP = Pinned(
+    "openai/clip-vit-large-patch14",
+    "32bd64288804d66eefd0ccbe215aa642df71cc41",
+    None,
+    ("*.json", "merges.txt", "model.safetensors"),
+)
+
+
+@dataclass
+class Base:
+    """The parts of one frozen base model. `unet` may be switched between original and tuned weights by `spf.paths`."""
+
+    name: str
+    folder: Path | None
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+
+    def __post_init__(self) -> None:
+        if self.scheduler.config.prediction_type != "epsilon":
+            raise BadInput(f"model {self.name} predicts {self.scheduler.config.prediction_type}, but only epsilon is supported.")
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.requires_grad_(False).eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype
+
+    @property
+    def latent_channels(self) -> int:
+        return self.unet.config.in_channels
+
+    @property
+    def latent_size(self) -> int:
+        return self.unet.config.sample_size
+
+    @property
+    def image_size(self) -> int:
+        return self.latent_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def scaling_factor(self) -> float:
+        return self.vae.config.scaling_factor
+
+    @cached_property
+    def clip(self) -> PreTrainedModel | None:
+        """CLIP for guidance and measures, read when first asked for; None when the base has none beside it."""
+        folder = clip_folder(self)
+        if folder is None:
+            return None
+        kind = CLIPModel if read_json(folder / "config.json")["model_type"] == "clip" else VisionTextDualEncoderModel
+        model = _part(kind, folder, self.name, torch_dtype=self.dtype)
+        return model.to(self.device).requires_grad_(False).eval()
+
+    @cached_property
+    def clip_pixels(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [1,3,1,1] that CLIP expects of pixels in [0,1]."""
+        file = (clip_folder(self) or Path()) / "preprocessor_config.json"
+        values = read_json(file) if file.is_file() else {}
+        half = [0.5, 0.5, 0.5]
+        mean, deviation = values.get("image_mean", half), values.get("image_std", half)
+        return tuple(torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1) for row in (mean, deviation))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """Moves every part; returns the base itself."""
+        for part in (self.unet, self.vae, self.text_encoder, self.__dict__.get("clip")):
+            if part is not None:
+                part.to(device=device, dtype=dtype)
+        self.__dict__.pop("clip_pixels", None)
+        return self
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers [B,77]; what does not fit is cut (`prompts.overflow` tells what)."""
+        rows = self.tokenizer(
+            list(texts), padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        )
+        return rows.input_ids.to(self.device)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Text states [B,77,D] for cross-attention."""
+        return self.text_encoder(self.tokens(texts)).last_hidden_state
+
+    def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latents [B,C,h,w] of images [B,3,H,W] in [-1,1]: the mean, or a sample when a generator is given."""
+        posterior = self.vae.encode(images.to(self.device, self.dtype)).latent_dist
+        return self.scaling_factor * (posterior.sample(generator) if generator else posterior.mode())
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images [B,3,H,W] in [-1,1] from scaled latents; differentiable."""
+        return self.vae.decode(latents.to(self.vae.dtype) / self.scaling_factor).sample.clamp(-1, 1)
+
+    @torch.inference_mode()
+    def pictures(self, latents: Tensor) -> np.ndarray:
+        """8-bit pictures [B,H,W,3]. Tries once more in fp32 when half precision overflows; then raises NotFinite."""
+        images = self.decode(latents)
+        if not torch.isfinite(images).all() and self.vae.dtype != torch.float32:
+            kept = self.vae.dtype
+            try:
+                images = self.vae.float() and self.decode(latents)
+            finally:
+                self.vae.to(kept)
+        if not torch.isfinite(images).all():
+            raise NotFinite("The vae gave NaN or infinity; check the model's weights or try another seed.")
+        return ((images.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def clip_images(self, images: Tensor) -> Tensor:
+        """CLIP embeddings [B,E] of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
+        clip, (mean, deviation) = self._need_clip(), self.clip_pixels
+        side = clip.config.vision_config.image_size
+        small = interpolate(images.to(clip.dtype), (side, side), mode="bicubic", antialias=True, align_corners=False)
+        return normalize(clip.get_image_features(((small + 1) / 2 - mean) / deviation).pooler_output, dim=-1)
+
+    @torch.no_grad()
+    def clip_texts(self, texts: Sequence[str]) -> Tensor:
+        """CLIP embeddings [B,E] of length 1 for texts."""
+        return normalize(self._need_clip().get_text_features(self.tokens(texts)).pooler_output, dim=-1)
+
+    def _need_clip(self) -> PreTrainedModel:
+        if self.clip is None:
+            raise BadInput(f"model {self.name} has no clip folder beside it, which this method or measure needs.")
+        return self.clip
+
+
+def checkpoints() -> Path:
+    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
+    return Path(os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints")
+
+
+def clip_folder(base: Base) -> Path | None:
+    """Where the CLIP of a base lies: beside it, in it, or on the hub for a known model."""
+    if base.name in KNOWN:
+        return KNOWN_CLIP.download()
+    places = (base.folder.parent / "clip", base.folder / "clip") if base.folder else ()
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def load_base(name: str = "embedded", *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Base:
+    """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
+
+    `name` is "embedded", a folder in the layout of a diffusers StableDiffusionPipeline, or one of `KNOWN`.
+    Raises BadInput (nothing of that name, no connection) or UnsafeFile (a part is missing or damaged).
+    """
+    pinned = KNOWN.get(name)
+    folder = pinned.download() if pinned else checkpoints() / "base" if name == "embedded" else Path(name)
+    if not (folder / "model_index.json").is_file():
+        raise BadInput(f"model is {name!r} but must be one of embedded, {', '.join(KNOWN)}, or a folder with a model_index.json.")
+    options = {"torch_dtype": dtype or torch.float32, "variant": pinned.variant if pinned else None}
+    base = Base(
+        name=name if pinned or name == "embedded" else folder.resolve().name,
+        folder=folder,
+        unet=_part(UNet2DConditionModel, folder / "unet", name, **options),
+        vae=_part(AutoencoderKL, folder / "vae", name, **options),
+        text_encoder=_part(CLIPTextModel, folder / "text_encoder", name, **options),
+        tokenizer=_part(CLIPTokenizer, folder / "tokenizer", name),
+        scheduler=_part(DDIMScheduler, folder / "scheduler", name),
+    )
+    return base.to(device) if device else base
+
+
+def _part(kind: type, folder: Path, name: str, **options):
+    """One part of a model from a local folder, from safetensors only."""
+    if "torch_dtype" in options:
+        options["use_safetensors"] = True  # without it diffusers falls back to pickles
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UnsafeFile(f"model {name} has a missing or damaged {folder.name} folder; restore it or download it again.") from error

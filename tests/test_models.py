@@ -1,0 +1,136 @@
+"""Loading a base: what is read, what is refused, and that text, images and CLIP have the promised shapes."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import new_tiny_base
+
+from spf import models
+from spf.errors import BadInput, NotFinite, UnsafeFile
+from spf.models import Pinned, load_base
+
+
+@pytest.fixture
+def embedded(tiny_folder, monkeypatch):
+    monkeypatch.setenv("SPF_CHECKPOINTS", str(tiny_folder))
+    return load_base()
+
+
+def test_the_embedded_model_is_loaded_frozen_with_the_same_weights(embedded):
+    original = new_tiny_base()
+    assert embedded.name == "embedded" and embedded.dtype == torch.float32 and embedded.device.type == "cpu"
+    assert (embedded.latent_channels, embedded.latent_size, embedded.image_size) == (4, 8, 16)
+    for part in ("unet", "vae", "text_encoder", "clip"):
+        old, new = getattr(original, part).state_dict(), getattr(embedded, part).state_dict()
+        assert all(torch.equal(old[name], new[name]) for name in old)
+        assert not any(p.requires_grad for p in getattr(embedded, part).parameters())
+    assert torch.equal(embedded.tokens(["a photo of a hat"]), original.tokens(["a photo of a hat"]))
+
+
+def test_a_folder_may_be_given_and_half_precision_asked_for(tiny_folder):
+    base = load_base(str(tiny_folder / "base"), dtype=torch.float16)
+    assert base.name == "base" and base.dtype == torch.float16
+    assert base.clip.dtype == torch.float16
+
+
+def test_texts_are_padded_and_cut_to_77(tiny_base):
+    states = tiny_base.encode_text(["", "woman " * 200])
+    assert states.shape == (2, 77, 32) and not states.requires_grad and torch.isfinite(states).all()
+
+
+def test_an_appended_target_leaves_the_base_tokens_alone(tiny_base):
+    short, long = tiny_base.encode_text(["a photo of a woman", "a photo of a woman, a hat"])
+    torch.testing.assert_close(short[:6], long[:6], rtol=0, atol=1e-5)
+    assert not torch.allclose(short[6:], long[6:], atol=1e-2)
+
+
+def test_images_go_to_latents_and_back(tiny_base):
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    latents = tiny_base.encode(images)
+    assert latents.shape == (2, 4, 8, 8)
+    one, two = (tiny_base.encode(images, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert not torch.equal(one, two)
+    latents.requires_grad_()
+    decoded = tiny_base.decode(latents)
+    decoded.sum().backward()
+    assert decoded.shape == images.shape and decoded.abs().max() <= 1 and latents.grad.abs().sum() > 0
+    pictures = tiny_base.pictures(latents.detach())
+    assert pictures.shape == (2, 16, 16, 3) and pictures.dtype == np.uint8
+
+
+def test_clip_compares_images_and_texts(tiny_base):
+    images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
+    pictures, texts = tiny_base.clip_images(images), tiny_base.clip_texts(["a hat", "a dress", "laughing"])
+    assert (pictures @ texts.T).shape == (2, 3)
+    torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(2))
+    pictures[:, 0].sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+def test_a_base_without_clip_says_so(tiny_folder, tmp_path):
+    (tmp_path / "base").symlink_to(tiny_folder / "base")
+    base = load_base(str(tmp_path / "base"))
+    assert base.clip is None
+    with pytest.raises(BadInput, match="no clip folder"):
+        base.clip_texts(["a hat"])
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "stabilityai/sdxl", "../..", "/etc"])
+def test_an_unknown_model_is_refused(name):
+    with pytest.raises(BadInput, match="must be one of embedded, stable-diffusion-v1-5, or a folder"):
+        load_base(name)
+
+
+def test_a_known_model_out_of_reach_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setitem(models.KNOWN, "far", Pinned("someone/somewhere", "0" * 40, None, ("*",)))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BadInput, match="neither in the cache nor reachable"):
+        load_base("far")
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "pickle", "config"])
+def test_a_damaged_part_is_named(tmp_path, damage):
+    from conftest import save_base
+
+    save_base(new_tiny_base(), tmp_path)
+    weights = tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "config":
+        (weights.parent / "config.json").write_text("{")
+    else:
+        weights.unlink()
+        if damage == "pickle":
+            (weights.parent / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(UnsafeFile, match="missing or damaged unet folder"):
+        load_base(str(tmp_path / "base"))
+
+
+def test_a_model_that_predicts_something_else_is_refused():
+    base = new_tiny_base()
+    base.scheduler.register_to_config(prediction_type="v_prediction")
+    with pytest.raises(BadInput, match="only epsilon"):
+        base.__post_init__()
+
+
+def test_nan_never_becomes_a_black_picture():
+    base = new_tiny_base()
+    latents = torch.full((1, 4, 8, 8), float("nan"))
+    with pytest.raises(NotFinite, match="vae"):
+        base.pictures(latents)
+
+
+def test_an_overflow_of_the_vae_in_half_precision_is_repaired(monkeypatch):
+    base = new_tiny_base()
+    base.vae.half()
+    decode = base.vae.decode
+
+    def overflow(latents):
+        out = decode(latents)
+        if base.vae.dtype == torch.float16:
+            out.sample[:] = float("inf") - float("inf")
+        return out
+
+    monkeypatch.setattr(base.vae, "decode", overflow)
+    assert base.pictures(torch.zeros(1, 4, 8, 8)).shape == (1, 16, 16, 3)
+    assert base.vae.dtype == torch.float16
