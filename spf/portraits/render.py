@@ -524,7 +524,7 @@ def _watercolor(image: np.ndarray, rng) -> np.ndarray:
     tone = 0.5 * soft + 0.5 * (np.round(soft * 6) / 6)
     tone = 1 - (1 - tone) * (0.74 + 0.32 * noise(7)[..., None])  # pigment pools
     tone = tone - edge * 0.6  # and gathers at the edges
-    paper = np.array([0.985, 0.965, 0.925]) - 0.07 * (noise(side // 3)[..., None] - 0.4)
+    paper = np.array([0.985, 0.965, 0.925]) - 0.045 * (noise(side // 6)[..., None] - 0.4)
     r = np.hypot(*(np.stack([xs, ys]) / side - 0.5)) + 0.12 * (noise(8) - 0.5)
     fade = ((r - 0.46) / 0.06).clip(0, 1)[..., None]  # unpainted corners
     return ((tone * (1 - fade) + fade) * paper * 255).clip(0, 255).astype(np.uint8)
