@@ -17,7 +17,7 @@ _HOMES = {
     "load_adapter": "paths",
     "save_adapter": "paths",
     "response": "paths",
-    "reference": "paths",
+    "TunablePaths": "paths",
     "record": "attention",
     "sample": "sampling",
     "sample_pair": "sampling",

@@ -98,9 +98,11 @@ def shared_base() -> Base:
 @pytest.fixture
 def tiny_base(shared_base):
     """The tiny base; afterwards every weight, hook and training flag must be as before."""
-    before = {name: (value.data_ptr(), value._version) for name, value in shared_base.unet.named_parameters()}
+    before = {name: (value.data_ptr(), value.detach().clone()) for name, value in shared_base.unet.named_parameters()}
     yield shared_base
-    assert {name: (value.data_ptr(), value._version) for name, value in shared_base.unet.named_parameters()} == before
+    for name, value in shared_base.unet.named_parameters():
+        address, original = before[name]
+        assert value.data_ptr() == address and torch.equal(value, original), f"{name} was left changed"
     assert not any(value.requires_grad for value in shared_base.unet.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in shared_base.unet.modules())
 

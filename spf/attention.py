@@ -1,0 +1,162 @@
+"""Reads cross-attention, phrase by phrase, without touching the picture.
+
+The prediction always comes from the model's own fused attention. Hooks on the query and key projections compute the
+probabilities beside it, sum the wanted token columns and average the heads at once; the full 77 columns are never kept.
+The output is therefore bit-identical with and without recording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from .errors import BadInput
+
+Groups = Mapping[str, Sequence[int]]
+KEEP = ("maps", "queries", "maps+queries")
+POOL = ("sum", "mean")
+
+
+@dataclass
+class Record:
+    """What the last forward pass inside `record` showed, layer by layer, in the order of the network.
+
+    maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over heads, fp32.
+    queries[layer]: [B,h*w,C] cross-attention queries. Both carry gradients when the forward pass did.
+    """
+
+    maps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    queries: dict[str, Tensor] = field(default_factory=dict)
+
+    def at(self, resolution: int) -> dict[str, Tensor]:
+        """Maps averaged over the layers of one resolution: group -> [B,h,h]."""
+        layers = [groups for groups in self.maps.values() if next(iter(groups.values())).shape[-1] == resolution]
+        return {name: torch.stack([groups[name] for groups in layers]).mean(0) for name in layers[0]} if layers else {}
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Sides of the recorded maps, coarse to fine."""
+        return sorted({groups[name].shape[-1] for groups in self.maps.values() for name in list(groups)[:1]})
+
+
+def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
+    """The layers in which image positions look at text tokens, by name."""
+    return {name: module for name, module in unet.named_modules() if name.endswith("attn2") and isinstance(module, Attention)}
+
+
+@contextmanager
+def record(
+    unet: UNet2DConditionModel,
+    groups: Groups | Sequence[Groups] = (),
+    keep: str = "maps",
+    *,
+    rows: slice = slice(None),
+    pool: str = "sum",
+    largest: int | None = None,
+) -> Iterator[Record]:
+    """Records every forward pass of `unet` inside the block; the record holds the last one. Hooks are gone afterwards.
+
+    groups: token columns of each phrase, for all rows or one mapping per row (a phrase missing in a row gives zeros).
+    keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the conditional half.
+    pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips maps with larger sides.
+    With gradient checkpointing, run backward inside the block: it repeats the forward pass.
+    """
+    if keep not in KEEP or pool not in POOL:
+        raise BadInput(f"keep is {keep!r} and pool {pool!r} but they must be one of {', '.join(KEEP)} and {', '.join(POOL)}.")
+    shown = Record()
+    columns = None if keep == "queries" else Columns(groups, pool)
+    with ExitStack() as stack:
+        for name, layer in cross_attention_layers(unet).items():
+            probe = Probe(name, layer, shown, columns, "queries" in keep, rows, largest)
+            stack.callback(layer.to_q.register_forward_hook(probe.on_query).remove)
+            stack.callback(layer.to_k.register_forward_hook(probe.on_key).remove)
+        yield shown
+
+
+class Columns:
+    """Which token columns belong to which phrase, as a matrix that sums or averages them."""
+
+    def __init__(self, groups: Groups | Sequence[Groups], pool: str) -> None:
+        self.rows = [groups] if isinstance(groups, Mapping) else list(groups)
+        self.names = list(dict.fromkeys(name for row in self.rows for name in row))
+        if not self.names:
+            raise BadInput("groups is empty but must name at least one phrase with its token columns.")
+        self.pool = pool
+
+    def matrix(self, tokens: int, like: Tensor) -> Tensor:
+        """[1 or B, tokens, phrases] on the device of `like`, fp32."""
+        table = torch.zeros(len(self.rows), tokens, len(self.names))
+        for index, row in enumerate(self.rows):
+            for name, columns in row.items():
+                table[index, list(columns), self.names.index(name)] = 1 / len(columns) if columns and self.pool == "mean" else 1
+        return table.to(like.device)
+
+
+@dataclass
+class Probe:
+    """The two hooks of one layer; `to_q` runs before `to_k`, so the query waits for its key."""
+
+    name: str
+    layer: Attention
+    shown: Record
+    columns: Columns | None
+    queries: bool
+    rows: slice
+    largest: int | None
+    waiting: Tensor | None = None
+
+    def on_query(self, _module, _inputs, query: Tensor) -> None:
+        self.waiting = query[self.rows]
+        if self.queries:
+            self.shown.queries[self.name] = self.waiting
+
+    def on_key(self, _module, _inputs, key: Tensor) -> None:
+        query, self.waiting = self.waiting, None
+        side = math.isqrt(query.shape[1])
+        if self.columns is None or (self.largest and side > self.largest):
+            return
+        if side * side != query.shape[1]:
+            raise BadInput(f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded.")
+        maps = phrase_maps(self.layer, query, key[self.rows], self.columns.matrix(key.shape[1], key))
+        maps = maps.unflatten(1, (side, side))  # [B,h*w,P] -> [B,h,w,P]
+        self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1)))
+
+
+def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
+    """softmax(q k / sqrt(d)) summed over each phrase's columns and averaged over heads, in fp32.
+
+    query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P].
+    """
+    query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key))  # [B,heads,N or T,d]
+    with torch.autocast(query.device.type, enabled=False):  # it would round the fp32 products
+        probabilities = (query.float() @ key.float().transpose(-1, -2) * layer.scale).softmax(-1)  # [B,heads,N,T]
+        return probabilities.mean(1) @ columns
+
+
+def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None) -> dict[str, Tensor]:
+    """Maps of the given resolutions (all by default), enlarged to `size` and averaged: group -> [B,size,size]."""
+    chosen = [shown.at(side) for side in resolutions or shown.resolutions]
+    if not chosen or not all(chosen):
+        raise BadInput(f"resolutions is {resolutions} but maps were recorded at {shown.resolutions}.")
+    return {name: torch.stack([resized(groups[name], size) for groups in chosen]).mean(0) for name in chosen[0]}
+
+
+def resized(maps: Tensor, size: int) -> Tensor:
+    """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
+    if maps.shape[-1] == size:
+        return maps
+    larger = {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
+    return interpolate(maps[:, None], (size, size), **larger)[:, 0]
+
+
+def coarse(resolutions: Sequence[int]) -> list[int]:
+    """The two coarsest resolutions: 8 and 16 for Stable Diffusion at 512 px, the smooth maps of arXiv 2504.00396 Fig. 2."""
+    return sorted(resolutions)[:2]

@@ -1,0 +1,225 @@
+"""The two paths through one UNet: the reference path runs on the original weights, the response path on the tuned ones.
+
+Both share every weight that is not tuned. Switching exchanges tensors behind the parameters, costs no arithmetic and no
+second network, and always gives back what it found. An adapter is the difference tuned minus original, by any method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from .errors import BadInput, UnsafeFile
+from .files import inside, load_tensors, read_header, save_tensors
+from .models import Base, checkpoints
+
+METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
+DOWN, UP = ".down", ".up"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Tuned weights of one target, as differences to the original ones.
+
+    tensors: "<parameter>" -> difference of the parameter's shape, or the pair "<parameter>.down" [r,in] and
+    "<parameter>.up" [out,r], whose product is the difference. metadata: how it was made (see METADATA), as strings.
+    """
+
+    metadata: dict[str, str]
+    tensors: dict[str, Tensor]
+
+    def names(self) -> list[str]:
+        """The parameters that differ."""
+        return list(dict.fromkeys(name.removesuffix(DOWN).removesuffix(UP) for name in self.tensors))
+
+    def difference(self, name: str, shape: Sequence[int]) -> Tensor:
+        """The difference of one parameter, fp32."""
+        if name in self.tensors:
+            return self.tensors[name].float().reshape(*shape)
+        return (self.tensors[name + UP].float() @ self.tensors[name + DOWN].float()).reshape(*shape)
+
+
+def cross_attention_names(unet: UNet2DConditionModel) -> list[str]:
+    """Parameters of all cross-attention layers, the ones that arXiv 2504.00396 Fig. 2 (v1) marks as trained."""
+    return [name for name, _ in unet.named_parameters() if ".attn2." in name]
+
+
+def all_names(unet: UNet2DConditionModel) -> list[str]:
+    """All parameters, as the v3 figure draws it."""
+    return [name for name, _ in unet.named_parameters()]
+
+
+@contextmanager
+def exchanged(unet: UNet2DConditionModel, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts the tensors behind the named parameters and, whatever happens, the former ones back."""
+    parameters = {name: unet.get_parameter(name) for name in tensors}
+    found = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = tensors[name]
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = found[name]
+
+
+class response:  # noqa: N801 - used as `with response(unet, adapter):`
+    """`with response(unet, adapter, scale):` runs the tuned weights: original + scale * difference.
+
+    Several adapters add up. The tuned tensors are made once, so the same object may be entered again at every step.
+    Raises BadInput, before anything changes, when an adapter does not fit the network.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, adapters: Adapter | Iterable[Adapter], scale: float = 1.0) -> None:
+        adapters = [adapters] if isinstance(adapters, Adapter) else list(adapters)
+        for adapter in adapters:
+            check_fit(unet, shapes(adapter.tensors), "the adapter")
+        self.unet, self._open = unet, []
+        with torch.inference_mode(False), torch.no_grad():
+            self.tensors: dict[str, Tensor] = {}
+            for adapter in adapters:
+                for name in adapter.names():
+                    original = unet.get_parameter(name)
+                    difference = adapter.difference(name, original.shape).to(original.device)
+                    current = self.tensors.get(name, original.detach()).float()
+                    self.tensors[name] = current.add(difference, alpha=scale).to(original.dtype)
+
+    def __enter__(self) -> Self:
+        block = exchanged(self.unet, self.tensors)
+        block.__enter__()
+        self._open.append(block)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._open.pop().__exit__(*error)
+
+
+class TunablePaths:
+    """Training side of the two paths: the named parameters train in place, their original values wait beside them.
+
+    with TunablePaths(unet, cross_attention_names(unet)) as paths:
+        with paths.reference():      # original weights, no gradient
+            eps_ref = unet(...)
+        eps_res = unet(...)          # tuned weights, with gradient
+        adapter = paths.adapter(metadata)
+    On leaving, the network has its original weights and training flags again.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, names: Iterable[str]) -> None:
+        self.unet = unet
+        self.names = list(names)
+        known = dict(unet.named_parameters())
+        if not self.names or (missing := [name for name in self.names if name not in known]):
+            raise BadInput(f"names is {(missing if self.names else [])[:1]} but must be parameters of the unet.")
+        self.parameters = {name: known[name] for name in self.names}
+        self.originals = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self._flags: dict[str, bool] = {}
+
+    def __enter__(self) -> Self:
+        self._flags = {name: parameter.requires_grad for name, parameter in self.unet.named_parameters()}
+        self.unet.requires_grad_(False)
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for name, parameter in self.unet.named_parameters():
+            parameter.requires_grad_(self._flags[name])
+            parameter.grad = None
+        self.restore()
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Original weights and no gradient inside the block."""
+        with torch.no_grad(), exchanged(self.unet, self.originals):
+            yield
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Writes the original values back into the parameters."""
+        for name, parameter in self.parameters.items():
+            parameter.data.copy_(self.originals[name])
+
+    @torch.no_grad()
+    def load(self, adapter: Adapter) -> None:
+        """Starts from an adapter, such as the result of a first stage."""
+        check_fit(self.unet, shapes(adapter.tensors), "the adapter")
+        if extra := set(adapter.names()) - set(self.names):
+            raise BadInput(f"the adapter tunes {min(extra)}, which is not among the parameters trained here.")
+        self.restore()
+        for name in adapter.names():
+            self.parameters[name].data += adapter.difference(name, self.parameters[name].shape).to(self.parameters[name])
+
+    @torch.no_grad()
+    def adapter(self, metadata: Mapping[str, str]) -> Adapter:
+        """The differences reached so far, as fp32 copies on the CPU; parameters that did not move are left out."""
+        differences = {name: parameter.detach() - self.originals[name] for name, parameter in self.parameters.items()}
+        return Adapter(dict(metadata), {name: value.float().cpu() for name, value in differences.items() if value.any()})
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
+def check_fit(unet: UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str) -> None:
+    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter of the network."""
+    wanted = {name: tuple(parameter.shape) for name, parameter in unet.named_parameters()}
+    if not given:
+        raise BadInput(f"{label} holds no weights.")
+    for key, shape in given.items():
+        if key in wanted:
+            fits = shape == wanted[key]
+        else:
+            name = key.removesuffix(DOWN).removesuffix(UP)
+            fits = name in wanted and _pair_fits(given.get(name + DOWN), given.get(name + UP), wanted[name])
+        if not fits:
+            raise BadInput(f"{label} was made for another model: {key} of shape {list(shape)} does not fit.")
+
+
+def _pair_fits(down: tuple[int, ...] | None, up: tuple[int, ...] | None, wanted: tuple[int, ...]) -> bool:
+    if down is None or up is None or len(wanted) < 2 or len(down) != 2 or len(up) != 2:
+        return False
+    return up[1] == down[0] and up[0] == wanted[0] and up[0] * down[1] == torch.Size(wanted).numel()
+
+
+def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Writes an adapter atomically as safetensors. Raises BadInput (metadata missing) or NotFinite."""
+    if missing := [key for key in METADATA if not isinstance(adapter.metadata.get(key), str)]:
+        raise BadInput(f"metadata lacks {', '.join(missing)}; an adapter must say how it was made.")
+    save_tensors(path, {name: value.to(dtype) for name, value in adapter.tensors.items()}, adapter.metadata)
+
+
+def load_adapter(source: str | Path, base: Base) -> Adapter:
+    """Reads an adapter by name (in checkpoints/adapters) or from a file, and checks it against the base.
+
+    Header, names and shapes are judged before any weight is read, weights before anything is changed.
+    Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
+    """
+    path = adapter_path(source)
+    metadata, given = read_header(path)
+    if missing := [key for key in METADATA if key not in metadata]:
+        raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
+    check_fit(base.unet, given, path.name)
+    return Adapter(metadata, load_tensors(path))
+
+
+def adapter_path(source: str | Path) -> Path:
+    """A file as it is; a plain name in checkpoints/adapters."""
+    if isinstance(source, Path) or str(source).endswith(".safetensors"):
+        return Path(source)
+    path = inside(checkpoints() / "adapters", f"{source}.safetensors")
+    if not path.is_file():
+        raise BadInput(f"adapter is {source!r} but must be a .safetensors file or one of: {', '.join(adapter_names()) or 'none yet'}.")
+    return path
+
+
+def adapter_names() -> list[str]:
+    """Names of the adapters in checkpoints/adapters."""
+    return sorted(path.stem for path in (checkpoints() / "adapters").glob("*.safetensors"))
