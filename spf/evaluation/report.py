@@ -1,0 +1,52 @@
+"""The report on one pair of portraits: what `generate` writes to report.json and the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spf.config import GenerateConfig
+from spf.evaluation.measures import Attributes, changed, pollution, responded
+from spf.portraits.description import TARGETS, Target
+
+
+def known_targets(texts: Sequence[str]) -> list[Target]:
+    """The targets that the judges were taught, out of names or texts as a visitor types them ("hat", "A hat")."""
+    by_words = {words.lower(): target for target in TARGETS.values() for words in (target.name, target.text)}
+    return [by_words[text.lower()] for text in map(str.strip, texts) if text.lower() in by_words]
+
+
+def pair_report(
+    config: GenerateConfig,
+    *,
+    seed: int,
+    complete: str,
+    seconds: Mapping[str, float],
+    before: Attributes | None = None,
+    after: Attributes | None = None,
+    identity: float | None = None,
+) -> dict[str, Any]:
+    """report.json of one pair: settings, texts, readings and measures; None where nothing could be read.
+
+    before, after: what the judges read in the original and in the tuned portrait, None without judges. response is the
+    share of the targets that are there (1.0 or 0.0 for one), None when the judges do not know every target.
+    """
+    targets = known_targets(config.targets)
+    read = before is not None and after is not None
+    known = read and config.targets and len(targets) == len(config.targets)
+    return {
+        "base": config.base,
+        "target": list(config.targets),
+        "complete": complete,
+        "seed": seed,
+        "steps": config.steps,
+        "guidance": config.guidance,
+        "model": config.model,
+        "adapter": config.adapter,
+        "response": sum(responded(after, t) for t in targets) / len(targets) if known else None,
+        "pollution": round(pollution(before, after, targets), 4) if read else None,
+        "changed": changed(before, after, targets) if read else None,
+        "identity": None if identity is None else round(float(identity), 4),
+        "attributes": {n: {"original": before[n], "tuned": after[n]} for n in before} if read else None,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+    }

@@ -1,0 +1,51 @@
+"""report.json says what was asked, what was read and what follows from it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spf.config import GenerateConfig
+from spf.evaluation.report import known_targets, pair_report
+from spf.portraits.description import TARGETS, sample_portrait
+
+KEYS = ["base", "target", "complete", "seed", "steps", "guidance", "model", "adapter", "response", "pollution", "changed",
+        "identity", "attributes", "seconds"]  # fmt: skip
+
+
+@pytest.fixture
+def before():
+    return sample_portrait(np.random.default_rng(0), fixed={"hair_style": "long", "background": "sea"}).attributes()
+
+
+def report(config, **more):
+    return pair_report(config, seed=7, complete="x", seconds={"pair": 1.23456}, **more)
+
+
+def test_targets_are_known_by_name_and_by_text():
+    assert known_targets(["hat", "Blonde hair "]) == [TARGETS["hat"], TARGETS["blonde"]]
+    assert known_targets(["a crown"]) == []
+
+
+def test_report_of_a_polluted_pair(before):
+    config = GenerateConfig(base="a photo of a woman", targets=("a hat",), seed=7)
+    found = report(config, before=before, after=before | {"hat": "hat", "background": "park"}, identity=0.91234567)
+    assert list(found) == KEYS
+    assert found["response"] == 1.0 and found["pollution"] == round(1 / 15, 4) and found["changed"] == ["background"]
+    assert found["attributes"]["background"] == {"original": "sea", "tuned": "park"} and len(found["attributes"]) == 16
+    assert found["identity"] == 0.9123 and found["seconds"] == {"pair": 1.235}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_several_targets_count_as_a_share_and_unknown_ones_have_no_response(before):
+    two = GenerateConfig(base="a photo", targets=("a hat", "freckled skin"))
+    found = report(two, before=before, after=before | {"hat": "hat"})
+    assert found["response"] == 0.5 and found["changed"] == []
+    other = GenerateConfig(base="a photo", targets=("a crown",))
+    assert report(other, before=before, after=before)["response"] is None
+
+
+def test_without_judges_the_readings_are_empty():
+    found = report(GenerateConfig(base="a photo"))
+    assert list(found) == KEYS
+    assert [found[k] for k in ("response", "pollution", "changed", "identity", "attributes")] == [None] * 5
