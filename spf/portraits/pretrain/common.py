@@ -1,6 +1,7 @@
 """What the four trainers share: portraits as batches, and folders that are replaced whole or not at all."""
 
 import contextlib
+import copy
 import dataclasses
 import os
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
@@ -51,12 +52,17 @@ def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarra
 
 def to_tensor(images: np.ndarray) -> Tensor:
     """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1], channels last in memory (the faster layout on a processor)."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise on the CPU from the step's own generator."""
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
+def saved_half(module: nn.Module) -> nn.Module:
+    """A copy in half precision on the CPU, laid out plainly, ready to be written."""
+    return copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).half().eval()
 
 
 @contextlib.contextmanager

@@ -10,19 +10,19 @@ from spf.errors import BadInput
 
 @dataclasses.dataclass(frozen=True)
 class VaeSizes:
-    channels: tuple[int, ...] = (16, 32, 64, 96)
-    latent_channels: int = 8
-    norm_groups: int = 8
+    channels: tuple[int, ...] = (16, 24, 64, 96)
+    latent_channels: int = 12
+    norm_groups: int = 4
     batch: int = 4
     crop: int = 64
     lr: float = 2e-3
     kl: float = 1e-5
-    edges: float = 0.5
+    edges: float = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipSizes:
-    text_hidden: int = 192
+    text_hidden: int = 160
     text_layers: int = 4
     text_heads: int = 4
     image_channels: tuple[int, ...] = (32, 64, 128, 192)

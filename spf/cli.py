@@ -1,0 +1,59 @@
+"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one sentence."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spf.errors import Cancelled, SpfError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Run a command; errors that the library explains become one sentence on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except Cancelled:
+        sys.exit(0)
+    except SpfError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+@app.callback()
+def _group() -> None:
+    """Portraits by text, and fine-tuning that changes nothing but the target."""
+
+
+@app.command()
+def pretrain(
+    stage: Annotated[str, typer.Argument(help="vae, clip, judges, unet, or measure (writes the model card)")],
+    preset: Annotated[str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")] = "small",
+    steps: Annotated[int | None, typer.Option(help="train so many steps")] = None,
+    minutes: Annotated[float | None, typer.Option(help="train so long; default: the preset's")] = None,
+    data: Annotated[int | None, typer.Option(help="drawn portraits to train on; default: the preset's")] = None,
+    out: Annotated[Path, typer.Option(help="states, drawn portraits, samples")] = Path("runs/pretrain"),
+    checkpoints: Annotated[Path, typer.Option(help="receives the usable folders")] = Path("checkpoints"),
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")] = True,
+    seed: Annotated[int, typer.Option(help="start of all random numbers")] = 0,
+    threads: Annotated[int, typer.Option(help="processor threads; more than one needs an idle machine")] = 1,
+) -> None:
+    """Train a part of the embedded model on drawn portraits. Order: vae, clip, judges, unet, measure."""
+    import torch
+
+    from spf.portraits import pretrain as trainers
+
+    torch.set_num_threads(threads)
+    trainers.run(
+        stage, preset, steps=steps, minutes=minutes, portraits=data, out=out, checkpoints=checkpoints,
+        resume=resume, seed=seed,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
