@@ -1,0 +1,222 @@
+"""From base text and target to complete text, and from words to token columns.
+
+Phrases are found by plain rules, not by a parser: a text is cut at punctuation and at the joining words of `JOINS`, and
+leading articles are dropped, so "a photo of a young woman with long hair" has the phrases photo, young woman, long hair.
+Works with any fast CLIP tokenizer; one with a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .config import check_choice, check_text, check_texts
+from .errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+PAD = "PAD"
+MODES = ("append", "replace")
+MOST_TARGETS = 4
+JOINS = (
+    "in front of", "next to", "with", "without", "wearing", "and", "of", "in", "on", "at", "by", "before", "behind",
+    "against", "beside", "near", "under", "over", "who", "is", "has", "having", "holding",
+)  # fmt: skip
+_CUT = re.compile(rf"[^\w\s'-]|(?<![\w-])(?:{'|'.join(JOINS)})(?![\w-])", re.IGNORECASE)
+_LEAD = re.compile(r"\s*(?:(?:an?|the|his|her|their)(?:\s+|$))*", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words that stand in the base text, the complete text or both: characters [start, end) of each occurrence."""
+
+    text: str
+    base: tuple[Span, ...]
+    complete: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class ComposedPrompt:
+    """A base text, what is added or replaced, and the complete text; made by `compose`."""
+
+    base: str
+    targets: tuple[str, ...]
+    mode: str
+    replace: str
+    complete: str
+    phrases: tuple[Phrase, ...]
+    target_phrases: tuple[Phrase, ...]
+
+    @property
+    def target(self) -> str:
+        """All targets as one text, as CLIP is asked about it."""
+        return ", ".join(self.targets)
+
+    def groups(self, tokenizer: CLIPTokenizer, path: str) -> dict[str, list[int]]:
+        """Token columns of each phrase and of PAD in the "base" or the "complete" text; targets only in the latter.
+
+        A base phrase that falls off the end of either text is left out of both; a target that does raises BadInput.
+        """
+        chosen = check_choice("path", path, ("base", "complete"))
+        columns = {
+            phrase.text: columns_of(tokenizer, getattr(self, chosen), getattr(phrase, chosen))
+            for phrase in self.phrases
+            if all(columns_of(tokenizer, text, spans) for text, spans in ((self.base, phrase.base), (self.complete, phrase.complete)))
+        }
+        if chosen == "complete":
+            columns |= {phrase.text: columns_of(tokenizer, self.complete, phrase.complete) for phrase in self.target_phrases}
+            self.require_targets(tokenizer)
+        return columns | {PAD: pad_columns(tokenizer, getattr(self, chosen))}
+
+    def require_targets(self, tokenizer: CLIPTokenizer) -> None:
+        """Raises BadInput when words of a target do not fit into the token limit: the model would never see them."""
+        last = max((end for phrase in self.target_phrases for _, end in phrase.complete), default=0)
+        if last > kept_characters(tokenizer, self.complete):
+            raise BadInput(
+                f"the complete text is too long: of {tokenizer.model_max_length - 2} tokens none is left for all of "
+                f'"{self.target}"; shorten the base text.'
+            )
+
+
+def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", replace: str = "") -> ComposedPrompt:
+    """Joins base text and targets. Raises BadInput in one sentence.
+
+    append: "base, target, target". replace: the first target takes the place of the words `replace` (their first
+    occurrence, in any case of letters; "a" or "an" before them is adapted), further targets are appended.
+    """
+    base = check_text("base", base).rstrip(" ,.;")
+    targets = tuple(target.strip(" ,.;") for target in check_texts("targets", targets, MOST_TARGETS))
+    mode, replace = check_choice("mode", mode, MODES), check_text("replace", replace)
+    if not base:
+        raise BadInput("base is empty but must describe a portrait, for example: a photo of a young woman.")
+    if not all(targets):
+        raise BadInput("targets has an entry without words; name what should change, for example: freckled skin.")
+    if any(mark in text for text in (base, *targets) for mark in ("<|", "|>")):
+        raise BadInput("base and targets must not contain <| or |>, which stand for control tokens.")
+    if mode == "append":
+        replace, cut, complete = "", (len(base), len(base)), base
+        spoken: list[Span] = []
+    else:
+        cut = find(base, replace)
+        if cut is None or not targets:
+            raise BadInput(f'replace is "{replace}" but must be words of the base text, with a target to take their place.')
+        head = _agree(base[: cut[0]], targets[0])
+        spoken = [(len(head), len(head) + len(targets[0]))]
+        complete = head + targets[0] + base[cut[1] :]
+    kept = [span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)]
+    moved = len(complete) - len(base)
+    for target in targets[len(spoken) :]:
+        spoken.append((len(complete) + 2, len(complete) + 2 + len(target)))
+        complete += f", {target}"
+    return ComposedPrompt(
+        base, targets, mode, replace, complete,
+        phrases=_merged(base, [(span, _shifted(span, moved) if span[0] >= cut[1] else span) for span in kept]),
+        target_phrases=_named(targets, spoken, {base[start:end].lower() for start, end in kept}),
+    )  # fmt: skip
+
+
+def _agree(head: str, word: str) -> str:
+    """Turns "a " at the end of `head` into "an " before a vowel, and back."""
+    found = _ARTICLE.search(head)
+    if not found:
+        return head
+    article = found[1][0] + ("n" if word[0].lower() in "aeiou" else "")
+    return head[: found.start(1)] + article + " "
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return span[0] + by, span[1] + by
+
+
+def _merged(base: str, pairs: list[tuple[Span, Span]]) -> tuple[Phrase, ...]:
+    """One phrase for words that occur several times."""
+    found: dict[str, list[tuple[Span, Span]]] = {}
+    for in_base, in_complete in pairs:
+        found.setdefault(base[slice(*in_base)].lower(), []).append((in_base, in_complete))
+    return tuple(Phrase(base[slice(*spans[0][0])], *zip(*spans)) for spans in found.values())
+
+
+def _named(targets: tuple[str, ...], spans: list[Span], taken: set[str]) -> tuple[Phrase, ...]:
+    """Target phrases; one whose words also stand in the base text is marked, so that no two phrases share a name."""
+    found: dict[str, list[Span]] = {}
+    for target, span in zip(targets, spans):
+        found.setdefault(f"{target} (target)" if target.lower() in taken | {PAD.lower()} else target, []).append(span)
+    return tuple(Phrase(name, (), tuple(spans)) for name, spans in found.items())
+
+
+def find(text: str, words: str) -> Span | None:
+    """First place of whole words in a text, in any case of letters."""
+    match = re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) if words else None
+    return match.span() if match else None
+
+
+def phrase_spans(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """Characters [start, end) of each phrase within a part of the text."""
+    end = len(text) if end is None else end
+    spans, begin = [], start
+    for cut_start, cut_end in [match.span() for match in _CUT.finditer(text, start, end)] + [(end, end)]:
+        first = min(_LEAD.match(text, begin, cut_start).end(), cut_start)
+        last = first + len(text[first:cut_start].rstrip())
+        if last > first:
+            spans.append((first, last))
+        begin = cut_end
+    return spans
+
+
+def phrases(text: str) -> list[str]:
+    """The phrases of a text, in order."""
+    return [text[start:end] for start, end in phrase_spans(text)]
+
+
+def _offsets(tokenizer: CLIPTokenizer, text: str, whole: bool = False) -> list[Span]:
+    """Characters of each token; (0, 0) for begin and end. `whole` shows also what the model would not get."""
+    cut = {} if whole else {"truncation": True, "max_length": tokenizer.model_max_length}
+    return tokenizer(text, return_offsets_mapping=True, verbose=False, **cut)["offset_mapping"]
+
+
+def columns_of(tokenizer: CLIPTokenizer, text: str, spans: Sequence[Span]) -> list[int]:
+    """Token columns that touch any of the spans; empty when they fell off the end."""
+    tokens = enumerate(_offsets(tokenizer, text))
+    return [column for column, (first, last) in tokens if any(first < end and start < last for start, end in spans)]
+
+
+def token_spans(tokenizer: CLIPTokenizer, text: str, phrase: str) -> list[int]:
+    """Token columns of the first occurrence of a phrase. Raises BadInput when it is not in the text or was cut off."""
+    place = find(text, phrase)
+    columns = columns_of(tokenizer, text, [place]) if place else []
+    if not columns:
+        raise BadInput(f'"{phrase}" is not among the words that the model gets from "{text[:60]}".')
+    return columns
+
+
+def pad_columns(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """Columns after the end token; the end token itself when the text leaves none."""
+    used = len(_offsets(tokenizer, text))
+    return list(range(min(used, tokenizer.model_max_length - 1), tokenizer.model_max_length))
+
+
+def kept_characters(tokenizer: CLIPTokenizer, text: str) -> int:
+    """How many characters of the text, from its start, the model gets."""
+    return len(text) if not overflow(tokenizer, text) else max(end for _, end in _offsets(tokenizer, text))
+
+
+def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
+    """The words that do not fit into the token limit and that the model never sees."""
+    lost = _offsets(tokenizer, text, whole=True)[tokenizer.model_max_length - 1 : -1]
+    return text[lost[0][0] :].split() if lost else []
+
+
+def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
+    """Words outside a tokenizer's own vocabulary; always empty for one that was trained on open text."""
+    known = tokenizer.init_kwargs.get("known_words")
+    if known is None:
+        return []
+    rules = tokenizer.backend_tokenizer
+    pieces = rules.pre_tokenizer.pre_tokenize_str(rules.normalizer.normalize_str(text))
+    return list(dict.fromkeys(text_of for text_of, _ in pieces if text_of not in known and text_of.isalpha()))
