@@ -1,0 +1,156 @@
+"""The terms of the objective, each one equation and one function. Pure tensor functions.
+
+Names are the paper's (arXiv 2504.00396); its equations were not available, so forms, norms and reductions are our reading
+of the figures, the alternatives are named arguments, and the default is the reading that we tried first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from .config import check_choice
+
+COMPLEMENTS = ("1-s", "exp", "threshold", "none")
+NORMS = ("l2", "l1", "cosine")
+LAYERS = ("mean", "sum")
+ENHANCED = ("a", "b", "c", "direct")
+
+
+def complement(sfcm: Tensor, form: str = "1-s", threshold: float = 0.5) -> Tensor:
+    """W, where the paths must agree: 1 - SFCM. arXiv 2504.00396 Fig. 2 shows that SFCM enters; how is our choice.
+
+    "exp" is exp(-SFCM), "threshold" 1 below the threshold and 0 above, "none" 1 everywhere (the "w/o SFCM" row).
+    """
+    check_choice("form", form, COMPLEMENTS)
+    if form == "1-s":
+        return 1 - sfcm
+    if form == "exp":
+        return torch.exp(-sfcm)
+    return (sfcm < threshold).to(sfcm.dtype) if form == "threshold" else torch.ones_like(sfcm)
+
+
+def text_consistent(
+    maps_res: Mapping[str, Mapping[str, Tensor]],
+    maps_ref: Mapping[str, Mapping[str, Tensor]],
+    weight: Tensor,
+    *,
+    phrases: Sequence[str] | None = None,
+    norm: str = "l2",
+    layers: str = "mean",
+) -> Tensor:
+    """sum_p || W_l (A_res^{l,p} - A_ref^{l,p}) ||^2 over layers l, p in base phrases and PAD. arXiv 2504.00396 Fig. 2.
+
+    maps_*: layer -> phrase -> [B,h,w], as `attention.record` gives them; weight: W [B,H,W], resized to each layer by area.
+    phrases: which to compare; by default those in both paths, so the target stays free. Positions are averaged, phrases
+    summed, layers averaged ("sum" adds them).
+    """
+    terms = []
+    for name, groups in maps_res.items():
+        for phrase in phrases or [phrase for phrase in groups if phrase in maps_ref[name]]:
+            res, ref = groups[phrase], maps_ref[name][phrase]
+            w = interpolate(weight[:, None], res.shape[-2:], mode="area").flatten(1)
+            terms.append(distance(res.flatten(1)[..., None], ref.flatten(1)[..., None].detach(), w, norm, over=1))
+    return _over_layers(terms, len(maps_res), layers, weight)
+
+
+def fine_grained(
+    queries_res: Mapping[str, Tensor],
+    queries_ref: Mapping[str, Tensor],
+    weight: Tensor,
+    *,
+    norm: str = "l2",
+    layers: str = "mean",
+) -> Tensor:
+    """|| W_l (Q_res^l - Q_ref^l) ||^2 over all cross-attention layers l. arXiv 2504.00396 Fig. 2.
+
+    queries_*: layer -> [B,h*w,C], as `attention.record` gives them; weight: W [B,H,W], resized to each layer by area.
+    Positions and channels are averaged, layers averaged ("sum" adds them).
+    """
+    terms = []
+    for name, res in queries_res.items():
+        side = round((res.shape[1] * weight.shape[-2] / weight.shape[-1]) ** 0.5)
+        w = interpolate(weight[:, None], (side, res.shape[1] // side), mode="area").flatten(1)
+        terms.append(distance(res, queries_ref[name].detach(), w, norm, over=2))
+    return _over_layers(terms, len(queries_res), layers, weight)
+
+
+def distance(res: Tensor, ref: Tensor, weight: Tensor, norm: str = "l2", over: int = 2) -> Tensor:
+    """Weighted distance of two fields [B,N,C] under a weight [B,N], averaged over batch and positions.
+
+    "l2": squares, "l1": absolute values, of the weighted difference. "cosine": 1 - cosine along channels (over=2) or along
+    positions (over=1).
+    """
+    check_choice("norm", norm, NORMS)
+    res, ref, weight = res.float(), ref.float(), weight.float()[..., None]
+    if norm == "l2":
+        return (weight * (res - ref)).square().mean()
+    if norm == "l1":
+        return (weight * (res - ref)).abs().mean()
+    if over == 1:
+        return (1 - cosine(weight * res, weight * ref, dim=1)).mean()
+    return (weight[..., 0] * (1 - cosine(res, ref, dim=2))).mean()
+
+
+def _over_layers(terms: list[Tensor], count: int, layers: str, like: Tensor) -> Tensor:
+    check_choice("layers", layers, LAYERS)
+    total = torch.stack(terms).sum() if terms else like.new_zeros(())
+    return total / max(count, 1) if layers == "mean" else total
+
+
+def enhanced(
+    e_res: Tensor,
+    e_ref: Tensor,
+    e_image: Tensor,
+    e_target: Tensor,
+    form: str = "a",
+    weights: Tensor | None = None,
+) -> Tensor:
+    """L_enhanced: leads the response towards the target by the difference between the paths. Its formula is unknown.
+
+    All inputs are unit CLIP embeddings [B,E]: of the two one-step predictions, of the training image, of the target text.
+    Forms that the published descriptions allow (res, ref, image and target stand for the embeddings):
+      "a"  1 - cos(res - ref, image - ref)
+      "b"  1 - cos(res - ref, target)  +  1 - cos(res, image)
+      "c"  1 - cos(res - target, image - target)
+      "direct"  1 - cos(res, target), plain CLIP supervision, the negative control
+    weights [B] may favour some timesteps. Only e_res carries gradient.
+    """
+    check_choice("form", form, ENHANCED)
+    e_ref, e_image, e_target = e_ref.detach(), e_image.detach(), e_target.detach()
+    if form == "a":
+        loss = 1 - cosine(e_res - e_ref, e_image - e_ref)
+    elif form == "b":
+        loss = (1 - cosine(e_res - e_ref, e_target)) + (1 - cosine(e_res, e_image))
+    elif form == "c":
+        loss = 1 - cosine(e_res - e_target, e_image - e_target)
+    else:
+        loss = 1 - cosine(e_res, e_target)
+    return (loss if weights is None else loss * weights).mean()
+
+
+def cosine(a: Tensor, b: Tensor, dim: int = -1, floor: float = 1e-3) -> Tensor:
+    """Cosine whose gradient stays bounded when a vector vanishes, as the difference of two equal paths does."""
+    lengths = a.norm(dim=dim).clamp(min=floor) * b.norm(dim=dim).clamp(min=floor)
+    return (a * b).sum(dim) / lengths
+
+
+def diffusion(eps: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
+    """|| eps - noise ||^2 averaged per image [B,C,H,W], then over the batch with weights [B]. Ho et al. 2020, Eq. 14."""
+    errors = (eps.float() - noise.float()).square().mean((1, 2, 3))
+    return (errors if weights is None else errors * weights).mean()
+
+
+def min_snr(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
+    """Weights min(SNR, gamma) / SNR of the epsilon loss. Hang et al. 2023 (Min-SNR), Sec. 3.4. alpha_bar [B] -> [B]."""
+    snr = alpha_bar / (1 - alpha_bar)
+    return snr.clamp(max=gamma) / snr
+
+
+def predicted_clean(latents: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
+    """One-step clean latent x0 = (x_t - sqrt(1-a) eps) / sqrt(a). Song et al. 2021 (DDIM), Eq. 9. alpha_bar [B] or []."""
+    alpha_bar = alpha_bar.to(latents).reshape(-1, 1, 1, 1)
+    return (latents - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
