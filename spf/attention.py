@@ -149,6 +149,20 @@ def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None
     return {name: torch.stack([resized(groups[name], size) for groups in chosen]).mean(0) for name in chosen[0]}
 
 
+def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") -> Tensor:
+    """Map_p of each phrase for the control map: [B,P,s,s], averaged over layers and resolutions.
+
+    layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the decoder half. The figures
+    of arXiv 2504.00396 show smooth maps and do not say more.
+    """
+    if layers == "up":
+        shown = Record({name: groups for name, groups in shown.maps.items() if name.startswith("up_blocks")})
+    sides = coarse(shown.resolutions) if layers == "coarse" else shown.resolutions
+    maps = aggregate(shown, max(sides, default=0), sides)
+    batch = next(iter(maps.values()))
+    return torch.stack([maps[phrase] for phrase in phrases], 1) if phrases else batch.new_zeros(len(batch), 0, *batch.shape[1:])
+
+
 def resized(maps: Tensor, size: int) -> Tensor:
     """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
     if maps.shape[-1] == size:

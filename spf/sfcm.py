@@ -8,19 +8,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
 
-from .config import check_choice
+from .config import Config, check_choice, choice, real
 
 DISTANCES = ("1-cos", "half(1-cos)", "arccos", "arccos/pi")
 POOLS = ("mean", "last")
 CHANNELS = ("mean-abs", "l2")
 SCALES = ("min-max", "max", "stretch", "none")
 ENDS = ("clip-renormalise", "clip")
+
+
+@dataclass(frozen=True)
+class SfcmConfig(Config):
+    """Our reading of everything that the figures leave open about the map; the defaults are what we tried first."""
+
+    channels: str = choice("mean-abs", CHANNELS, "reduction of the noise difference over channels")
+    scale: str = choice("min-max", SCALES, "common scale of noise difference and phrase maps")
+    end: str = choice("clip-renormalise", ENDS, "end of the subtraction chain")
+    threshold: float = real(0.0, 0.0, 1.0, "makes the map hard at this value; 0 leaves it soft")
+    distance: str = choice("1-cos", DISTANCES, "distance between the embeddings of phrase and target")
+    embedding: str = choice("complete", ("complete", "base", "alone"), "phrases from the complete or base text, or by themselves")
+    pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
+    map_path: str = choice("response", ("response", "reference", "mean"), "path whose phrase maps are subtracted")
+    map_layers: str = choice("coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged")
+
+    def chain(self) -> dict:
+        """The arguments of `subtracted`."""
+        return {"scale": self.scale, "end": self.end, "threshold": self.threshold or None}
 
 
 class Step(NamedTuple):
@@ -44,25 +64,27 @@ def phrase_distances(
     target: Sequence[int],
     form: str = "1-cos",
     pool: str = "mean",
+    target_states: Tensor | None = None,
 ) -> Tensor:
     """D_CLIP(E_base^res[p], E_tar): how far each phrase is from the target, [P], large when unrelated.
 
     states [T,D] are the text states of the complete prompt (v3 takes both embeddings from it); phrases and target are
-    token columns. Form of the distance and pooling over tokens are our choice. Without a target every distance is 1.
+    token columns, the latter of `target_states` if given. Form of the distance and pooling over tokens are our choice.
+    Without a target every distance is 1.
     """
     check_choice("form", form, DISTANCES), check_choice("pool", pool, POOLS)
     if not target or not phrases:
         return states.new_ones(len(phrases), dtype=torch.float32)
-    states = states.float()
     embeddings = torch.stack([_pooled(states, columns, pool) for columns in phrases])
-    cosine = cosine_similarity(embeddings, _pooled(states, target, pool)[None]).clamp(-1, 1)
+    goal = _pooled(states if target_states is None else target_states, target, pool)
+    cosine = cosine_similarity(embeddings, goal[None]).clamp(-1, 1)
     if form.startswith("arccos"):
         return cosine.arccos() / (math.pi if form == "arccos/pi" else 1)
     return (1 - cosine) / (2 if form == "half(1-cos)" else 1)
 
 
 def _pooled(states: Tensor, columns: Sequence[int], pool: str) -> Tensor:
-    return states[list(columns)].mean(0) if pool == "mean" else states[max(columns)]
+    return states[list(columns)].float().mean(0) if pool == "mean" else states[max(columns)].float()
 
 
 def scaled(maps: Tensor, scale: str = "min-max") -> Tensor:
@@ -99,19 +121,37 @@ def sfcm(
     detach: bool = True,
     steps: bool = False,
 ) -> Tensor | tuple[Tensor, list[Step]]:
-    """SFCM = N - sum_p D_p * Map_p, clipped at 0. arXiv 2504.00396 Fig. 2; scales and the end of the chain are our choice.
+    """SFCM = |eps_res - eps_ref| - sum_p D_p * Map_p, clipped at 0: [B,H,W] in [0,1]. arXiv 2504.00396 Fig. 2.
 
     eps_res, eps_ref: noise predictions [B,C,H,W] of the response and the reference path at one latent and timestep.
     phrase_maps: [B,P,h,w], one cross-attention map for each base phrase (PAD is not among them), any h, w.
-    distances: [B,P], see `phrase_distances`; 0 leaves a phrase out. Returns [B,H,W] in [0,1].
+    distances: [B,P], see `phrase_distances`; 0 leaves a phrase out. detach: no gradient flows into or through the map.
+    channels: see `noise_difference`; scale, end, threshold, steps: see `subtracted`.
+    """
+    if detach:
+        eps_res, eps_ref, phrase_maps, distances = (value.detach() for value in (eps_res, eps_ref, phrase_maps, distances))
+    difference = noise_difference(eps_res, eps_ref, channels)
+    return subtracted(difference, phrase_maps, distances, scale=scale, end=end, threshold=threshold, steps=steps)
+
+
+def subtracted(
+    difference: Tensor,
+    phrase_maps: Tensor,
+    distances: Tensor,
+    *,
+    scale: str = "min-max",
+    end: str = "clip-renormalise",
+    threshold: float | None = None,
+    steps: bool = False,
+) -> Tensor | tuple[Tensor, list[Step]]:
+    """The chain N - D_1 Map_1 - ... - D_P Map_P from the noise difference N [B,H,W]; scales and end are our choice.
+
     scale: common scale of N and the maps, see `scaled`. end: "clip-renormalise" clips at 0 and divides by the maximum.
-    threshold: if given, values below it become 0 and the others 1. detach: no gradient flows into or through the map.
+    threshold: if given, values below it become 0 and the others 1.
     steps: also returns every map of the chain in order: N, after each subtraction, and the result.
     """
     check_choice("end", end, ENDS)
-    if detach:
-        eps_res, eps_ref, phrase_maps, distances = (value.detach() for value in (eps_res, eps_ref, phrase_maps, distances))
-    control = scaled(noise_difference(eps_res, eps_ref, channels), scale)
+    control = scaled(difference.float(), scale)
     chain = [Step(None, control)]
     if phrase_maps.shape[1]:
         enlarged = interpolate(phrase_maps.float(), control.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,319 @@
+"""The one denoising loop, and the side-by-side drawing of original and tuned model that records what the maps show.
+
+`sample` is DDIM without noise (Song et al. 2021); its callback serves progress, previews, cancelling and tracing, so no
+second loop is written anywhere. `sample_pair` draws the base text with the original weights and the complete text with
+tuned ones from the same noise. One step costs one UNet call for the original and two for each tuned variant: its own,
+and the reference path on the same latent, which the control map compares with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from .attention import Record, phrase_stack, record, resized
+from .errors import BadInput, NotFinite
+from .models import Base
+from .paths import Adapter, response
+from .prompts import ComposedPrompt, pad_columns
+from .sfcm import SfcmConfig, noise_difference, phrase_distances, subtracted
+
+ORIGINAL, TUNED = "original", "tuned"
+LARGEST_MAP = 32  # finer maps cost the most and show the least
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the callback gets after each denoising step. It may raise `Cancelled` to stop.
+
+    path: original, or the name of a tuned variant. done of total counts the steps of all paths. latents [B,C,h,w] after
+    the step; clean: the latents it was heading for (`Base.pictures` shows them); eps: the prediction that was used.
+    difference and sfcm [B,h,w] are there for tuned variants only.
+    """
+
+    path: str
+    index: int
+    done: int
+    total: int
+    timestep: int
+    latents: Tensor
+    clean: Tensor
+    eps: Tensor
+    difference: Tensor | None = None
+    sfcm: Tensor | None = None
+
+
+Callback = Callable[[Step], None]
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
+    """Noise [B,C,h,w] with one CPU generator for each image: image i depends on its seed only, not on batch or device."""
+    shape = (1, base.latent_channels, base.latent_size, base.latent_size)
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    if not noise:
+        raise BadInput("seeds is empty but must hold one seed for each portrait.")
+    return torch.cat(noise).to(base.device, base.dtype)
+
+
+def denoise(base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float) -> tuple[Tensor, Tensor]:
+    """(guided, conditional) noise predictions in one UNet call; the conditional rows are the last ones of the batch.
+
+    Classifier-free guidance, Ho and Salimans 2022; guidance 1 is none and halves the work.
+    """
+    states = states.expand(len(latents), -1, -1)
+    if guidance == 1:
+        eps = base.unet(latents, timestep, states).sample
+        return eps, eps
+    both = torch.cat([uncond.expand(len(latents), -1, -1), states])
+    blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.chunk(2)
+    return blank + guidance * (eps - blank), eps
+
+
+@torch.inference_mode()
+def sample(
+    base: Base,
+    latents: Tensor,
+    embeddings: Tensor,
+    uncond: Tensor,
+    *,
+    steps: int = 30,
+    guidance: float = 4.0,
+    callback: Callback | None = None,
+    predict: Predict | None = None,
+) -> Tensor:
+    """Clean latents [B,C,h,w] from noise, with the weights that are active now.
+
+    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes the
+    place of the guided prediction. Raises NotFinite, and whatever the callback raises.
+    """
+    scheduler = DDIMScheduler.from_config(base.scheduler.config)  # schedulers hold state, so each run has its own
+    scheduler.set_timesteps(steps)
+    predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
+    for index, timestep in enumerate(scheduler.timesteps):
+        eps = predict(latents, timestep)
+        if not torch.isfinite(eps).all():
+            raise NotFinite(f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance.")
+        moved = scheduler.step(eps, timestep, latents)
+        latents = moved.prev_sample
+        if callback:
+            callback(Step("", index, index + 1, steps, int(timestep), latents, moved.pred_original_sample, eps))
+    return latents
+
+
+@dataclass(frozen=True)
+class PathTrace:
+    """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
+
+    maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
+    Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the base
+    phrases that the control map subtracts. key: everything that the drawing depends on.
+    """
+
+    text: str
+    phrases: tuple[str, ...]
+    images: np.ndarray
+    latents: np.ndarray
+    maps: dict[int, np.ndarray]
+    key: tuple
+    difference: np.ndarray | None = None
+    sfcm: np.ndarray | None = None
+    removed: np.ndarray | None = None
+
+    def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
+        """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
+        if phrase not in self.phrases or (side is not None and side not in self.maps):
+            raise BadInput(f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are {sorted(self.maps)}.")
+        at = slice(None) if step is None else [step]
+        chosen = {side: self.maps[side]} if side else self.maps
+        means = [torch.from_numpy(maps[at, :, self.phrases.index(phrase)].astype(np.float32)).mean(0) for maps in chosen.values()]
+        return torch.stack([resized(mean, max(chosen)) for mean in means]).mean(0).numpy()
+
+    def mean_sfcm(self) -> np.ndarray | None:
+        """The control map averaged over steps, float32 [B,h,w]."""
+        return None if self.sfcm is None else self.sfcm.astype(np.float32).mean(0)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A side-by-side drawing: the original path, the tuned variants by name, and what they share.
+
+    base_phrases: the phrases that both texts have, in the order of the chain; distances [P]: of each to the target.
+    """
+
+    prompt: ComposedPrompt
+    seeds: tuple[int, ...]
+    guidance: float
+    timesteps: tuple[int, ...]
+    base_phrases: tuple[str, ...]
+    distances: np.ndarray
+    settings: SfcmConfig
+    original: PathTrace
+    tuned: dict[str, PathTrace]
+
+    def chain(self, variant: str, step: int, image: int = 0) -> list[tuple[str, np.ndarray]]:
+        """How the control map of one step came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
+        path = self.tuned[variant]
+        difference, removed = (torch.from_numpy(values[step, image : image + 1]) for values in (path.difference, path.removed))
+        _, stages = subtracted(difference, removed, torch.from_numpy(self.distances)[None], **self.settings.chain(), steps=True)
+        names = ["noise difference", *self.base_phrases, "SFCM"]
+        return [(name, stage.map[0].numpy()) for name, stage in zip(names, stages, strict=True)]
+
+
+@dataclass
+class Recorder:
+    """Collects what each step shows, in half precision on the model's device, and hands it over at the end."""
+
+    rows: dict[str | int, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str | int, value: Tensor) -> None:
+        self.rows.setdefault(name, []).append(value.half())
+
+    def add_maps(self, shown: Record) -> None:
+        for side in shown.resolutions:
+            self.add(side, torch.stack(list(shown.at(side).values()), 1))
+
+    def arrays(self, names: Sequence[str | int]) -> dict:
+        return {name: torch.stack(self.rows[name]).cpu().numpy() for name in names if name in self.rows}
+
+    def maps(self) -> dict[int, np.ndarray]:
+        return self.arrays([name for name in self.rows if isinstance(name, int)])
+
+
+def prompt_distances(base: Base, prompt: ComposedPrompt, settings: SfcmConfig = SfcmConfig()) -> tuple[list[str], Tensor]:
+    """The base phrases that the model gets in both texts, and the distance [P] of each to the targets."""
+    in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
+    names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
+    target = sorted({column for phrase in prompt.target_phrases for column in in_complete[phrase.text]})
+    if settings.embedding == "alone":
+        texts = [*names, prompt.target]
+        states = base.encode_text(texts)
+        ends = [pad_columns(base.tokenizer, text)[0] - 1 for text in texts]
+        states = states[torch.arange(len(texts)), ends]  # end-token state of each: [P+1,D]
+        return names, phrase_distances(states, [[i] for i in range(len(names))], target and [len(names)], settings.distance)
+    complete, plain = base.encode_text([prompt.complete, prompt.base])
+    states, groups = (complete, in_complete) if settings.embedding == "complete" else (plain, in_base)
+    columns = [groups[name] for name in names]
+    return names, phrase_distances(states, columns, target, settings.distance, settings.pool, target_states=complete)
+
+
+@torch.inference_mode()
+def sample_pair(
+    base: Base,
+    prompt: ComposedPrompt,
+    adapters: Adapter | Mapping[str, Adapter | Sequence[Adapter]] | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 30,
+    guidance: float = 4.0,
+    scale: float = 1.0,
+    settings: SfcmConfig = SfcmConfig(),
+    sfcm_guided: bool = False,
+    original: PathTrace | None = None,
+    callback: Callback | None = None,
+) -> Trace:
+    """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
+
+    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights for
+    the complete text. scale: strength of the adapters. sfcm_guided: each step uses eps_ref + SFCM (eps_res - eps_ref), so
+    that outside the map the reference is followed. original: the original path of an earlier trace; used if its key fits,
+    drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and whatever the callback raises.
+    """
+    variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
+    switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, sfcm_guided)
+    known = original if original is not None and original.key == pair.key else None
+    total = steps * (len(switches) + (known is None))
+    original = known or pair.draw_original(_counted(callback, ORIGINAL, 0, total))
+    tuned = {}
+    for number, (name, switch) in enumerate(switches.items()):
+        before = total - steps * (len(switches) - number)
+        tuned[name] = pair.draw_tuned(switch, _counted(callback, name, before, total))
+    return Trace(
+        prompt, pair.seeds, guidance, pair.timesteps, tuple(pair.names), pair.distances.cpu().numpy(), settings, original, tuned
+    )
+
+
+def _counted(callback: Callback | None, path: str, before: int, total: int) -> Callback:
+    """The callback with the steps of the earlier paths counted in."""
+    if callback is None:
+        return lambda step: None
+    return lambda step: callback(replace(step, path=path, done=before + step.index + 1, total=total))
+
+
+class _Pair:
+    """What both paths of one drawing share: noise, text states, phrases."""
+
+    def __init__(self, base, prompt, seeds, steps, guidance, settings, sfcm_guided) -> None:
+        self.base, self.prompt, self.seeds, self.settings, self.sfcm_guided = base, prompt, seeds, settings, sfcm_guided
+        self.noise = initial_latents(base, seeds)
+        self.uncond, self.plain, self.complete = base.encode_text(["", prompt.base, prompt.complete]).split(1)
+        self.names, distances = prompt_distances(base, prompt, settings)
+        self.distances = distances.to(base.device)
+        self.how = {"steps": steps, "guidance": guidance}
+        self.key = (base.name, str(base.folder), str(base.dtype), prompt.base, tuple(self.names), seeds, steps, guidance)
+        scheduler = DDIMScheduler.from_config(base.scheduler.config)
+        scheduler.set_timesteps(steps)
+        self.timesteps = tuple(int(timestep) for timestep in scheduler.timesteps)
+
+    def record(self, path: str):
+        """Recorder of one text's phrases on the conditional rows, which come last."""
+        groups = self.prompt.groups(self.base.tokenizer, path)
+        return record(self.base.unet, groups, rows=slice(-len(self.seeds), None), largest=LARGEST_MAP)
+
+    def draw_original(self, callback: Callback) -> PathTrace:
+        kept = Recorder()
+
+        with self.record("base") as shown:
+
+            def watch(step: Step) -> None:
+                kept.add_maps(shown)
+                callback(step)
+
+            latents = sample(self.base, self.noise, self.plain, self.uncond, callback=watch, **self.how)
+        return self.trace(self.prompt.base, "base", latents, kept)
+
+    def draw_tuned(self, switch: response, callback: Callback) -> PathTrace:
+        kept, now = Recorder(), {}
+        reference_maps = self.settings.map_path != "response"
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            guidance = self.how["guidance"]
+            with switch, self.record("complete") as res:
+                guided, eps_res = denoise(self.base, latents, timestep, self.complete, self.uncond, guidance)
+            with self.record("base") if reference_maps else nullcontext() as ref:
+                strength = guidance if self.sfcm_guided else 1  # without it only the conditional prediction is needed
+                guided_ref, eps_ref = denoise(self.base, latents, timestep, self.plain, self.uncond, strength)
+            difference = noise_difference(eps_res, eps_ref, self.settings.channels)
+            removed = self.phrase_maps(res, ref)
+            distances = self.distances.expand(len(latents), -1)
+            control = subtracted(difference, removed, distances, **self.settings.chain())
+            kept.add_maps(res)
+            for name, value in (("difference", difference), ("sfcm", control), ("removed", removed)):
+                kept.add(name, value)
+            now.update(difference=difference, sfcm=control)
+            return guided_ref + control[:, None].to(guided) * (guided - guided_ref) if self.sfcm_guided else guided
+
+        watch = lambda step: callback(replace(step, **now))  # noqa: E731
+        latents = sample(self.base, self.noise, self.complete, self.uncond, predict=predict, callback=watch, **self.how)
+        return self.trace(self.prompt.complete, "complete", latents, kept)
+
+    def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
+        """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
+        stacks = {
+            "response": lambda: phrase_stack(res, self.names, self.settings.map_layers),
+            "reference": lambda: phrase_stack(ref, self.names, self.settings.map_layers),
+        }
+        wanted = stacks if self.settings.map_path == "mean" else [self.settings.map_path]
+        return torch.stack([stacks[path]() for path in wanted]).mean(0)
+
+    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:
+        phrases = tuple(self.prompt.groups(self.base.tokenizer, path))
+        images, final = self.base.pictures(latents), latents.float().cpu().numpy()
+        return PathTrace(text, phrases, images, final, kept.maps(), self.key, **kept.arrays(["difference", "sfcm", "removed"]))

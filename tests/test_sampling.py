@@ -1,0 +1,234 @@
+"""The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import new_tiny_base
+from diffusers import StableDiffusionPipeline
+
+from spf.attention import aggregate, record
+from spf.errors import BadInput, Cancelled, NotFinite
+from spf.paths import METADATA, Adapter, cross_attention_names, response
+from spf.prompts import PAD, compose
+from spf.sampling import initial_latents, prompt_distances, sample, sample_pair
+from spf.sfcm import SfcmConfig, noise_difference, sfcm
+
+PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
+HOW = {"steps": 3, "guidance": 3.0}
+
+
+def new_adapter(base, seed=1, size=0.3):
+    generator = torch.Generator().manual_seed(seed)
+    names = cross_attention_names(base.unet)
+    tensors = {name: size * torch.randn(base.unet.get_parameter(name).shape, generator=generator) for name in names}
+    return Adapter(dict.fromkeys(METADATA, "x"), tensors)
+
+
+def drawn(base, text, seeds, **how):
+    blank, states = base.encode_text(["", text]).split(1)
+    return sample(base, initial_latents(base, seeds), states, blank, **{**HOW, **how})
+
+
+class Calls:
+    """Counts the rows that the UNet sees."""
+
+    def __init__(self, base):
+        self.rows, self.hook = [], base.unet.register_forward_pre_hook(self.see)
+
+    def see(self, _module, inputs):
+        self.rows.append(len(inputs[0]))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.hook.remove()
+
+
+def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
+    pipeline = StableDiffusionPipeline(
+        vae=tiny_base.vae, text_encoder=tiny_base.text_encoder, tokenizer=tiny_base.tokenizer, unet=tiny_base.unet,
+        scheduler=tiny_base.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    for guidance in (1.0, 3.0):
+        theirs = pipeline(
+            "a hat", num_inference_steps=4, guidance_scale=guidance, latents=initial_latents(tiny_base, [7]), output_type="latent"
+        ).images
+        torch.testing.assert_close(drawn(tiny_base, "a hat", [7], steps=4, guidance=guidance), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_an_image_depends_on_its_seed_and_not_on_the_batch(tiny_base):
+    batch = drawn(tiny_base, "a hat", [3, 4, 5])
+    for row, seed in enumerate([3, 4, 5]):
+        torch.testing.assert_close(drawn(tiny_base, "a hat", [seed])[0], batch[row], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(batch[0], batch[1])
+
+
+def test_the_callback_sees_every_step_and_can_stop(tiny_base):
+    seen = []
+    drawn(tiny_base, "a hat", [0], callback=seen.append)
+    assert [(step.index, step.done, step.total) for step in seen] == [(0, 1, 3), (1, 2, 3), (2, 3, 3)]
+    assert [step.timestep for step in seen] == [667, 334, 1]
+    assert tiny_base.pictures(seen[0].clean).shape == (1, 16, 16, 3)
+
+    def stop(step):
+        if step.index == 1:
+            raise Cancelled("Stopped at step 2.")
+
+    with Calls(tiny_base) as calls, pytest.raises(Cancelled, match="step 2"):
+        drawn(tiny_base, "a hat", [0], callback=stop)
+    assert len(calls.rows) == 2
+
+
+def test_nan_stops_at_its_step():
+    base = new_tiny_base()
+    base.unet.conv_out.weight.data[0] = float("nan")
+    with pytest.raises(NotFinite, match="unet gave NaN or infinity at step 1"):
+        sample_pair(base, PROMPT, **HOW)
+
+
+def test_a_pair_is_what_each_path_draws_alone(tiny_base):
+    adapter = new_adapter(tiny_base)
+    trace = sample_pair(tiny_base, PROMPT, adapter, seeds=[3, 4], **HOW)
+    alone = drawn(tiny_base, PROMPT.base, [3, 4])
+    with response(tiny_base.unet, adapter):
+        tuned = drawn(tiny_base, PROMPT.complete, [3, 4])
+    np.testing.assert_array_equal(trace.original.latents, alone.numpy())
+    np.testing.assert_array_equal(trace.tuned["tuned"].latents, tuned.numpy())
+    np.testing.assert_array_equal(trace.original.images, tiny_base.pictures(alone))
+    assert not np.allclose(trace.original.latents, trace.tuned["tuned"].latents, atol=1e-2)
+    assert trace.timesteps == (667, 334, 1) and trace.seeds == (3, 4)
+
+
+def test_the_trace_has_every_map_of_every_step(tiny_base):
+    trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), seeds=[3, 4], **HOW)
+    assert trace.base_phrases == ("photo", "young woman", "long red hair", "glasses")
+    assert trace.original.phrases == (*trace.base_phrases, PAD)
+    assert trace.tuned["tuned"].phrases == (*trace.base_phrases, "a hat", PAD)
+    for path in (trace.original, trace.tuned["tuned"]):
+        for side in (2, 4, 8):
+            assert path.maps[side].shape == (3, 2, len(path.phrases), side, side) and path.maps[side].dtype == np.float16
+        assert path.map("glasses").shape == (2, 8, 8) and path.map(PAD, step=1, side=4).shape == (2, 4, 4)
+    tuned = trace.tuned["tuned"]
+    assert tuned.difference.shape == tuned.sfcm.shape == (3, 2, 8, 8) and tuned.removed.shape == (3, 2, 4, 4, 4)
+    assert tuned.mean_sfcm().shape == (2, 8, 8) and 0 <= tuned.sfcm.min() < tuned.sfcm.max() <= 1
+    assert trace.original.sfcm is None is trace.original.mean_sfcm()
+    with pytest.raises(BadInput, match="must be one of photo"):
+        trace.original.map("a hat")
+
+
+def test_maps_and_sfcm_of_the_first_step_are_those_of_the_equations(tiny_base):
+    adapter = new_adapter(tiny_base)
+    trace = sample_pair(tiny_base, PROMPT, adapter, seeds=[3], **HOW)
+    with torch.inference_mode():
+        noise, timestep = initial_latents(tiny_base, [3]), torch.tensor(667)
+        plain, complete = tiny_base.encode_text([PROMPT.base, PROMPT.complete]).split(1)
+        with response(tiny_base.unet, adapter), record(tiny_base.unet, PROMPT.groups(tiny_base.tokenizer, "complete")) as shown:
+            eps_res = tiny_base.unet(noise, timestep, complete).sample
+        eps_ref = tiny_base.unet(noise, timestep, plain).sample
+        names, distances = prompt_distances(tiny_base, PROMPT)
+        maps = torch.stack([aggregate(shown, 4, [2, 4])[name] for name in names], 1)
+        control = sfcm(eps_res, eps_ref, maps, distances[None])
+    tuned = trace.tuned["tuned"]
+    close = {"rtol": 2e-3, "atol": 2e-3}  # stored in half precision
+    np.testing.assert_allclose(tuned.map("a hat", 0, 8), shown.at(8)["a hat"], **close)
+    np.testing.assert_allclose(tuned.removed[0], maps, **close)
+    np.testing.assert_allclose(tuned.difference[0], noise_difference(eps_res, eps_ref), **close)
+    np.testing.assert_allclose(tuned.sfcm[0], control, **close)
+
+
+def test_the_chain_can_be_shown_again(tiny_base):
+    trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), seeds=[3, 4], **HOW)
+    chain = trace.chain("tuned", step=1, image=1)
+    assert [name for name, _ in chain] == ["noise difference", *trace.base_phrases, "SFCM"]
+    np.testing.assert_allclose(chain[-1][1], trace.tuned["tuned"].sfcm[1, 1], atol=5e-3)
+    removed = chain[0][1] - chain[1][1]
+    assert removed.min() >= -1e-6 and removed.max() == pytest.approx(trace.distances[0], abs=1e-3)
+
+
+def test_variants_share_the_noise_and_a_known_original_is_not_drawn_again(tiny_base):
+    variants = {"spf": new_adapter(tiny_base, 1), "naive": [new_adapter(tiny_base, 2)], "asked": ()}
+    with Calls(tiny_base) as calls:
+        trace = sample_pair(tiny_base, PROMPT, variants, seeds=[3, 4], **HOW)
+    assert calls.rows == [4] * 3 + [4, 2] * 9  # original: guided pair; variant: guided pair and the reference
+    seen = []
+    with Calls(tiny_base) as calls:
+        again = sample_pair(
+            tiny_base, PROMPT, variants, seeds=[3, 4], original=trace.original, callback=seen.append, **HOW
+        )
+    assert calls.rows == [4, 2] * 9 and again.original is trace.original
+    assert [step.done for step in seen] == list(range(1, 10)) and {step.total for step in seen} == {9}
+    for name in variants:
+        np.testing.assert_array_equal(again.tuned[name].images, trace.tuned[name].images)
+    other = sample_pair(tiny_base, PROMPT, {}, seeds=[3, 5], original=trace.original, **HOW)
+    assert other.original is not trace.original and other.tuned == {}
+
+
+def test_progress_counts_all_paths(tiny_base):
+    seen = []
+    sample_pair(tiny_base, PROMPT, {"a": (), "b": ()}, callback=seen.append, **HOW)
+    assert [step.path for step in seen] == ["original"] * 3 + ["a"] * 3 + ["b"] * 3
+    assert [step.done for step in seen] == list(range(1, 10))
+    assert seen[0].sfcm is None and seen[3].sfcm.shape == seen[3].difference.shape == (1, 8, 8)
+
+
+def test_without_adapter_and_target_both_paths_agree(tiny_base):
+    trace = sample_pair(tiny_base, compose("a photo of a woman"), **HOW)
+    np.testing.assert_allclose(trace.tuned["tuned"].latents, trace.original.latents, atol=1e-4)
+    assert trace.distances.tolist() == [1, 1]
+
+
+def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_where_it_is_open(tiny_base):
+    """A threshold of 1 opens the map at its maximum only; an adapter of nothing makes both predictions equal."""
+    adapter = new_adapter(tiny_base)
+    with Calls(tiny_base) as calls:
+        guided = sample_pair(tiny_base, PROMPT, adapter, sfcm_guided=True, settings=SfcmConfig(threshold=1), **HOW)
+    assert calls.rows == [2] * 3 + [2, 2] * 3
+    free = sample_pair(tiny_base, PROMPT, adapter, **HOW)
+    distance = lambda trace: np.abs(trace.tuned["tuned"].latents - trace.original.latents).mean()  # noqa: E731
+    assert 0 < distance(guided) < 0.5 * distance(free)
+
+
+@pytest.mark.parametrize("path", ["response", "reference", "mean"])
+@pytest.mark.parametrize("layers", ["coarse", "all", "up"])
+def test_every_reading_of_the_phrase_maps(tiny_base, path, layers):
+    settings = SfcmConfig(map_path=path, map_layers=layers)
+    trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), settings=settings, steps=1, guidance=1.0)
+    side = 4 if layers == "coarse" else 8
+    assert trace.tuned["tuned"].removed.shape == (1, 1, 4, side, side)
+
+
+@pytest.mark.parametrize("embedding", ["complete", "base", "alone"])
+def test_distances_to_the_target(tiny_base, embedding):
+    settings = SfcmConfig(embedding=embedding)
+    prompt = compose("a photo of a woman with red hair, glasses", "blonde hair")
+    names, distances = prompt_distances(tiny_base, prompt, settings)
+    assert names == ["photo", "woman", "red hair", "glasses"] and distances.shape == (4,)
+    assert (distances >= 0).all() and (distances <= 2).all() and distances.std() > 0
+    same, zero = prompt_distances(tiny_base, compose("glasses", "glasses"), SfcmConfig(embedding="alone"))
+    assert same == ["glasses"] and zero.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_a_target_that_is_cut_off_is_refused_before_anything_is_drawn(tiny_base):
+    with Calls(tiny_base) as calls, pytest.raises(BadInput, match="shorten the base text"):
+        sample_pair(tiny_base, compose("woman " * 75, "a hat"), **HOW)
+    with pytest.raises(BadInput, match="seeds is empty"):
+        sample_pair(tiny_base, PROMPT, seeds=[], **HOW)
+    assert calls.rows == []
+
+
+@pytest.mark.parametrize("path", ["original", "tuned"])
+def test_stopping_in_either_path_restores_the_model(tiny_base, path):
+    def stop(step):
+        if step.path == path:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), callback=stop, **HOW)  # the fixture compares weights, hooks
+
+
+def test_half_precision_draws_too():
+    base = new_tiny_base().to(dtype=torch.bfloat16)
+    trace = sample_pair(base, PROMPT, new_adapter(base, size=0.1), **HOW)
+    assert trace.tuned["tuned"].images.shape == (1, 16, 16, 3) and np.isfinite(trace.tuned["tuned"].sfcm).all()
