@@ -48,7 +48,9 @@ class UnetSizes:
     norm_groups: int = 32
     batch: int = 16
     lr: float = 8e-4
-    captions: int = 6
+    crossing: float = 4.0
+    """Factor on the learning rate of the cross-attention layers."""
+    portraits: int = 16_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,7 @@ PRESETS = {
         vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
         clip=ClipSizes(text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256),
         judges=JudgeSizes(channels=(32, 64, 128, 192, 256), batch=128),
-        unet=UnetSizes(channels=(128, 256, 384), heads=8, layers=2, batch=128, lr=3e-4),
+        unet=UnetSizes(channels=(128, 256, 384), heads=8, layers=2, batch=128, lr=3e-4, portraits=60_000),
     ),
 }
 

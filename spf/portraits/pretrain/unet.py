@@ -1,0 +1,191 @@
+"""The embedded denoiser: a small stock UNet2DConditionModel with cross-attention at all of its resolutions.
+
+    python -m spf pretrain unet --preset small
+
+Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards checkpoints/base
+is a whole StableDiffusionPipeline folder.
+"""
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from spf.errors import BadInput
+from spf.evaluation.judges import Judges
+from spf.files import atomic
+from spf.portraits.captions import caption
+from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, saved_half, to_tensor
+from spf.portraits.pretrain.presets import UnetSizes
+from spf.portraits.pretrain.texts import read_caption, token_ids
+from spf.portraits.pretrain.vae import encode_all
+from spf.training import Fitted, fit, make_accelerator
+
+log = logging.getLogger(__name__)
+
+LEAN = 0.6
+"""Timesteps are 1000 * u**LEAN with u uniform: below 1 leans to high noise, where the text decides."""
+EMPTY = 0.1
+"""Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
+
+
+def new_unet(sizes: UnetSizes, latent_channels: int, latent_size: int, text_width: int) -> UNet2DConditionModel:
+    """An untrained denoiser."""
+    count = len(sizes.channels)
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=sizes.channels,
+        layers_per_block=sizes.layers,
+        down_block_types=("CrossAttnDownBlock2D",) * count,
+        up_block_types=("CrossAttnUpBlock2D",) * count,
+        cross_attention_dim=text_width,
+        attention_head_dim=sizes.heads,  # diffusers reads this as the number of heads
+        norm_num_groups=sizes.norm_groups,
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule; sampling starts at its last step."""
+    return DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
+        steps_offset=1, timestep_spacing="trailing",
+    )  # fmt: skip
+
+
+def min_snr(alphas_cumprod: Tensor, gamma: float = 5.0) -> Tensor:
+    """Weights of the squared noise error for each timestep (arXiv 2303.09556, Eq. 10, for noise prediction)."""
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return snr.clamp(max=gamma) / snr
+
+
+def train_unet(stage: Stage) -> Fitted:
+    """Train `checkpoints/base/unet` and complete the pipeline folder around it."""
+    sizes, base = stage.preset.unet, stage.checkpoints / "base"
+    for part, name in (("vae", "vae"), ("text_encoder", "clip")):
+        if not (base / part / "config.json").exists():
+            raise BadInput(f"{base / part} is missing; run: python -m spf pretrain {name}.")
+    accelerator = make_accelerator()
+    device = accelerator.device
+    vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32).to(device).eval()
+    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", torch_dtype=torch.float32).to(device).eval()
+    text_encoder.requires_grad_(False)
+    tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
+    data = stage.data("weak", n=stage.portraits or sizes.portraits)
+    key = _file_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
+    latents = _cached_latents(vae, data, stage.out / "latents", f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}")
+
+    torch.manual_seed(stage.seed)
+    unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
+    unet = unet.to(device)
+    scheduler = new_scheduler()
+    alphas = scheduler.alphas_cumprod.to(device)
+    weights = min_snr(alphas)
+
+    def loss(step: int, rng: np.random.Generator):
+        chosen = batch_indices(rng, len(data), sizes.batch)
+        texts = ["" if rng.random() < EMPTY else data.caption(i, rng).text for i in chosen]
+        with torch.no_grad():
+            states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
+        clean = torch.from_numpy(np.array(latents[chosen])).to(device)
+        target = noise(rng, tuple(clean.shape)).to(device)
+        when = torch.from_numpy((scheduler.config.num_train_timesteps * rng.random(len(chosen)) ** LEAN).astype(np.int64))
+        when = when.to(device)
+        kept = alphas[when].view(-1, 1, 1, 1)
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * target
+        guess = unet(noisy, when, states).sample
+        error = (guess.float() - target).square().mean((1, 2, 3))
+        return (weights[when] * error).mean(), {"mse": error.mean()}
+
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    began = time.monotonic()
+    seen = {"now": 0, "here": 0}
+
+    def count(step: int, terms: dict, eta: float) -> None:
+        seen.update(now=step * sizes.batch, here=seen["here"] + sizes.batch)
+
+    def save() -> None:
+        with replaced_folder(base / "unet") as part:
+            saved_half(unet).save_pretrained(part)
+        with replaced_folder(base / "scheduler") as part:
+            scheduler.save_pretrained(part)
+        pipeline.save_config(base)
+        log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], seen["here"] / (time.monotonic() - began))
+        show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
+
+    crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
+    others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
+    return fit(unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, seed=stage.seed,
+               out=stage.out / f"unet-{key}", resume=stage.resume, save=save, save_every=300.0, callback=count,
+               accelerator=accelerator, name="unet", **stage.length("unet"))  # fmt: skip
+
+
+def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: int = 0, steps: int = 25,
+                 guidance: float = 3.0, batch: int = 16) -> np.ndarray:  # fmt: skip
+    """Images uint8 [N,H,W,3]; image i starts from the noise of seed + i."""
+    images = []
+    for at in range(0, len(texts), batch):
+        part = texts[at : at + batch]
+        generators = [torch.Generator().manual_seed(seed + at + i) for i in range(len(part))]
+        images.append(pipeline(part, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="np").images)
+    return (np.concatenate(images) * 255).round().astype(np.uint8)
+
+
+def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16) -> None:
+    """A sheet of samples for fixed unseen captions and the texts beside it; logs how far the judges see the text obeyed."""
+    texts, named = unseen_texts(count)
+    was_training = pipeline.unet.training
+    pipeline.unet.eval()
+    images = draw_samples(pipeline, texts)
+    pipeline.unet.train(was_training)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as draft:
+        contact_sheet(images).save(draft)
+    path.with_suffix(".txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    folder = stage.checkpoints / "judges"
+    if (folder / "config.json").exists():
+        scores = obedience(Judges.load(folder, pipeline.device), images, named)
+        log.info("obedience %.3f: %s", np.mean(list(scores.values())), " ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+
+
+def unseen_texts(count: int, seed: int = 11) -> tuple[list[str], list[dict[str, str]]]:
+    """Captions of portraits of the dev split without targets, and what each one names."""
+    rng = np.random.default_rng(seed)
+    readings = [read_caption(caption(p, rng), p) for p in sample_many("none", count, seed, "dev")]
+    return [r.text for r in readings], [r.values() for r in readings]
+
+
+def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -> dict[str, float]:
+    """For each attribute: share of the images whose text names it in which the judge reads that value."""
+    values = judges.read(to_tensor(images)).values
+    hits: dict[str, list[bool]] = {}
+    for read, said in zip(values, named):
+        for name, value in said.items():
+            hits.setdefault(name, []).append(read[name] == value)
+    return {name: float(np.mean(right)) for name, right in sorted(hits.items())}
+
+
+def _cached_latents(vae: AutoencoderKL, data: PortraitSet, folder: Path, key: str) -> np.ndarray:
+    """Latents float32 [N,C,h,w] of all portraits, encoded once for this autoencoder."""
+    path = folder / f"{key}.npy"
+    if not path.exists():
+        log.info("encoding %d portraits", len(data))
+        with atomic(path) as draft:
+            np.save(draft, encode_all(vae, data.images).numpy())
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
