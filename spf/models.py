@@ -131,6 +131,12 @@ class Base:
         self.__dict__.pop("clip_pixels", None)
         return self
 
+    def new_scheduler(self, steps: int) -> DDIMScheduler:
+        """A scheduler of one run's own, set to `steps`: schedulers hold state and must not be shared."""
+        scheduler = DDIMScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps)
+        return scheduler
+
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token numbers [B,77]; what does not fit is cut (`prompts.overflow` tells what)."""
         rows = self.tokenizer(

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
 from torch import Tensor
 
 from .attention import Record, phrase_stack, record, resized
@@ -93,8 +92,7 @@ def sample(
     embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes the
     place of the guided prediction. Raises NotFinite, and whatever the callback raises.
     """
-    scheduler = DDIMScheduler.from_config(base.scheduler.config)  # schedulers hold state, so each run has its own
-    scheduler.set_timesteps(steps)
+    scheduler = base.new_scheduler(steps)
     predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
     for index, timestep in enumerate(scheduler.timesteps):
         eps = predict(latents, timestep)
@@ -258,9 +256,7 @@ class _Pair:
         self.distances = distances.to(base.device)
         self.how = {"steps": steps, "guidance": guidance}
         self.key = (base.name, str(base.folder), str(base.dtype), prompt.base, tuple(self.names), seeds, steps, guidance)
-        scheduler = DDIMScheduler.from_config(base.scheduler.config)
-        scheduler.set_timesteps(steps)
-        self.timesteps = tuple(int(timestep) for timestep in scheduler.timesteps)
+        self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def record(self, path: str):
         """Recorder of one text's phrases on the conditional rows, which come last."""

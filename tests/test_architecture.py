@@ -1,0 +1,154 @@
+"""The house plan holds: imports point one way, nothing unsafe is called, every file says what it is for."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+LEVELS = [
+    ["spf.errors", "spf.config", "spf.files"],
+    ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
+    ["spf.models", "spf.paths", "spf.attention"],
+    ["spf.sampling", "spf.training", "spf.finetune", "spf.methods", "spf.evaluation", "spf.portraits"],
+    ["spf.engine", "spf.examples", "spf.jobs"],
+    ["spf.cli", "spf.ui"],
+    ["app", "spf.__main__"],
+]
+ONLY_IN = {
+    "gradio": ["app", "spf.ui"],
+    "spaces": ["app", "spf.ui"],
+    "diffusers": ["spf.models", "spf.paths", "spf.attention", "spf.portraits.pretrain"],
+    "peft": ["spf.models", "spf.paths", "spf.attention"],
+    "typer": ["spf.cli", "spf.methods", "spf.evaluation", "spf.portraits", "spf.finetune"],
+}
+FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save", "np.save", "numpy.save"}
+NAMES = {"PIL": "pillow"}
+BROUGHT_BY_THE_HOST = {"spaces"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in [*(ROOT / "spf").rglob("*.py"), *ROOT.glob("app.py")]}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+
+
+def within(name: str, homes: list[str]) -> bool:
+    return any(name == home or name.startswith(home + ".") for home in homes)
+
+
+def level(name: str) -> int | None:
+    return next((rank for rank, homes in enumerate(LEVELS) if within(name, homes)), None)
+
+
+def live_nodes(tree: ast.AST):
+    """All nodes but those under `if TYPE_CHECKING`, which never run."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def imports(name: str) -> set[str]:
+    """Absolute names of everything that a file imports, at its top or inside functions."""
+    found = set()
+    package = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in live_nodes(TREES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {inner if (inner := f"{source}.{alias.name}") in FILES else source for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_point_one_way(name):
+    if name == "spf":
+        assert not [other for other in imports(name) if other.startswith("spf")], "the package itself imports lazily"
+        return
+    assert level(name) is not None, f"{name} has no place in the house plan; give it one in LEVELS"
+    for other in imports(name):
+        if other.startswith("spf.") or other == "app":
+            assert level(other) is not None and level(other) <= level(name), f"{name} must not import {other}"
+        for library, homes in ONLY_IN.items():
+            if within(other, [library]):
+                assert within(name, homes), f"{library} belongs in {', '.join(homes)}, not in {name}"
+
+
+@pytest.mark.parametrize("name", ["spf.errors", "spf.config"])
+def test_the_ground_floor_needs_only_the_standard_library(name):
+    assert all(other.split(".")[0] in sys.stdlib_module_names | {"spf", "__future__"} for other in imports(name))
+
+
+@pytest.mark.parametrize("name", ["spf.sfcm", "spf.losses"])
+def test_the_equations_need_only_torch(name):
+    libraries = {other.split(".")[0] for other in imports(name)} - sys.stdlib_module_names
+    assert libraries <= {"torch", "spf"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_unsafe_is_used(name):
+    for node in live_nodes(TREES[name]):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            assert ast.unparse(node) not in FORBIDDEN, f"{name} line {node.lineno}"
+        elif isinstance(node, ast.Call):
+            text = ast.unparse(node.func)
+            assert text != "print", f"{name} line {node.lineno}: use logging"
+            for keyword in node.keywords:
+                asked = keyword.arg in ("trust_remote_code", "allow_pickle", "shell")
+                assert not asked or ast.unparse(keyword.value) == "False", f"{name} line {node.lineno}"
+    assert not {other.split(".")[0] for other in imports(name)} & FORBIDDEN
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_says_what_it_is_for(name):
+    assert ast.get_docstring(TREES[name]), f"{name} has no docstring"
+
+
+def test_the_walk_sees_the_library():
+    assert len(FILES) >= 20 and "spf.models" in imports("spf.paths") and "torch.nn.functional" in imports("spf.losses")
+
+
+def test_the_package_is_instant_and_its_names_exist():
+    code = "import sys, spf; assert 'torch' not in sys.modules; [getattr(spf, name) for name in spf.__all__]"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def requirements() -> dict[str, Requirement]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    found = [Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
+    return {one.name.lower(): one for one in found}
+
+
+def test_every_library_is_declared():
+    declared = {re.sub("-", "_", name) for name in requirements()}
+    for name in FILES:
+        libraries = {other.split(".")[0] for other in imports(name)} - sys.stdlib_module_names - {"spf", "app"}
+        for library in libraries - BROUGHT_BY_THE_HOST:
+            assert NAMES.get(library, library).lower() in declared, f"{name} imports {library}"
+
+
+@pytest.mark.parametrize(
+    "library, old, good",
+    [
+        ("torch", ["2.7.1", "2.14.0"], ["2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.13.0"]),
+        ("gradio", ["6.24.0"], ["6.31.0"]),
+        ("transformers", ["5.2.0", "4.57.0"], ["5.23.0"]),
+        ("safetensors", ["0.7.0"], ["0.8.0"]),
+        ("pillow", ["12.2.0"], ["12.3.0"]),
+    ],
+)
+def test_versions_with_known_holes_are_excluded(library, old, good):
+    allowed = requirements()[library].specifier
+    assert not any(version in allowed for version in old) and all(version in allowed for version in good)
