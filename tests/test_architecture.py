@@ -26,7 +26,7 @@ ONLY_IN = {
     "peft": ["spf.models", "spf.paths", "spf.attention"],
     "typer": ["spf.cli", "spf.methods", "spf.evaluation", "spf.portraits", "spf.finetune"],
 }
-FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save", "np.save", "numpy.save"}
+FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
 NAMES = {"PIL": "pillow"}
 BROUGHT_BY_THE_HOST = {"spaces"}
 
