@@ -39,7 +39,10 @@ class Record:
     def at(self, resolution: int) -> dict[str, Tensor]:
         """Maps averaged over the layers of one resolution: group -> [B,h,h]."""
         layers = [groups for groups in self.maps.values() if next(iter(groups.values())).shape[-1] == resolution]
-        return {name: torch.stack([groups[name] for groups in layers]).mean(0) for name in layers[0]} if layers else {}
+        if not layers:
+            return {}
+        means = torch.stack([torch.stack(list(groups.values())) for groups in layers]).mean(0)  # [phrases,B,h,h]
+        return dict(zip(layers[0], means))
 
     @property
     def resolutions(self) -> list[int]:
@@ -90,14 +93,18 @@ class Columns:
         if not self.names:
             raise BadInput("groups is empty but must name at least one phrase with its token columns.")
         self.pool = pool
+        self.made: Tensor | None = None
 
-    def matrix(self, tokens: int, like: Tensor) -> Tensor:
-        """[1 or B, tokens, phrases] on the device of `like`, fp32."""
-        table = torch.zeros(len(self.rows), tokens, len(self.names))
-        for index, row in enumerate(self.rows):
-            for name, columns in row.items():
-                table[index, list(columns), self.names.index(name)] = 1 / len(columns) if columns and self.pool == "mean" else 1
-        return table.to(like.device)
+    def matrix(self, tokens: int, device: torch.device) -> Tensor:
+        """[1 or B, tokens, phrases], fp32; the same for every layer, so it is made once."""
+        if self.made is None or self.made.shape[1] != tokens or self.made.device != device:
+            table = torch.zeros(len(self.rows), tokens, len(self.names))
+            for index, row in enumerate(self.rows):
+                for name, columns in row.items():
+                    share = 1 / len(columns) if columns and self.pool == "mean" else 1
+                    table[index, list(columns), self.names.index(name)] = share
+            self.made = table.to(device)
+        return self.made
 
 
 @dataclass
@@ -125,7 +132,7 @@ class Probe:
             return
         if side * side != query.shape[1]:
             raise BadInput(f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded.")
-        maps = phrase_maps(self.layer, query, key[self.rows], self.columns.matrix(key.shape[1], key))
+        maps = phrase_maps(self.layer, query, key[self.rows], self.columns.matrix(key.shape[1], key.device))
         maps = maps.unflatten(1, (side, side))  # [B,h*w,P] -> [B,h,w,P]
         self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1)))
 
@@ -137,7 +144,7 @@ def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor) -
     """
     query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key))  # [B,heads,N or T,d]
     with torch.autocast(query.device.type, enabled=False):  # it would round the fp32 products
-        probabilities = (query.float() @ key.float().transpose(-1, -2) * layer.scale).softmax(-1)  # [B,heads,N,T]
+        probabilities = (query.float() * layer.scale @ key.float().transpose(-1, -2)).softmax(-1)  # [B,heads,N,T]
         return probabilities.mean(1) @ columns
 
 
