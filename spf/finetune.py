@@ -1,0 +1,246 @@
+"""Fine-tuning of one target by one method: the data encoded once, the loop, and one adapter file that explains itself.
+
+    base = load_base()
+    path = finetune(base, FinetuneConfig(method="spf", data="hat", steps=600), out="runs/hat", settings={"output": 2.0})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from spf import __version__
+from spf.config import LARGEST_SEED, Config, choice, text, whole
+from spf.errors import BadInput, UnsafeFile
+from spf.files import load_tensors, save_tensors
+from spf.methods import METHODS, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, build
+from spf.models import Base
+from spf.paths import DOWN, UP, Adapter, TunablePaths, load_adapter, save_adapter
+from spf.portraits.captions import compose as full_caption
+from spf.portraits.dataset import draw
+from spf.portraits.description import ATTRIBUTES, Target
+from spf.portraits.tailored import SIZE, TailoredItem, get_target, replaced, tailored_set
+from spf.portraits.texts import base_captions
+from spf.prompts import PAD as PAD_PHRASE
+from spf.prompts import ComposedPrompt, compose
+from spf.sampling import initial_latents, prompt_distances, sample
+from spf.sfcm import SfcmConfig
+from spf.training import fit, make_accelerator
+
+log = logging.getLogger(__name__)
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
+OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(Config):
+    """One run of `finetune`; the method's own settings come beside it."""
+
+    method: str = choice("spf", tuple(METHODS), "how to fine-tune")
+    data: str = text("hat", help="the tailored set: name of its target")
+    steps: int = whole(600, 1, 1_000_000, "training steps")
+    images: int = whole(SIZE, 1, 100_000, "pictures in the tailored set")
+    seed: int = whole(0, 0, LARGEST_SEED, "start of all random numbers")
+    start: str = text(help="adapter to start from, such as the result of a first stage; empty starts from the base")
+    rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
+
+
+def finetune(
+    base: Base,
+    config: FinetuneConfig,
+    out: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    callback: Callable[[int, Terms, float], None] | None = None,
+    accelerator: accelerate.Accelerator | None = None,
+) -> Path:
+    """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
+
+    settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
+    which keeps a state that the next call with `resume` continues. Raises BadInput before anything is computed.
+    """
+    method, target, out = build(config.method, settings), get_target(config.data), Path(out)
+    if method.wants_clip and base.clip is None:
+        raise BadInput(f"model {base.name} has no clip folder beside it, so set enhanced to 0 for method {config.method}.")
+    start = load_adapter(config.start, base) if config.start else None
+    accelerator = accelerator or make_accelerator()
+    if base.device != accelerator.device:
+        base.to(accelerator.device)
+    data = tailored_rows(base, target, config.images, config.seed, method.config)
+    own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
+    path = out / f"{adapter_name(target.name, config.method)}.safetensors"
+    last: Terms = {}
+
+    names = method.parameter_names(base.unet)
+    with TunablePaths(base.unet, dict.fromkeys([*names, *(start.names() if start else ())])) as paths:
+        if start:
+            paths.load(start)
+            for name in set(paths.names) - set(names):
+                paths.parameters[name].requires_grad_(False)  # on in the response path, but trained no further
+
+        def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
+            picks = rng.choice(len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch)
+            ctx = Context(base, paths, step, config.steps, rng, own.rows if own else None)
+            return method.loss(data.rows.take(picks), ctx)
+
+        def follow(step: int, terms: Terms, eta: float) -> None:
+            last.update(terms, step=step)
+            if callback:
+                callback(step, terms, eta)
+
+        def save() -> None:
+            made = paths.adapter(describe(base, config, method, target, last))
+            save_adapter(low_rank(made, config.rank) if config.rank else made, path)
+
+        done = fit(
+            base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / "state", resume=resume,
+            average=method.config.average or None, seed=config.seed, save=save, callback=follow, accelerator=accelerator,
+            name=f"{config.method} {target.name}",
+        )  # fmt: skip
+        if not last:  # a finished run was continued: nothing was left to train
+            last.update(step=done.step)
+            save()
+    return path
+
+
+def adapter_name(target: str, method: str) -> str:
+    """Name of an adapter in checkpoints/adapters: the target alone for spf, target-method for the others."""
+    return target if method == "spf" else f"{target}-{method}"
+
+
+def describe(base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float]) -> dict[str, str]:
+    """Metadata of an adapter: how it was made, all as strings, JSON where structured."""
+    return {
+        "method": config.method,
+        "base_model": base.name,
+        "target": target.text,
+        "steps": str(int(last.get("step", 0))),
+        "losses": json.dumps({name: float(f"{value:.4g}") for name, value in last.items() if name != "step"}),
+        "versions": json.dumps({"spf": __version__} | {name: version(name) for name in PACKAGES}),
+        "mode": target.mode,
+        "replace": target.replace,
+        "data": json.dumps(config.to_dict()),
+        "settings": json.dumps(method.config.to_dict()),
+    }
+
+
+@dataclass
+class Data:
+    """An encoded tailored set and its base texts."""
+
+    rows: Rows
+    texts: list[str]
+
+
+def tailored_rows(base: Base, target: Target, images: int, seed: int, config: MethodConfig) -> Data:
+    """Draws the tailored set of a target at the size of the base and encodes pictures and texts once."""
+    items = tailored_set(target.name, images, seed)
+    texts = [item.base_text if config.text == "caption" else full_text(item, target) for item in items]
+    latents, seen = [], []
+    for first in range(0, images, OWN_BATCH):
+        drawn, _ = draw([item.portrait for item in items[first : first + OWN_BATCH]], base.image_size)
+        pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
+        with torch.no_grad():
+            latents.append(base.encode(pixels))
+            seen += [base.clip_images(pixels)] if base.clip is not None else []
+    rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
+    rows.image = torch.cat(seen) if seen else None
+    return Data(rows, texts)
+
+
+def full_text(item: TailoredItem, target: Target) -> str:
+    """Base text of a picture that names every attribute; in replace mode with the word to replace."""
+    before = {target.attribute: target.replace} if target.mode == "replace" else {}
+    hidden = set() if before else {target.attribute}
+    return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden).text
+
+
+def encoded(base: Base, latents: Tensor, texts: Sequence[str], target: Target, settings: SfcmConfig) -> Rows:
+    """Rows of latents [B,C,h,w] with base texts to which the target is put. Without CLIP embeddings of the pictures."""
+    prompts = [compose(text, target.text, target.mode, target.replace) for text in texts]
+    before, after = (
+        torch.cat([base.encode_text(texts[first : first + 32]) for first in range(0, len(texts), 32)])
+        for texts in ([prompt.base for prompt in prompts], [prompt.complete for prompt in prompts])
+    )
+    columns = [row_columns(base, prompt) for prompt in prompts]
+    distances = [prompt_distances(base, prompt, settings)[1] for prompt in prompts]
+    seen = base.clip_texts([target.text]).expand(len(texts), -1) if base.clip is not None else None
+    return Rows(
+        latents, before, after, [c for c, _ in columns], [c for _, c in columns],
+        pad_sequence(distances, batch_first=True), target=seen,
+    )  # fmt: skip
+
+
+def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
+    """Token columns in the base and in the complete text under the names that rows use, the same phrases in both."""
+    before, after = (prompt.groups(base.tokenizer, path) for path in ("base", "complete"))
+    names = {name: f"{PHRASE}{k}" for k, name in enumerate(before) if name != PAD_PHRASE} | {PAD_PHRASE: PAD}
+    target = sorted({column for name, columns in after.items() if name not in names for column in columns})
+    return (
+        {names[name]: columns for name, columns in before.items()},
+        {names[name]: after[name] for name in names} | {TARGET: target},
+    )
+
+
+class OwnPortraits:
+    """What the original model draws for base texts alone, drawn once and kept in a file beside the run."""
+
+    def __init__(self, base: Base, target: Target, config, set_texts: Sequence[str], seed: int, folder: Path):
+        count = config.own_count
+        if config.own_texts == "set":
+            texts = [set_texts[i % len(set_texts)] for i in range(count)]
+        else:
+            texts = [made.text for _, made in base_captions(target, count, seed, "train")]
+        self._rows = encoded(base, self._latents(base, texts, seed, folder / "own.safetensors"), texts, target, config)
+
+    def rows(self, rng: np.random.Generator, n: int) -> Rows:
+        """`n` of them, at random."""
+        return self._rows.take(rng.choice(len(self._rows), n, replace=n > len(self._rows)))
+
+    def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
+        weights = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in list(base.unet.parameters())[:4]))
+        key = hashlib.sha256(json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, weights.hexdigest()]).encode()).hexdigest()[:16]
+        try:
+            found = load_tensors(file).get(key)
+        except (BadInput, UnsafeFile):
+            found = None
+        if found is None:
+            log.info("the original model draws %d portraits for alignment", len(texts))
+            found = torch.cat([self._draw(base, texts[i : i + OWN_BATCH], seed + i) for i in range(0, len(texts), OWN_BATCH)])
+            save_tensors(file, {key: found})
+        return found.to(base.device, base.dtype)
+
+    @staticmethod
+    def _draw(base: Base, texts: Sequence[str], seed: int) -> Tensor:
+        seeds = [(seed + i) % (LARGEST_SEED + 1) for i in range(len(texts))]
+        return sample(
+            base, initial_latents(base, seeds), base.encode_text(texts), base.encode_text([""] * len(texts)),
+            steps=OWN_STEPS, guidance=OWN_GUIDANCE,
+        ).float().cpu()  # fmt: skip
+
+
+def low_rank(adapter: Adapter, rank: int) -> Adapter:
+    """The adapter with each matrix replaced by its best approximation of the given rank, where that is smaller."""
+    tensors = {}
+    for name, value in adapter.tensors.items():
+        rows, columns = value.shape[0], value[0].numel() if value.ndim > 1 else 0
+        if rank * (rows + columns) >= rows * columns:
+            tensors[name] = value
+            continue
+        u, s, v = torch.linalg.svd(value.float().reshape(rows, columns), full_matrices=False)
+        half = s[:rank].sqrt()
+        tensors[name + UP], tensors[name + DOWN] = u[:, :rank] * half, half[:, None] * v[:rank]
+    return Adapter(adapter.metadata, tensors)

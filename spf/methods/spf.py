@@ -1,0 +1,243 @@
+"""SPF-Portrait: the response path learns the target while the reference path holds everything else (arXiv 2504.00396).
+
+A step compares two predictions for one latent: the response path (tuned weights, complete text) and the reference path
+(original weights, base text, no gradient). Text-consistent and fine-grained alignment are weighted by the complement of
+the SFCM, the enhancement pulls the one-step picture towards the target in CLIP, and the diffusion loss stays on.
+The paper's formulas and recipe were not available: every open choice is a field of `SpfConfig`, the first one listed
+being our reading; fields marked "ours" go beyond the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from spf.attention import POOL, Record, phrase_stack, record, resized
+from spf.config import choice, flag, real, whole
+from spf.errors import BadInput
+from spf.losses import (
+    COMPLEMENTS, ENHANCED, LAYERS, NORMS, complement, diffusion, enhanced, fine_grained, min_snr, predicted_clean,
+    text_consistent,
+)  # fmt: skip
+from spf.methods import PAD, PHRASE, TARGET, Context, MethodConfig, Rows, Terms, denoising, noisy
+from spf.paths import all_names, cross_attention_names
+from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
+
+
+@dataclass(frozen=True)
+class SpfConfig(MethodConfig, SfcmConfig):
+    """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of training."""
+
+    learning_rate: float = real(3e-4, 1e-8, 1.0, "peak learning rate")
+    trainable: str = choice("cross-attention", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
+    plain: float = real(0.5, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
+
+    latents: str = choice("training", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`")
+    extra: float = real(0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen")
+    align_training: float = real(1.0, 0.0, 1.0, "how strongly the rows of the tailored set are aligned")
+    align_low: float = real(0.0, 0.0, 1.0, "alignment acts from this part of the timestep range")
+    align_high: float = real(1.0, 0.0, 1.0, "alignment acts up to this part of the timestep range")
+
+    text_consistent: float = real(1.0, 0.0, 1e4, "w1, weight of the text-consistent loss")
+    fine_grained: float = real(1.0, 0.0, 1e4, "w2, weight of the fine-grained loss")
+    enhanced: float = real(0.05, 0.0, 1e4, "w3, weight of the response enhancement")
+    diffusion: float = real(1.0, 0.0, 1e4, "weight of the diffusion loss in stage 2")
+    relative: bool = flag(True, "ours: maps and queries are measured against the reference's own size, layer by layer")
+    norm: str = choice("l2", NORMS, "norm of both alignment losses")
+    layers: str = choice("mean", LAYERS, "layers are averaged or added")
+    tokens: str = choice("mean", POOL, "attention to the tokens of a phrase, and of PAD, is averaged or added")
+    complement: str = choice("1-s", COMPLEMENTS, "how the SFCM weights the alignment; none is the paper's w/o SFCM row")
+
+    output: float = real(1.0, 0.0, 1e4, "ours: weight of the output alignment, which also holds values and projections")
+    keep: float = real(0.25, 0.0, 0.9, "ours: share of the batch that asks for the base text and is held to the reference")
+    keep_weight: float = real(1.0, 0.0, 1e4, "ours: weight of that retention")
+    keep_empty: float = real(0.25, 0.0, 1.0, "ours: part of the kept rows that ask for the empty text, used by guidance")
+    masked: float = real(0.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
+
+    source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
+    smooth: int = whole(1, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
+    power: float = real(1.0, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
+
+    form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
+    enhanced_rows: int = whole(2, 1, 64, "pictures of a step that are decoded for the enhancement")
+    enhanced_every: int = whole(2, 1, 1000, "the enhancement acts at every so-many-th step")
+    enhanced_high: float = real(0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range")
+
+    own_texts: str = choice("varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set")
+    own_count: int = whole(128, 1, 100_000, "portraits that the original model draws beforehand")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.align_low >= self.align_high:
+            raise BadInput(f"align_low is {self.align_low:g} but must be below align_high, {self.align_high:g}.")
+        if self.smooth % 2 == 0:
+            raise BadInput(f"smooth is {self.smooth} but must be odd.")
+
+
+@dataclass
+class Comparison:
+    """Both paths on the same latents: predictions [B,C,h,w], what the recorder saw, and the SFCM [B,h,w]."""
+
+    eps_res: Tensor
+    eps_ref: Tensor
+    shown_res: Record
+    shown_ref: Record
+    control: Tensor
+
+
+class Spf:
+    """Stage 1 is plain fine-tuning of the same weights, stage 2 the dual-path alignment."""
+
+    name: ClassVar[str] = "spf"
+    Config = SpfConfig
+
+    def __init__(self, config: SpfConfig):
+        self.config = config
+
+    @property
+    def wants_own(self) -> bool:
+        return self.config.plain < 1 and (self.config.latents == "own" or self.config.keep > 0)
+
+    @property
+    def wants_clip(self) -> bool:
+        return self.config.plain < 1 and self.config.enhanced > 0
+
+    def parameter_names(self, unet) -> list[str]:
+        return cross_attention_names(unet) if self.config.trainable == "cross-attention" else all_names(unet)
+
+    def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
+        if ctx.step < round(self.config.plain * ctx.steps):
+            return denoising(batch, ctx, self.config)
+        return self._dual(batch, ctx)
+
+    def _dual(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
+        """Rows, in this order: of the tailored set (learn), added for alignment, kept to the base text."""
+        c, total = self.config, len(batch)
+        kept = round(c.keep * total)
+        added = round(c.extra * (total - kept)) if c.latents != "training" else 0
+        learnt, asked = total - kept - added, total - kept
+        rows = self._rows(batch, ctx, learnt, added, kept)
+        timesteps = torch.cat((
+            ctx.timesteps(learnt, c.lean), ctx.timesteps(added, 1.0, c.align_low, c.align_high), ctx.timesteps(kept, c.lean),
+        ))  # fmt: skip
+        noise, signal = ctx.normal(rows.latents), ctx.signal(timesteps)
+        latents, snr = noisy(rows.latents, noise, signal), min_snr(signal, c.snr)
+        both = self._compare(rows, latents, timesteps, ctx, asked)
+
+        inside = (timesteps >= c.align_low * ctx.train_steps) & (timesteps <= c.align_high * ctx.train_steps)
+        strength = inside.float()  # [B], how strongly each row is aligned
+        strength[:learnt] *= c.align_training
+        strength[asked:] = c.keep_weight
+        hold = complement(both.control, c.complement)
+        hold[asked:] = 1  # nothing may change where nothing was asked for
+        hold = hold * strength.sqrt().view(-1, 1, 1)  # the losses square it
+
+        res, ref = unit_scale(both.shown_res, both.shown_ref) if c.relative else (both.shown_res, both.shown_ref)
+        free = (1 - c.masked * (1 - both.control[:learnt, None])).sqrt()
+        terms = {
+            "diffusion": diffusion(free * both.eps_res[:learnt], free * noise[:learnt], snr[:learnt]),
+            "text_consistent": text_consistent(res.maps, ref.maps, hold, norm=c.norm, layers=c.layers),
+            "fine_grained": fine_grained(res.queries, ref.queries, hold, norm=c.norm, layers=c.layers),
+            "output": output_alignment(both.eps_res, both.eps_ref, hold, snr),
+        }
+        if c.enhanced and ctx.step % c.enhanced_every == 0:
+            picks = torch.nonzero(timesteps[:learnt] <= c.enhanced_high * ctx.train_steps)[: c.enhanced_rows, 0]
+            if len(picks):
+                terms["enhanced"] = self._enhanced(batch.take(picks.cpu()), both, latents, signal, picks, ctx)
+        weights = {
+            "diffusion": c.diffusion, "text_consistent": c.text_consistent, "fine_grained": c.fine_grained,
+            "output": c.output, "enhanced": c.enhanced,
+        }  # fmt: skip
+        value = sum(weights[name] * term for name, term in terms.items())
+        return value, terms | {"sfcm": both.control[:asked].mean()}
+
+    def _rows(self, batch: Rows, ctx: Context, learnt: int, added: int, kept: int) -> Rows:
+        rows = batch.take(range(learnt))
+        if added:
+            more = ctx.own(ctx.rng, added) if self.config.latents == "own" else batch.take(range(learnt, learnt + added))
+            if self.config.latents == "noise":
+                more = replace(more, latents=torch.zeros_like(more.latents))
+            rows = rows.join(more)
+        return rows.join(ctx.own(ctx.rng, kept)) if kept else rows
+
+    def _compare(self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int) -> Comparison:
+        """Both paths; the first `asked` rows ask for the complete text, the others for the base text or nothing."""
+        empty = torch.from_numpy(ctx.rng.random(len(rows) - asked) < self.config.keep_empty).to(latents.device)
+        kept = torch.where(empty.view(-1, 1, 1), ctx.empty.to(rows.base), rows.base[asked:])
+        same = [
+            {name: columns for name, columns in row.items() if name == PAD or not bare}
+            for row, bare in zip(rows.base_columns[asked:], empty.tolist())
+        ]
+        keep, pool = "maps+queries", self.config.tokens
+        with record(ctx.base.unet, [*rows.complete_columns[:asked], *same], keep, pool=pool) as shown_res:
+            eps_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
+        with ctx.paths.reference(), record(ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool) as shown_ref:
+            eps_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
+        control = control_map(eps_res, eps_ref, shown_res, shown_ref, rows.distances, self.config)
+        return Comparison(eps_res, eps_ref, shown_res, shown_ref, control)
+
+    def _enhanced(
+        self, rows: Rows, both: Comparison, latents: Tensor, signal: Tensor, picks: Tensor, ctx: Context
+    ) -> Tensor:
+        """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and the target text."""
+
+        def seen(eps: Tensor) -> Tensor:
+            return ctx.base.clip_images(ctx.base.decode(predicted_clean(latents[picks], eps[picks], signal[picks])))
+
+        with torch.no_grad():
+            e_ref = seen(both.eps_ref)
+        return enhanced(seen(both.eps_res), e_ref, rows.image, rows.target, self.config.form)
+
+
+@torch.no_grad()
+def control_map(
+    eps_res: Tensor, eps_ref: Tensor, shown_res: Record, shown_ref: Record, distances: Tensor, config: SpfConfig
+) -> Tensor:
+    """The SFCM [B,h,w] of a step, without gradient, as the settings of `config` want it.
+
+    source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target" (the target's own
+    attention) and "product" (chain times target).
+    """
+    present = next(iter(shown_ref.maps.values()))  # numbered from 0 without gaps; a batch may have fewer than the whole set
+    names = [f"{PHRASE}{p}" for p in range(distances.shape[1]) if f"{PHRASE}{p}" in present and config.source != "noise"]
+    paths = {"response": [shown_res], "reference": [shown_ref], "mean": [shown_res, shown_ref]}[config.map_path]
+    maps = torch.stack([phrase_stack(shown, names, config.map_layers) for shown in paths]).mean(0)
+    difference = noise_difference(eps_res, eps_ref, config.channels)
+    if config.smooth > 1:
+        difference = avg_pool2d(difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False)[:, 0]
+    control = subtracted(difference, maps, distances[:, : len(names)], **config.chain())
+    if config.source in ("target", "product"):
+        target = scaled(resized(phrase_stack(shown_res, [TARGET], config.map_layers)[:, 0], control.shape[-1]), config.scale)
+        control = scaled(control * target, "max") if config.source == "product" else target
+    return control.clamp(0, 1) ** config.power
+
+
+def output_alignment(eps_res: Tensor, eps_ref: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    """|| W (eps_res - eps_ref) ||^2, ours: maps and queries leave values and output projections free, this does not.
+
+    eps_*: [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each row's timestep.
+    """
+    errors = (weight[:, None] * (eps_res.float() - eps_ref.detach().float())).square().mean((1, 2, 3))
+    return (rows * errors).mean()
+
+
+def unit_scale(res: Record, ref: Record) -> tuple[Record, Record]:
+    """Both records in units of the reference's root mean square, for each layer (and phrase), ours: then a loss of 0.01
+    means a change of a tenth, whatever the size of the network or of the phrase's attention."""
+
+    def size(value: Tensor) -> Tensor:
+        return value.detach().float().square().mean().sqrt().clamp(min=1e-4)
+
+    maps = {layer: {name: size(value) for name, value in groups.items()} for layer, groups in ref.maps.items()}
+    queries = {layer: size(value) for layer, value in ref.queries.items()}
+    return tuple(
+        Record(
+            {k: {n: v / maps[k][n] for n, v in g.items() if n in maps[k]} for k, g in shown.maps.items()},
+            {k: v / queries[k] for k, v in shown.queries.items()},
+        )
+        for shown in (res, ref)
+    )

@@ -1,0 +1,184 @@
+"""Fine-tuning end to end on the tiny random base: data, loop, resume, and the adapter file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from portrait_world import new_portrait_base
+
+from spf.errors import BadInput, Cancelled
+from spf.files import load_tensors
+from spf.finetune import FinetuneConfig, adapter_name, finetune, full_text, low_rank, row_columns, tailored_rows
+from spf.methods import build
+from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
+from spf.portraits.description import TARGETS
+from spf.portraits.tailored import BIAS, tailored_set
+from spf.prompts import compose
+
+SMALL = {"batch": 2, "own_count": 3, "enhanced_rows": 1}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return new_portrait_base()
+
+
+@pytest.fixture
+def weights(base):
+    """Before and after: fine-tuning gives the base back to the bit."""
+    before = {name: value.clone() for name, value in base.unet.state_dict().items()}
+    yield before
+    assert all(torch.equal(value, before[name]) for name, value in base.unet.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in base.unet.parameters())
+
+
+def config(**settings):
+    return FinetuneConfig(**({"method": "spf", "data": "hat", "steps": 4, "images": 6} | settings))
+
+
+def test_spf_writes_one_file_that_explains_itself(base, weights, tmp_path):
+    seen = []
+    path = finetune(base, config(), tmp_path, settings=SMALL, callback=lambda *row: seen.append(row))
+    adapter = load_adapter(path, base)
+    assert path == tmp_path / "hat.safetensors" and set(METADATA) <= set(adapter.metadata)
+    assert adapter.metadata["method"] == "spf" and adapter.metadata["target"] == "a hat" and adapter.metadata["steps"] == "4"
+    assert {"diffusion", "output", "enhanced"} <= set(json.loads(adapter.metadata["losses"]))
+    assert json.loads(adapter.metadata["settings"])["batch"] == 2 and "torch" in json.loads(adapter.metadata["versions"])
+    assert set(adapter.names()) <= set(cross_attention_names(base.unet)) and len(adapter.names()) > 10
+    assert [row[0] for row in seen] == [1, 2, 3, 4] and "output" in seen[-1][1] and "output" not in seen[0][1]
+
+
+def test_naive_moves_every_part_and_the_picture(base, weights, tmp_path):
+    path = finetune(base, config(method="naive"), tmp_path, settings={"batch": 2, "learning_rate": 1e-2})
+    adapter = load_adapter(path, base)
+    assert path.name == "hat-naive.safetensors" and len(adapter.names()) > 0.9 * len(weights)
+    latents, step, states = torch.zeros(1, 4, 8, 8), torch.tensor(500), base.encode_text(["a photo"])
+    plain = base.unet(latents, step, states).sample
+    with response(base.unet, adapter):
+        assert not torch.equal(base.unet(latents, step, states).sample, plain)
+    assert torch.equal(base.unet(latents, step, states).sample, plain)
+
+
+def test_same_seed_same_weights_other_seed_others(base, weights, tmp_path):
+    def made(seed, folder):
+        return load_tensors(finetune(base, config(seed=seed, steps=2), tmp_path / folder, settings=SMALL))
+
+    first, again, other = made(3, "a"), made(3, "b"), made(4, "c")
+    assert first.keys() == again.keys() and all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_stopped_run_continues_as_the_same_run(base, weights, tmp_path):
+    whole = load_tensors(finetune(base, config(), tmp_path / "whole", settings=SMALL))
+
+    def stop(step, terms, eta):
+        if step == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        finetune(base, config(), tmp_path / "parts", settings=SMALL, callback=stop)
+    assert load_adapter(tmp_path / "parts" / "hat.safetensors", base).metadata["steps"] == "3"
+    parts = load_tensors(finetune(base, config(), tmp_path / "parts", settings=SMALL))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    again = finetune(base, config(), tmp_path / "parts", settings=SMALL)  # nothing left to do
+    assert all(torch.equal(whole[name], value) for name, value in load_tensors(again).items())
+    assert load_adapter(again, base).metadata["steps"] == "4"
+
+
+def test_a_second_stage_starts_from_a_first_one_and_keeps_what_it_does_not_train(base, weights, tmp_path):
+    first = finetune(base, config(method="naive", steps=2), tmp_path / "1", settings={"batch": 2, "learning_rate": 1e-2})
+    second = finetune(base, config(start=str(first), steps=1), tmp_path / "2", settings=SMALL | {"plain": 0.0})
+    before, after = load_tensors(first), load_tensors(second)
+    assert before.keys() <= after.keys()
+    attention = set(cross_attention_names(base.unet))
+    for name, value in before.items():
+        same = torch.allclose(value, after[name], atol=1e-6)
+        assert same or name in attention, name
+    assert any(not torch.equal(before[name], after[name]) for name in attention & before.keys())
+
+
+def test_the_original_models_own_portraits_are_drawn_once(base, weights, tmp_path):
+    finetune(base, config(steps=2), tmp_path, settings=SMALL)
+    file = tmp_path / "own.safetensors"
+    drawn, stamp = load_tensors(file), file.stat().st_mtime_ns
+    assert [value.shape for value in drawn.values()] == [(3, 4, 8, 8)]
+    finetune(base, config(steps=2), tmp_path, settings=SMALL, resume=False)
+    assert file.stat().st_mtime_ns == stamp
+    finetune(base, config(steps=2, data="freckles"), tmp_path, settings=SMALL, resume=False)
+    assert load_tensors(file).keys() != drawn.keys()
+
+
+def test_bad_input_is_refused_before_anything_is_written(base, weights, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match="must be one of freckles"):
+        finetune(base, config(data="crown"), out)
+    with pytest.raises(BadInput, match="no setting"):
+        finetune(base, config(), out, settings={"speed": 1})
+    with pytest.raises(BadInput, match="does not exist"):
+        finetune(base, config(start=str(tmp_path / "none.safetensors")), out)
+    for wrong in ({"steps": 0}, {"steps": float("nan")}, {"method": "lora+"}, {"images": 0}, {"seed": -1}):
+        with pytest.raises(BadInput, match=next(iter(wrong))):
+            config(**wrong)
+    kept, base.clip = base.clip, None
+    try:
+        with pytest.raises(BadInput, match="set enhanced to 0"):
+            finetune(base, config(), out)
+        assert not out.exists()
+        finetune(base, config(steps=2), out, settings=SMALL | {"enhanced": 0.0})
+    finally:
+        base.clip = kept
+
+
+def test_rows_hold_what_the_pictures_and_texts_say(base):
+    data = tailored_rows(base, TARGETS["hat"], 5, 0, build("spf").config)
+    rows = data.rows
+    assert rows.latents.shape == (5, 4, 8, 8) and rows.base.shape == (5, 77, 32) and rows.image.shape == rows.target.shape
+    torch.testing.assert_close(rows.complete[2], base.encode_text([f"{data.texts[2]}, a hat"])[0])
+    assert all(item.base_text == text for item, text in zip(tailored_set("hat", 5, 0), data.texts))
+    full = tailored_rows(base, TARGETS["hat"], 2, 0, build("spf", {"text": "full"}).config)
+    assert "gray background" in full.texts[0] and "smiling" in full.texts[0] and "hat" not in full.texts[0]
+
+
+def test_columns_pair_the_same_words_of_both_texts(base):
+    prompt = compose("a photo of a woman wearing a T-shirt before a curtain", "dress", "replace", "T-shirt")
+    before, after = row_columns(base, prompt)
+    words = {path: base.tokenizer.convert_ids_to_tokens(base.tokens([text])[0]) for path, text in (("b", prompt.base), ("c", prompt.complete))}
+    phrases = [name for name in before if name.startswith("phrase")]
+    assert [[words["b"][i] for i in before[name]] for name in phrases] == [[words["c"][i] for i in after[name]] for name in phrases]
+    assert [words["c"][i] for i in after["target"]] == ["dress</w>"] and "target" not in before
+    assert before["pad"][-1] == after["pad"][-1] == 76
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_full_texts_name_the_bias_that_captions_hide(name):
+    item, target = tailored_set(name, 1, 0)[0], TARGETS[name]
+    text = full_text(item, target)
+    assert target.text not in text and (target.mode == "append" or target.replace.lower() in text.lower())
+    if "background" in BIAS[name]:
+        assert BIAS[name]["background"] in text
+
+
+def test_low_rank_keeps_what_matters():
+    rng = np.random.default_rng(0)
+    exact = torch.tensor(rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)), dtype=torch.float32)
+    conv, bias = torch.tensor(rng.standard_normal((20, 10, 3, 3)), dtype=torch.float32), torch.ones(40)
+    adapter = Adapter({}, {"a": exact, "conv": conv, "bias": bias, "tiny": torch.ones(4, 4)})
+    small = low_rank(adapter, 3)
+    assert set(small.tensors) == {"a.up", "a.down", "conv.up", "conv.down", "bias", "tiny"} and set(small.names()) == set(adapter.names())
+    torch.testing.assert_close(small.difference("a", exact.shape), exact, atol=1e-4, rtol=1e-4)
+    values = torch.linalg.svdvals(conv.reshape(20, 90))
+    error = (small.difference("conv", conv.shape) - conv).norm()
+    torch.testing.assert_close(error, values[3:].norm(), rtol=1e-4, atol=1e-4)  # Eckart-Young: nothing of rank 3 is nearer
+
+
+def test_names():
+    assert adapter_name("hat", "spf") == "hat" and adapter_name("hat", "naive") == "hat-naive"
+
+
+def test_low_rank_adapter_loads(base, weights, tmp_path):
+    path = finetune(base, config(method="naive", steps=2, rank=2), tmp_path, settings={"batch": 2, "learning_rate": 1e-2})
+    adapter = load_adapter(path, base)
+    assert any(name.endswith(".up") for name in adapter.tensors)
+    with response(base.unet, adapter):
+        assert torch.isfinite(base.unet(torch.zeros(1, 4, 8, 8), 5, base.encode_text(["a photo"])).sample).all()
