@@ -1,4 +1,7 @@
-"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one sentence."""
+"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one sentence on stderr.
+
+Commands import what they need when they run, so that help comes at once.
+"""
 
 import logging
 import sys
@@ -9,7 +12,7 @@ import typer
 
 from spf.errors import Cancelled, SpfError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def main() -> None:
@@ -17,12 +20,15 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        app()
+        app(standalone_mode=False)
     except Cancelled:
-        sys.exit(0)
-    except SpfError as error:
-        sys.stderr.write(f"{error}\n")
+        pass
+    except (SpfError, typer.TyperException) as error:
+        sentence = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        sys.stderr.write(f"{sentence}\n")
         sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
 
 
 @app.callback()

@@ -77,7 +77,7 @@ def fit(
     groups    (parameters, factor on lr); default: all trainable parameters with factor 1
     average   decay of the exponential moving average of the weights, None for none
     out       folder of the resumable state; None keeps nothing. `resume` continues what is there
-    save      called with the averaged weights in place every `save_every` seconds and at the end
+    save      called with the averaged weights in place every `save_every` seconds of training and at the end
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which saves and stops
 
     With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the end `module` holds
@@ -107,7 +107,7 @@ def fit(
                 with run.averaged():
                     save()
 
-    saved, terms = time.monotonic(), {}
+    saved, terms = run.seconds, {}
     with _progress(name, accelerator.is_main_process) as show:
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
@@ -131,9 +131,9 @@ def fit(
             except Cancelled:
                 keep()
                 raise
-            if out is not None and time.monotonic() - saved > save_every and accelerator.num_processes == 1:
+            if out is not None and run.seconds - saved > save_every:
                 keep()
-                saved = time.monotonic()
+                saved = run.seconds
     keep()
     run.adopt_average()
     return Fitted(run.step, run.seconds, terms)

@@ -26,7 +26,7 @@ from spf.files import write_json
 from spf.portraits.captions import caption, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, sample_portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, saved_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, to_tensor
 from spf.portraits.pretrain.presets import ClipSizes
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
 from spf.tokenizer import build_tokenizer
@@ -98,17 +98,16 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Ten
 
 def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
     """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half precision."""
-    half = saved_half(clip)
     size = clip.config.vision_config.image_size
     with replaced_folder(checkpoints / "clip") as part:
-        half.save_pretrained(part)
+        save_half(clip, part)
         tokenizer.save_pretrained(part)
         write_json(part / "preprocessor_config.json", {
             "image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size},
             "crop_size": {"height": size, "width": size}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
         })  # fmt: skip
     with replaced_folder(checkpoints / "base" / "text_encoder") as part:
-        half.text_model.save_pretrained(part)
+        save_half(clip.text_model, part)
     with replaced_folder(checkpoints / "base" / "tokenizer") as part:
         tokenizer.save_pretrained(part)
 

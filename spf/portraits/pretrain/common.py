@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spf.files import read_json, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
 
@@ -60,9 +61,19 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
 
 
-def saved_half(module: nn.Module) -> nn.Module:
-    """A copy in half precision on the CPU, laid out plainly, ready to be written."""
-    return copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).half().eval()
+def save_half(module: nn.Module, folder: Path) -> None:
+    """Write a model in half precision that is read as float32.
+
+    transformers gives a model the precision its config names, diffusers float32 whatever the file holds; a pipeline
+    needs both to agree.
+    """
+    half = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).half().eval()
+    half.save_pretrained(folder)
+    config = read_json(folder / "config.json")
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        if "dtype" in part:
+            part["dtype"] = "float32"
+    write_json(folder / "config.json", config)
 
 
 @contextlib.contextmanager

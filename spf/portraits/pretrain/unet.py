@@ -22,7 +22,7 @@ from spf.evaluation.judges import Judges
 from spf.files import atomic
 from spf.portraits.captions import caption
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, saved_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, to_tensor
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import encode_all
@@ -118,7 +118,7 @@ def train_unet(stage: Stage) -> Fitted:
 
     def save() -> None:
         with replaced_folder(base / "unet") as part:
-            saved_half(unet).save_pretrained(part)
+            save_half(unet, part)
         with replaced_folder(base / "scheduler") as part:
             scheduler.save_pretrained(part)
         pipeline.save_config(base)
@@ -160,10 +160,10 @@ def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, co
         log.info("obedience %.3f: %s", np.mean(list(scores.values())), " ".join(f"{k} {v:.2f}" for k, v in scores.items()))
 
 
-def unseen_texts(count: int, seed: int = 11) -> tuple[list[str], list[dict[str, str]]]:
-    """Captions of portraits of the dev split without targets, and what each one names."""
+def unseen_texts(count: int, seed: int = 11, split: str = "dev") -> tuple[list[str], list[dict[str, str]]]:
+    """Captions of portraits of a split without targets, and what each one names."""
     rng = np.random.default_rng(seed)
-    readings = [read_caption(caption(p, rng), p) for p in sample_many("none", count, seed, "dev")]
+    readings = [read_caption(caption(p, rng), p) for p in sample_many("none", count, seed, split)]
     return [r.text for r in readings], [r.values() for r in readings]
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, saved_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, to_tensor
 from spf.portraits.pretrain.presets import VaeSizes
 from spf.training import Fitted, fit, make_accelerator
 
@@ -117,7 +117,7 @@ def save_vae(vae: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
     final = copy.deepcopy(vae).eval()
     normalise_latents(final, encode_all(final, images))
     with replaced_folder(folder) as part:
-        saved_half(final).save_pretrained(part)
+        save_half(final, part)
 
 
 def train_vae(stage: Stage) -> Fitted:

@@ -1,0 +1,155 @@
+"""What the embedded model can do, measured on portraits that it was not trained on, and written as its model card.
+
+    python -m spf pretrain measure --preset small
+
+With `--steps N` the number of drawn samples per question is N instead of 64 (fewer is faster and rougher).
+"""
+
+import datetime
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import CLIPTokenizer, VisionTextDualEncoderModel
+
+from spf.errors import BadInput
+from spf.evaluation.judges import Judges
+from spf.evaluation.measures import cosine
+from spf.files import atomic, write_json
+from spf.portraits.captions import complete_text, compose
+from spf.portraits.dataset import contact_sheet, sample_many
+from spf.portraits.description import TARGETS, Target, sample_portrait
+from spf.portraits.pretrain.clip import right_caption
+from spf.portraits.pretrain.common import Stage, to_tensor
+from spf.portraits.pretrain.judges import judge_accuracy
+from spf.portraits.pretrain.unet import draw_samples, obedience, unseen_texts
+from spf.portraits.pretrain.vae import check_vae
+
+log = logging.getLogger(__name__)
+
+COMMAND = "python -m spf pretrain measure"
+GUIDANCE = 4.0
+
+
+def measure(stage: Stage) -> dict:
+    """Measure every part that exists in the checkpoints, write base/model_card.md and .json; returns the numbers."""
+    base, count = stage.checkpoints / "base", stage.steps or 64
+    for folder in (base / "unet", base / "vae", stage.checkpoints / "clip", stage.checkpoints / "judges"):
+        if not folder.is_dir():
+            raise BadInput(f"{folder} is missing; train it first with python -m spf pretrain {folder.name}.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32).to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    judges = Judges.load(stage.checkpoints / "judges", device)
+    numbers = {
+        **measure_autoencoder(stage, pipeline.vae),
+        **measure_clip(stage, device),
+        "judges": judge_accuracy(judges, stage.data("often", split="test", n=512)),
+        **measure_text(stage, pipeline, judges, count),
+        **measure_identity(pipeline, judges, max(8, count // 4)),
+        "targets": measure_targets(stage, pipeline, judges, max(8, count // 2)),
+    }
+    write_json(base / "model_card.json", numbers)
+    with atomic(base / "model_card.md") as draft:
+        draft.write_text(model_card(numbers, pipeline, count), encoding="utf-8")
+    log.info("wrote %s", base / "model_card.md")
+    return numbers
+
+
+def measure_autoencoder(stage: Stage, vae: AutoencoderKL) -> dict:
+    return {"psnr": check_vae(vae, stage.data("often", split="test", n=512).images)}
+
+
+def measure_clip(stage: Stage, device: str) -> dict:
+    """Right caption among 64 on 512 unseen portraits."""
+    folder = stage.checkpoints / "clip"
+    clip = VisionTextDualEncoderModel.from_pretrained(folder, torch_dtype=torch.float32).to(device).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    return {"right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test", n=512))}
+
+
+def measure_text(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+    """Obedience to unseen captions; leaves a contact sheet under `out`."""
+    texts, named = unseen_texts(count, seed=23, split="test")
+    images = draw_samples(pipeline, texts, seed=1000, guidance=GUIDANCE)
+    _sheet(images, stage.out / "samples" / "measure-text.png")
+    scores = obedience(judges, images, named)
+    return {"obedience": scores, "obedience_mean": float(np.mean(list(scores.values()))), "obedience_min": min(scores.values())}
+
+
+def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+    """Cosine of the identities that two seeds draw from the same text."""
+    texts, _ = unseen_texts(count, seed=29, split="test")
+    first, second = (draw_samples(pipeline, texts, seed=seed, guidance=GUIDANCE) for seed in (3000, 4000))
+    read = [judges.read(to_tensor(images)).identity.cpu().numpy() for images in (first, second)]
+    return {"identity_of_two_seeds": float(cosine(*read).mean())}
+
+
+def measure_targets(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+    """For each target: its share in the training portraits, and in images of the original model that ask for it."""
+    trained = sample_many("weak", 4000, stage.seed)
+    results = {}
+    for number, (name, target) in enumerate(TARGETS.items()):
+        images = draw_samples(pipeline, asking_texts(target, count), seed=5000 + 100 * number, guidance=GUIDANCE)
+        _sheet(images, stage.out / "samples" / f"measure-{name}.png")
+        read = judges.read(to_tensor(images)).values
+        results[name] = {
+            "in_training": float(np.mean([getattr(p, target.attribute) == target.value for p in trained])),
+            "when_asked": float(np.mean([values[target.attribute] == target.value for values in read])),
+        }
+    return results
+
+
+def asking_texts(target: Target, count: int, seed: int = 31) -> list[str]:
+    """Complete texts that ask for the target, about unseen portraits; the base text says five other things."""
+    rng = np.random.default_rng(seed)
+    before = {target.attribute: target.replace} if target.mode == "replace" else {}
+    keep = {"gender", "age", "hair_color", "hair_style", "clothing", "clothing_color", "background"}
+    keep = keep - {target.attribute} if target.mode == "append" else keep | {target.attribute}
+    portraits = [sample_portrait(rng, split="test", fixed=before) for _ in range(count)]
+    return [complete_text(compose(p, keep).text, target) for p in portraits]
+
+
+def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> str:
+    """The numbers as a page for people; every one with the command that measures it."""
+    millions = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in ("unet", "vae", "text_encoder")}
+    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    rows = [
+        ("autoencoder: PSNR of 512 unseen portraits", f"{numbers['psnr']:.2f} dB"),
+        ("CLIP: right caption among 64, 512 unseen portraits", f"{numbers['right_caption_of_64']:.1%}"),
+        (f"text obeyed, mean of the attributes ({count} unseen captions)", f"{numbers['obedience_mean']:.1%}"),
+        ("text obeyed, worst attribute", f"{numbers['obedience_min']:.1%}"),
+        ("identity: cosine of two seeds of one text", f"{numbers['identity_of_two_seeds']:.2f}"),
+    ]
+    lines = [
+        "---", "license: apache-2.0", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "",
+        "# Embedded portrait model", "",
+        f"A small Stable Diffusion of drawn portraits, {size}x{size} pixels: UNet {millions['unet']:.1f} M parameters, "
+        f"autoencoder {millions['vae']:.1f} M, text encoder {millions['text_encoder']:.1f} M. It was trained only on "
+        "portraits that this project's renderer draws; no photograph of a person was used.", "",
+        f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: 25 DDIM steps, guidance {GUIDANCE:g}, judged "
+        "by the judges in `checkpoints/judges`.", "",
+        "| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
+        "## Text and judges, by attribute", "",
+        "| attribute | image shows what the text names | judge right on unseen drawn portraits |", "|---|---|---|",
+        *(f"| {name} | {_percent(numbers['obedience'].get(name))} | {_percent(value)} |" for name, value in numbers["judges"].items()),
+        "", "`identity` is the cosine to the true identity, `regions` the share of right pixels.", "",
+        "## Targets before any fine-tuning", "",
+        "| target | asked for as | share of training portraits | share of images when asked |", "|---|---|---|---|",
+        *(f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['when_asked'])} |"
+          for name, row in numbers["targets"].items()),
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _sheet(images: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as draft:
+        contact_sheet(images[:64]).save(draft)

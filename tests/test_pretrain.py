@@ -1,0 +1,155 @@
+"""Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from spf.errors import BadInput
+from spf.portraits import pretrain
+from spf.portraits.captions import caption, words
+from spf.portraits.description import ATTRIBUTES, sample_portrait
+from spf.portraits.pretrain import common, presets
+from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, training_text, unnamed_class
+from spf.portraits.pretrain.unet import min_snr, new_scheduler
+from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
+from spf.tokenizer import new_tokenizer
+
+TINY = presets.Preset(
+    image_size=32,
+    portraits=24,
+    vae=presets.VaeSizes(channels=(8, 8, 8, 16), latent_channels=4, norm_groups=4, batch=2, crop=16),
+    clip=presets.ClipSizes(text_hidden=32, text_layers=2, image_channels=(8, 8, 16, 16), image_depths=(1, 1, 1, 1),
+                           joint=16, text_batch=4, image_batch=4),
+    judges=presets.JudgeSizes(channels=(8, 8, 8, 8, 16), batch=5),
+    unet=presets.UnetSizes(channels=(8, 16, 16), heads=2, norm_groups=4, batch=4, portraits=16),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return new_tokenizer(words())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """All four stages, two steps each; returns the stage."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.PRESETS, "tiny", TINY)
+        for name in ("vae", "clip", "judges", "unet"):
+            pretrain.run(name, "tiny", steps=2, out=folder / "runs", checkpoints=folder / "checkpoints")
+    return common.Stage(TINY, folder / "runs", folder / "checkpoints", steps=2)
+
+
+def test_stock_pipeline_reads_the_folder_without_us(trained):
+    """A process that never imports this project draws a picture from the folder."""
+    code = (
+        "import sys; from diffusers import StableDiffusionPipeline as P; p = P.from_pretrained(sys.argv[1]);"
+        "image = p('a photo of an old man', num_inference_steps=2).images[0];"
+        "assert image.size == (32, 32), image.size; assert 'spf' not in sys.modules"
+    )
+    folder = trained.checkpoints / "base"
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=120, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+def test_text_tower_of_clip_is_the_text_encoder(trained):
+    from transformers import CLIPTextModel, VisionTextDualEncoderModel
+
+    clip = VisionTextDualEncoderModel.from_pretrained(trained.checkpoints / "clip")
+    text = CLIPTextModel.from_pretrained(trained.checkpoints / "base" / "text_encoder")
+    own = clip.text_model.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in text.state_dict().items())
+
+
+def test_no_folder_of_this_machine_is_written(trained):
+    for file in trained.checkpoints.rglob("*.json"):
+        assert str(trained.checkpoints) not in file.read_text(), file
+
+
+def test_unet_asks_for_what_it_needs(tmp_path):
+    with pytest.raises(BadInput, match="pretrain vae"):
+        pretrain.run("unet", steps=1, out=tmp_path, checkpoints=tmp_path)
+
+
+@pytest.mark.parametrize("change, sentence", [
+    ({"stage": "vea"}, "stage is 'vea'"), ({"preset": "huge"}, "preset must be one of small, large"),
+    ({"steps": 0}, "steps is 0"), ({"minutes": -1.0}, "minutes is -1"), ({"steps": 1, "minutes": 1.0}, "both"),
+    ({"portraits": 1}, "data is 1"),
+])  # fmt: skip
+def test_bad_orders(tmp_path, change, sentence):
+    order = {"stage": "vae", "preset": "small", "out": tmp_path, "checkpoints": tmp_path} | change
+    with pytest.raises(BadInput, match=sentence):
+        pretrain.run(order.pop("stage"), order.pop("preset"), **order)
+
+
+def test_latents_are_normalised_and_pictures_stay():
+    torch.manual_seed(0)
+    vae = new_vae(TINY.vae, 32).eval()
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    with torch.no_grad():
+        vae.quant_conv.bias[:4].copy_(torch.tensor([1.0, -2.0, 0.5, 0.0]))
+        before = encode_all(vae, images)
+        drawn = vae.decode(before).sample
+        normalise_latents(vae, before)
+        after = encode_all(vae, images)
+        assert torch.allclose(vae.decode(after).sample, drawn, atol=1e-4)
+    assert torch.allclose(after.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(after.std((0, 2, 3)), torch.ones(4), atol=1e-2)
+
+
+def test_token_labels_say_what_has_been_named(tokenizer):
+    rng = np.random.default_rng(0)
+    names = list(ATTRIBUTES)
+    for _ in range(200):
+        portrait = sample_portrait(rng, targets="often")
+        reading = read_caption(caption(portrait, rng), portrait)
+        _, labels = encode_readings(tokenizer, [reading], None)
+        said = reading.values()
+        for column, name in enumerate(names):
+            last = said[name] if name in said else None
+            assert labels[0, -1, column] == (ATTRIBUTES[name].index(last) if last else unnamed_class(name)), reading
+            assert labels[0, 0, column] == unnamed_class(name)
+            assert name in said or not (labels[0, :, column] == UNREAD).any()
+
+
+def test_appended_target_counts_last(tokenizer):
+    rng = np.random.default_rng(1)
+    portrait = sample_portrait(rng, fixed={"expression": "sad", "hair_color": "black"})
+    readings = [training_text(portrait, rng) for _ in range(200)]
+    ends = [r for r in readings if r.text.endswith(", laughing")]
+    assert ends and all(r.values()["expression"] == "laughing" for r in ends)
+
+
+def test_words_are_single_tokens(tokenizer):
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        text = caption(sample_portrait(rng, targets="often"), rng).text
+        assert not set(text.lower().replace(",", " ").replace("-", " ").split()) - set(words()), text
+
+
+def test_min_snr_is_one_where_noise_rules():
+    weights = min_snr(new_scheduler().alphas_cumprod)
+    assert weights[-1] == 1 and 0 < weights[0] < 0.01
+
+
+def test_failed_write_keeps_the_old_folder(tmp_path):
+    folder = tmp_path / "part"
+    with common.replaced_folder(folder) as part:
+        (part / "weights").write_text("old")
+    with pytest.raises(OSError), common.replaced_folder(folder) as part:
+        (part / "weights").write_text("new")
+        raise OSError("disk full")
+    assert (folder / "weights").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["part"]
+
+
+@pytest.mark.slow
+def test_model_card(trained):
+    from spf.portraits.pretrain.measure import measure
+
+    numbers = measure(trained)
+    card = (trained.checkpoints / "base" / "model_card.md").read_text()
+    assert f"{numbers['psnr']:.2f} dB" in card and "| watercolor | watercolor painting |" in card

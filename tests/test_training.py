@@ -1,0 +1,113 @@
+"""The training loop: same result in one sitting or two, damaged or foreign states refused, NaN stops."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from spf.errors import BadInput, Cancelled, NotFinite
+from spf.training import fit
+
+
+def new_module(width: int = 3) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
+
+
+def loss_of(module: nn.Module):
+    def loss(step: int, rng: np.random.Generator):
+        x = torch.from_numpy(rng.standard_normal((8, 4), dtype=np.float32))
+        error = (module(x)[:, 0] - x.sum(1)).square().mean()
+        return error, {"error": error}
+
+    return loss
+
+
+def values(module: nn.Module) -> torch.Tensor:
+    return torch.cat([v.flatten().float() for v in module.state_dict().values()])
+
+
+def stop_at(step: int):
+    def callback(now: int, terms: dict, eta: float) -> None:
+        if now == step:
+            raise Cancelled("enough")
+
+    return callback
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_two_sittings_equal_one(tmp_path, average):
+    straight, paused = new_module(), new_module()
+    fit(straight, loss_of(straight), steps=12, lr=0.1, average=average)
+    with pytest.raises(Cancelled):
+        fit(paused, loss_of(paused), steps=12, lr=0.1, average=average, out=tmp_path, callback=stop_at(5))
+    again = new_module(3)
+    result = fit(again, loss_of(again), steps=12, lr=0.1, average=average, out=tmp_path)
+    assert result.step == 12
+    assert torch.equal(values(straight), values(again))
+
+
+def test_learns_and_keeps_one_state(tmp_path):
+    module = new_module(16)
+    result = fit(module, loss_of(module), steps=150, lr=0.05, out=tmp_path)
+    assert result.terms["error"] < 1.5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["state-00000150.safetensors", "state.json"]
+
+
+def test_fresh_ignores_the_saved_state(tmp_path):
+    module = new_module()
+    fit(module, loss_of(module), steps=3, lr=0.1, out=tmp_path)
+    assert fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path, resume=False).step == 2
+
+
+def test_nan_stops_and_keeps_the_last_state(tmp_path):
+    module = new_module()
+    fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
+    with pytest.raises(NotFinite, match="step 2"):
+        fit(module, lambda step, rng: (module(torch.zeros(2, 4)).sum() * float("nan"), {}), steps=4, lr=0.1, out=tmp_path)
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 2
+
+
+def test_groups_scale_the_rate_and_leave_others_alone():
+    module = new_module()
+    before = module[0].weight.clone()
+    fit(module, loss_of(module), steps=3, lr=0.1, groups=[([module[2].weight], 2.0)])
+    assert torch.equal(before, module[0].weight)
+
+
+def test_save_sees_the_average_and_training_goes_on_without_it():
+    module, seen = new_module(), []
+    fit(module, loss_of(module), steps=6, lr=0.1, average=0.9, save=lambda: seen.append(values(module)))
+    assert torch.equal(seen[-1], values(module))
+
+
+def test_damaged_state_is_refused(tmp_path):
+    module = new_module()
+    fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
+    file = tmp_path / "state-00000002.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(BadInput, match="incomplete"):
+        fit(module, loss_of(module), steps=4, lr=0.1, out=tmp_path)
+
+
+@pytest.mark.parametrize("change, sentence", [({"width": 5}, "other sizes"), ({"seed": 1}, "seed 0")])
+def test_foreign_state_is_refused(tmp_path, change, sentence):
+    module = new_module()
+    fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
+    other = new_module(change.get("width", 3))
+    with pytest.raises(BadInput, match=sentence):
+        fit(other, loss_of(other), steps=4, lr=0.1, out=tmp_path, seed=change.get("seed", 0))
+
+
+@pytest.mark.parametrize("length", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])
+def test_length_is_checked(length):
+    module = new_module()
+    with pytest.raises(BadInput, match="steps"):
+        fit(module, loss_of(module), lr=0.1, **length)
+
+
+def test_minutes_end_a_run():
+    module = new_module()
+    assert fit(module, loss_of(module), minutes=0.005, lr=0.1).seconds >= 0.3
