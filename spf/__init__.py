@@ -1,9 +1,9 @@
 """SPF-Portrait Studio: fine-tune a portrait model so that only the asked attribute changes (after arXiv 2504.00396).
 
-    import spf
-    base = spf.load_base()                      # the embedded model
-    prompt = spf.compose("a photo of a young woman", ["a hat"])
-    trace = spf.sample_pair(base, prompt, adapter=spf.load_adapter("hat", base), seeds=[0])
+import spf
+base = spf.load_base()                      # the embedded model
+prompt = spf.compose("a photo of a young woman", ["a hat"])
+trace = spf.sample_pair(base, prompt, spf.load_adapter("hat", base), seeds=[0])
 """
 
 from importlib import import_module

@@ -42,7 +42,7 @@ class Record:
         if not layers:
             return {}
         means = torch.stack([torch.stack(list(groups.values())) for groups in layers]).mean(0)  # [phrases,B,h,h]
-        return dict(zip(layers[0], means))
+        return dict(zip(layers[0], means, strict=True))
 
     @property
     def resolutions(self) -> list[int]:
@@ -52,7 +52,11 @@ class Record:
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
     """The layers in which image positions look at text tokens, by name."""
-    return {name: module for name, module in unet.named_modules() if name.endswith("attn2") and isinstance(module, Attention)}
+    return {
+        name: module
+        for name, module in unet.named_modules()
+        if name.endswith("attn2") and isinstance(module, Attention)
+    }
 
 
 @contextmanager
@@ -69,11 +73,13 @@ def record(
 
     groups: token columns of each phrase, for all rows or one mapping per row (a phrase missing in a row gives zeros).
     keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the conditional half.
-    pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips maps with larger sides.
+    pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips maps of larger sides.
     With gradient checkpointing, run backward inside the block: it repeats the forward pass.
     """
     if keep not in KEEP or pool not in POOL:
-        raise BadInput(f"keep is {keep!r} and pool {pool!r} but they must be one of {', '.join(KEEP)} and {', '.join(POOL)}.")
+        raise BadInput(
+            f"keep is {keep!r} and pool {pool!r} but they must be one of {', '.join(KEEP)} and {', '.join(POOL)}."
+        )
     shown = Record()
     columns = None if keep == "queries" else Columns(groups, pool)
     with ExitStack() as stack:
@@ -131,10 +137,12 @@ class Probe:
         if self.columns is None or (self.largest and side > self.largest):
             return
         if side * side != query.shape[1]:
-            raise BadInput(f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded.")
+            raise BadInput(
+                f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded."
+            )
         maps = phrase_maps(self.layer, query, key[self.rows], self.columns.matrix(key.shape[1], key.device))
         maps = maps.unflatten(1, (side, side))  # [B,h*w,P] -> [B,h,w,P]
-        self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1)))
+        self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1), strict=True))
 
 
 def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
@@ -142,7 +150,9 @@ def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor) -
 
     query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P].
     """
-    query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key))  # [B,heads,N or T,d]
+    query, key = (
+        value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key)
+    )  # [B,heads,N or T,d]
     with torch.autocast(query.device.type, enabled=False):  # it would round the fp32 products
         probabilities = (query.float() * layer.scale @ key.float().transpose(-1, -2)).softmax(-1)  # [B,heads,N,T]
         return probabilities.mean(1) @ columns
@@ -159,15 +169,19 @@ def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None
 def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") -> Tensor:
     """Map_p of each phrase for the control map: [B,P,s,s], averaged over layers and resolutions.
 
-    layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the decoder half. The figures
-    of arXiv 2504.00396 show smooth maps and do not say more.
+    layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the decoder half. The
+    figures of arXiv 2504.00396 show smooth maps and do not say more.
     """
     if layers == "up":
         shown = Record({name: groups for name, groups in shown.maps.items() if name.startswith("up_blocks")})
     sides = coarse(shown.resolutions) if layers == "coarse" else shown.resolutions
     maps = aggregate(shown, max(sides, default=0), sides)
     batch = next(iter(maps.values()))
-    return torch.stack([maps[phrase] for phrase in phrases], 1) if phrases else batch.new_zeros(len(batch), 0, *batch.shape[1:])
+    return (
+        torch.stack([maps[phrase] for phrase in phrases], 1)
+        if phrases
+        else batch.new_zeros(len(batch), 0, *batch.shape[1:])
+    )
 
 
 def resized(maps: Tensor, size: int) -> Tensor:
@@ -179,5 +193,5 @@ def resized(maps: Tensor, size: int) -> Tensor:
 
 
 def coarse(resolutions: Sequence[int]) -> list[int]:
-    """The two coarsest resolutions: 8 and 16 for Stable Diffusion at 512 px, the smooth maps of arXiv 2504.00396 Fig. 2."""
+    """The two coarsest resolutions, 8 and 16 for Stable Diffusion at 512 px: smooth as in arXiv 2504.00396 Fig. 2."""
     return sorted(resolutions)[:2]

@@ -1,12 +1,12 @@
 """Settings as frozen dataclasses that check themselves, and the limits that the page and the command line show.
 
-    @dataclass(frozen=True)
-    class Example(Config):
-        steps: int = whole(30, 1, 200, "denoising steps")
+@dataclass(frozen=True)
+class Example(Config):
+    steps: int = whole(30, 1, 200, "denoising steps")
 
-    Example(steps=0)                  # BadInput: steps is 0 but must be a whole number from 1 to 200.
-    Example.from_dict({"stepz": 3})   # BadInput: there is no setting "stepz"; the settings are steps.
-    Example.limits("steps")           # (1, 200)
+Example(steps=0)                  # BadInput: steps is 0 but must be a whole number from 1 to 200.
+Example.from_dict({"stepz": 3})   # BadInput: there is no setting "stepz"; the settings are steps.
+Example.limits("steps")           # (1, 200)
 """
 
 from __future__ import annotations

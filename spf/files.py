@@ -91,7 +91,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     """Writes a safetensors file atomically. A tensor with NaN or infinity raises NotFinite and nothing is written."""
     require_finite(tensors, "what should be saved")
     with atomic(path) as draft:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, draft, dict(metadata or {}))
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, draft, dict(metadata or {})
+        )
 
 
 def read_header(path: str | Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
@@ -116,7 +118,9 @@ def _opened(path: str | Path):
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except SafetensorError as error:
-        raise UnsafeFile(f"{Path(path).name} is not an undamaged safetensors file; only such files are read.") from error
+        raise UnsafeFile(
+            f"{Path(path).name} is not an undamaged safetensors file; only such files are read."
+        ) from error
 
 
 def require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
@@ -133,7 +137,9 @@ def open_image(path: str | Path, largest: int = LARGEST_SIDE) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is far smaller
             with Image.open(path, formats=IMAGE_FORMATS) as image:
                 if max(image.size) > largest:
-                    raise BadInput(f"{Path(path).name} has {image.width}x{image.height} pixels, above {largest}x{largest}.")
+                    raise BadInput(
+                        f"{Path(path).name} has {image.width}x{image.height} pixels, above {largest}x{largest}."
+                    )
                 return _flat(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"{Path(path).name} is not a readable picture; give a PNG, JPEG or WEBP file.") from error

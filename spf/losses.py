@@ -1,7 +1,7 @@
 """The terms of the objective, each one equation and one function. Pure tensor functions.
 
-Names are the paper's (arXiv 2504.00396); its equations were not available, so forms, norms and reductions are our reading
-of the figures, the alternatives are named arguments, and the default is the reading that we tried first.
+Names are the paper's (arXiv 2504.00396); its equations were not available, so forms, norms and reductions are our
+reading of the figures, the alternatives are named arguments, and the default is the reading that we tried first.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def text_consistent(
     norm: str = "l2",
     layers: str = "mean",
 ) -> Tensor:
-    """sum_p || W_l (A_res^{l,p} - A_ref^{l,p}) ||^2 over layers l, p in base phrases and PAD. arXiv 2504.00396 Fig. 2.
+    """sum_p || W_l (A_res^{l,p} - A_ref^{l,p}) ||^2 over layers l; p in base phrases, PAD. arXiv 2504.00396 Fig. 2.
 
-    maps_*: layer -> phrase -> [B,h,w], as `attention.record` gives them; weight: W [B,H,W], resized to each layer by area.
-    phrases: which to compare; by default those in both paths, so the target stays free. Positions are averaged, phrases
-    summed, layers averaged ("sum" adds them).
+    maps_*: layer -> phrase -> [B,h,w], as `attention.record` gives them; weight: W [B,H,W], resized to each layer by
+    area. phrases: which to compare; by default those in both paths, so the target stays free. Positions are averaged,
+    phrases summed, layers averaged ("sum" adds them).
     """
     terms = []
     for name, groups in maps_res.items():
@@ -81,8 +81,8 @@ def fine_grained(
 def distance(res: Tensor, ref: Tensor, weight: Tensor, norm: str = "l2", over: int = 2) -> Tensor:
     """Weighted distance of two fields [B,N,C] under a weight [B,N], averaged over batch and positions.
 
-    "l2": squares, "l1": absolute values, of the weighted difference. "cosine": 1 - cosine along channels (over=2) or along
-    positions (over=1).
+    "l2": squares, "l1": absolute values, of the weighted difference. "cosine": 1 - cosine along channels (over=2) or
+    along positions (over=1).
     """
     check_choice("norm", norm, NORMS)
     res, ref, weight = res.float(), ref.float(), weight.float()[..., None]
@@ -111,7 +111,7 @@ def enhanced(
 ) -> Tensor:
     """L_enhanced: leads the response towards the target by the difference between the paths. Its formula is unknown.
 
-    All inputs are unit CLIP embeddings [B,E]: of the two one-step predictions, of the training image, of the target text.
+    All inputs are unit CLIP embeddings [B,E]: of both one-step predictions, of the training image, of the target text.
     Forms that the published descriptions allow (res, ref, image and target stand for the embeddings):
       "a"  1 - cos(res - ref, image - ref)
       "b"  1 - cos(res - ref, target)  +  1 - cos(res, image)
@@ -139,7 +139,7 @@ def cosine(a: Tensor, b: Tensor, dim: int = -1, floor: float = 1e-3) -> Tensor:
 
 
 def diffusion(eps: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
-    """|| eps - noise ||^2 averaged per image [B,C,H,W], then over the batch with weights [B]. Ho et al. 2020, Eq. 14."""
+    """|| eps - noise ||^2 per image [B,C,H,W], then over the batch with weights [B]. Ho et al. 2020, Eq. 14."""
     errors = (eps.float() - noise.float()).square().mean((1, 2, 3))
     return (errors if weights is None else errors * weights).mean()
 
@@ -151,6 +151,6 @@ def min_snr(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
 
 
 def predicted_clean(latents: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
-    """One-step clean latent x0 = (x_t - sqrt(1-a) eps) / sqrt(a). Song et al. 2021 (DDIM), Eq. 9. alpha_bar [B] or []."""
+    """One-step clean latent (x_t - sqrt(1-a) eps) / sqrt(a). Song et al. 2021 (DDIM), Eq. 9. alpha_bar [B] or []."""
     alpha_bar = alpha_bar.to(latents).reshape(-1, 1, 1, 1)
     return (latents - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()

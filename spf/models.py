@@ -41,7 +41,8 @@ class Pinned:
             return Path(snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files)))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise BadInput(
-                f"model {self.repository} is neither in the cache nor reachable on the hub; go online once or give a folder."
+                f"model {self.repository} is neither in the cache nor reachable on the hub; "
+                "go online once or give a folder."
             ) from error
 
 
@@ -76,7 +77,9 @@ class Base:
 
     def __post_init__(self) -> None:
         if self.scheduler.config.prediction_type != "epsilon":
-            raise BadInput(f"model {self.name} predicts {self.scheduler.config.prediction_type}, but only epsilon is supported.")
+            raise BadInput(
+                f"model {self.name} predicts {self.scheduler.config.prediction_type}, but only epsilon is supported."
+            )
         for part in (self.unet, self.vae, self.text_encoder):
             part.requires_grad_(False).eval()
 
@@ -111,7 +114,7 @@ class Base:
         if folder is None:
             return None
         kind = CLIPModel if read_json(folder / "config.json")["model_type"] == "clip" else VisionTextDualEncoderModel
-        model = _part(kind, folder, self.name, torch_dtype=self.dtype)
+        model = _part(kind, folder, self.name, dtype=self.dtype)
         return model.to(self.device).requires_grad_(False).eval()
 
     @cached_property
@@ -121,7 +124,9 @@ class Base:
         values = read_json(file) if file.is_file() else {}
         half = [0.5, 0.5, 0.5]
         mean, deviation = values.get("image_mean", half), values.get("image_std", half)
-        return tuple(torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1) for row in (mean, deviation))
+        return tuple(
+            torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1) for row in (mean, deviation)
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """Moves every part; returns the base itself."""
@@ -140,7 +145,11 @@ class Base:
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token numbers [B,77]; what does not fit is cut (`prompts.overflow` tells what)."""
         rows = self.tokenizer(
-            list(texts), padding="max_length", max_length=self.tokenizer.model_max_length, truncation=True, return_tensors="pt"
+            list(texts),
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         )
         return rows.input_ids.to(self.device)
 
@@ -203,7 +212,9 @@ def clip_folder(base: Base) -> Path | None:
     return next((place for place in places if (place / "config.json").is_file()), None)
 
 
-def load_base(name: str = "embedded", *, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Base:
+def load_base(
+    name: str = "embedded", *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
     `name` is "embedded", a folder in the layout of a diffusers StableDiffusionPipeline, or one of `KNOWN`.
@@ -212,8 +223,10 @@ def load_base(name: str = "embedded", *, device: torch.device | str | None = Non
     pinned = KNOWN.get(name)
     folder = pinned.download() if pinned else checkpoints() / "base" if name == "embedded" else Path(name)
     if not (folder / "model_index.json").is_file():
-        raise BadInput(f"model is {name!r} but must be one of embedded, {', '.join(KNOWN)}, or a folder with a model_index.json.")
-    options = {"torch_dtype": dtype or torch.float32, "variant": pinned.variant if pinned else None}
+        raise BadInput(
+            f"model is {name!r} but must be one of embedded, {', '.join(KNOWN)}, or a folder with a model_index.json."
+        )
+    options = {"dtype": dtype or torch.float32, "variant": pinned.variant if pinned else None}
     base = Base(
         name=name if pinned or name == "embedded" else folder.resolve().name,
         folder=folder,
@@ -228,9 +241,11 @@ def load_base(name: str = "embedded", *, device: torch.device | str | None = Non
 
 def _part(kind: type, folder: Path, name: str, **options):
     """One part of a model from a local folder, from safetensors only."""
-    if "torch_dtype" in options:
+    if "dtype" in options:
         options["use_safetensors"] = True  # without it diffusers falls back to pickles
     try:
         return kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UnsafeFile(f"model {name} has a missing or damaged {folder.name} folder; restore it or download it again.") from error
+        raise UnsafeFile(
+            f"model {name} has a missing or damaged {folder.name} folder; restore it or download it again."
+        ) from error

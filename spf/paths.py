@@ -155,13 +155,17 @@ class TunablePaths:
             raise BadInput(f"the adapter tunes {min(extra)}, which is not among the parameters trained here.")
         self.restore()
         for name in adapter.names():
-            self.parameters[name].data += adapter.difference(name, self.parameters[name].shape).to(self.parameters[name])
+            self.parameters[name].data += adapter.difference(name, self.parameters[name].shape).to(
+                self.parameters[name]
+            )
 
     @torch.no_grad()
     def adapter(self, metadata: Mapping[str, str]) -> Adapter:
         """The differences reached so far, as fp32 copies on the CPU; parameters that did not move are left out."""
         differences = {name: parameter.detach() - self.originals[name] for name, parameter in self.parameters.items()}
-        return Adapter(dict(metadata), {name: value.float().cpu() for name, value in differences.items() if value.any()})
+        return Adapter(
+            dict(metadata), {name: value.float().cpu() for name, value in differences.items() if value.any()}
+        )
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -169,7 +173,7 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def check_fit(unet: UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str) -> None:
-    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter of the network."""
+    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter of the unet."""
     wanted = {name: tuple(parameter.shape) for name, parameter in unet.named_parameters()}
     if not given:
         raise BadInput(f"{label} holds no weights.")
@@ -216,7 +220,8 @@ def adapter_path(source: str | Path) -> Path:
         return Path(source)
     path = inside(checkpoints() / "adapters", f"{source}.safetensors")
     if not path.is_file():
-        raise BadInput(f"adapter is {source!r} but must be a .safetensors file or one of: {', '.join(adapter_names()) or 'none yet'}.")
+        there = ", ".join(adapter_names()) or "none yet"
+        raise BadInput(f"adapter is {source!r} but must be a .safetensors file or one of: {there}.")
     return path
 
 

@@ -1,7 +1,7 @@
 """From base text and target to complete text, and from words to token columns.
 
 Phrases are found by plain rules, not by a parser: a text is cut at punctuation and at the joining words of `JOINS`, and
-leading articles are dropped, so "a photo of a young woman with long hair" has the phrases photo, young woman, long hair.
+leading articles are dropped: "a photo of a young woman with long hair" has the phrases photo, young woman, long hair.
 Works with any fast CLIP tokenizer; one with a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
 """
 
@@ -67,10 +67,15 @@ class ComposedPrompt:
         columns = {
             phrase.text: columns_of(tokenizer, getattr(self, chosen), getattr(phrase, chosen))
             for phrase in self.phrases
-            if all(columns_of(tokenizer, text, spans) for text, spans in ((self.base, phrase.base), (self.complete, phrase.complete)))
+            if all(
+                columns_of(tokenizer, text, spans)
+                for text, spans in ((self.base, phrase.base), (self.complete, phrase.complete))
+            )
         }
         if chosen == "complete":
-            columns |= {phrase.text: columns_of(tokenizer, self.complete, phrase.complete) for phrase in self.target_phrases}
+            columns |= {
+                phrase.text: columns_of(tokenizer, self.complete, phrase.complete) for phrase in self.target_phrases
+            }
             self.require_targets(tokenizer)
         return columns | {PAD: pad_columns(tokenizer, getattr(self, chosen))}
 
@@ -105,7 +110,9 @@ def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", 
     else:
         cut = find(base, replace)
         if cut is None or not targets:
-            raise BadInput(f'replace is "{replace}" but must be words of the base text, with a target to take their place.')
+            raise BadInput(
+                f'replace is "{replace}" but must be words of the base text, with a target to take their place.'
+            )
         head = _agree(base[: cut[0]], targets[0])
         spoken = [(len(head), len(head) + len(targets[0]))]
         complete = head + targets[0] + base[cut[1] :]
@@ -139,13 +146,13 @@ def _merged(base: str, pairs: list[tuple[Span, Span]]) -> tuple[Phrase, ...]:
     found: dict[str, list[tuple[Span, Span]]] = {}
     for in_base, in_complete in pairs:
         found.setdefault(base[slice(*in_base)].lower(), []).append((in_base, in_complete))
-    return tuple(Phrase(base[slice(*spans[0][0])], *zip(*spans)) for spans in found.values())
+    return tuple(Phrase(base[slice(*spans[0][0])], *zip(*spans, strict=True)) for spans in found.values())
 
 
 def _named(targets: tuple[str, ...], spans: list[Span], taken: set[str]) -> tuple[Phrase, ...]:
     """Target phrases; one whose words also stand in the base text is marked, so that no two phrases share a name."""
     found: dict[str, list[Span]] = {}
-    for target, span in zip(targets, spans):
+    for target, span in zip(targets, spans, strict=True):
         found.setdefault(f"{target} (target)" if target.lower() in taken | {PAD.lower()} else target, []).append(span)
     return tuple(Phrase(name, (), tuple(spans)) for name, spans in found.items())
 

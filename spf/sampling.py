@@ -53,7 +53,7 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
-    """Noise [B,C,h,w] with one CPU generator for each image: image i depends on its seed only, not on batch or device."""
+    """Noise [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not on batch or device."""
     shape = (1, base.latent_channels, base.latent_size, base.latent_size)
     noise = [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
     if not noise:
@@ -61,7 +61,9 @@ def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
     return torch.cat(noise).to(base.device, base.dtype)
 
 
-def denoise(base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float) -> tuple[Tensor, Tensor]:
+def denoise(
+    base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float
+) -> tuple[Tensor, Tensor]:
     """(guided, conditional) noise predictions in one UNet call; the conditional rows are the last ones of the batch.
 
     Classifier-free guidance, Ho and Salimans 2022; guidance 1 is none and halves the work.
@@ -89,15 +91,17 @@ def sample(
 ) -> Tensor:
     """Clean latents [B,C,h,w] from noise, with the weights that are active now.
 
-    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes the
-    place of the guided prediction. Raises NotFinite, and whatever the callback raises.
+    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes
+    the place of the guided prediction. Raises NotFinite, and whatever the callback raises.
     """
     scheduler = base.new_scheduler(steps)
     predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
     for index, timestep in enumerate(scheduler.timesteps):
         eps = predict(latents, timestep)
         if not torch.isfinite(eps).all():
-            raise NotFinite(f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance.")
+            raise NotFinite(
+                f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance."
+            )
         moved = scheduler.step(eps, timestep, latents)
         latents = moved.prev_sample
         if callback:
@@ -110,8 +114,8 @@ class PathTrace:
     """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
 
     maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
-    Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the base
-    phrases that the control map subtracts. key: everything that the drawing depends on.
+    Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
+    base phrases that the control map subtracts. key: everything that the drawing depends on.
     """
 
     text: str
@@ -127,10 +131,15 @@ class PathTrace:
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
         """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
         if phrase not in self.phrases or (side is not None and side not in self.maps):
-            raise BadInput(f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are {sorted(self.maps)}.")
+            raise BadInput(
+                f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are {sorted(self.maps)}."
+            )
         at = slice(None) if step is None else [step]
         chosen = {side: self.maps[side]} if side else self.maps
-        means = [torch.from_numpy(maps[at, :, self.phrases.index(phrase)].astype(np.float32)).mean(0) for maps in chosen.values()]
+        means = [
+            torch.from_numpy(maps[at, :, self.phrases.index(phrase)].astype(np.float32)).mean(0)
+            for maps in chosen.values()
+        ]
         return torch.stack([resized(mean, max(chosen)) for mean in means]).mean(0).numpy()
 
     def mean_sfcm(self) -> np.ndarray | None:
@@ -156,10 +165,14 @@ class Trace:
     tuned: dict[str, PathTrace]
 
     def chain(self, variant: str, step: int, image: int = 0) -> list[tuple[str, np.ndarray]]:
-        """How the control map of one step came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
+        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
         path = self.tuned[variant]
-        difference, removed = (torch.from_numpy(values[step, image : image + 1]) for values in (path.difference, path.removed))
-        _, stages = subtracted(difference, removed, torch.from_numpy(self.distances)[None], **self.settings.chain(), steps=True)
+        difference, removed = (
+            torch.from_numpy(values[step, image : image + 1]) for values in (path.difference, path.removed)
+        )
+        _, stages = subtracted(
+            difference, removed, torch.from_numpy(self.distances)[None], **self.settings.chain(), steps=True
+        )
         names = ["noise difference", *self.base_phrases, "SFCM"]
         return [(name, stage.map[0].numpy()) for name, stage in zip(names, stages, strict=True)]
 
@@ -184,7 +197,9 @@ class Recorder:
         return self.arrays([name for name in self.rows if isinstance(name, int)])
 
 
-def prompt_distances(base: Base, prompt: ComposedPrompt, settings: SfcmConfig = SfcmConfig()) -> tuple[list[str], Tensor]:
+def prompt_distances(
+    base: Base, prompt: ComposedPrompt, settings: SfcmConfig = SfcmConfig()
+) -> tuple[list[str], Tensor]:
     """The base phrases that the model gets in both texts, and the distance [P] of each to the targets."""
     in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
     names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
@@ -194,7 +209,9 @@ def prompt_distances(base: Base, prompt: ComposedPrompt, settings: SfcmConfig = 
         states = base.encode_text(texts)
         ends = [pad_columns(base.tokenizer, text)[0] - 1 for text in texts]
         states = states[torch.arange(len(texts)), ends]  # end-token state of each: [P+1,D]
-        return names, phrase_distances(states, [[i] for i in range(len(names))], target and [len(names)], settings.distance)
+        return names, phrase_distances(
+            states, [[i] for i in range(len(names))], target and [len(names)], settings.distance
+        )
     complete, plain = base.encode_text([prompt.complete, prompt.base])
     states, groups = (complete, in_complete) if settings.embedding == "complete" else (plain, in_base)
     columns = [groups[name] for name in names]
@@ -218,10 +235,11 @@ def sample_pair(
 ) -> Trace:
     """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
 
-    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights for
-    the complete text. scale: strength of the adapters. sfcm_guided: each step uses eps_ref + SFCM (eps_res - eps_ref), so
-    that outside the map the reference is followed. original: the original path of an earlier trace; used if its key fits,
-    drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and whatever the callback raises.
+    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
+    for the complete text. scale: strength of the adapters. sfcm_guided: each step uses eps_ref + SFCM (eps_res -
+    eps_ref), so that outside the map the reference is followed. original: the original path of an earlier trace; used
+    if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and whatever the callback
+    raises.
     """
     variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
@@ -234,7 +252,15 @@ def sample_pair(
         before = total - steps * (len(switches) - number)
         tuned[name] = pair.draw_tuned(switch, _counted(callback, name, before, total))
     return Trace(
-        prompt, pair.seeds, guidance, pair.timesteps, tuple(pair.names), pair.distances.cpu().numpy(), settings, original, tuned
+        prompt,
+        pair.seeds,
+        guidance,
+        pair.timesteps,
+        tuple(pair.names),
+        pair.distances.cpu().numpy(),
+        settings,
+        original,
+        tuned,
     )
 
 
@@ -255,7 +281,16 @@ class _Pair:
         self.names, distances = prompt_distances(base, prompt, settings)
         self.distances = distances.to(base.device)
         self.how = {"steps": steps, "guidance": guidance}
-        self.key = (base.name, str(base.folder), str(base.dtype), prompt.base, tuple(self.names), seeds, steps, guidance)
+        self.key = (
+            base.name,
+            str(base.folder),
+            str(base.dtype),
+            prompt.base,
+            tuple(self.names),
+            seeds,
+            steps,
+            guidance,
+        )
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def record(self, path: str):
@@ -312,4 +347,6 @@ class _Pair:
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:
         phrases = tuple(self.prompt.groups(self.base.tokenizer, path))
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
-        return PathTrace(text, phrases, images, final, kept.maps(), self.key, **kept.arrays(["difference", "sfcm", "removed"]))
+        return PathTrace(
+            text, phrases, images, final, kept.maps(), self.key, **kept.arrays(["difference", "sfcm", "removed"])
+        )

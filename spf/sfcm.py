@@ -1,7 +1,7 @@
-"""The Semantic-Aware Fine Control Map: high where the target acts, so that the comparison of the paths must not hold it back.
+"""The Semantic-Aware Fine Control Map: high where the target acts and the paths may differ, low where they must agree.
 
-Read off the figures of arXiv 2504.00396 (v1 and v3); the paper's equation was not available. What the figures leave open
-is a named argument, and its default is our reading. Pure tensor functions.
+Read off the figures of arXiv 2504.00396 (v1 and v3); the paper's equation was not available. What the figures leave
+open is a named argument, and its default is our reading. Pure tensor functions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class SfcmConfig(Config):
     end: str = choice("clip-renormalise", ENDS, "end of the subtraction chain")
     threshold: float = real(0.0, 0.0, 1.0, "makes the map hard at this value; 0 leaves it soft")
     distance: str = choice("1-cos", DISTANCES, "distance between the embeddings of phrase and target")
-    embedding: str = choice("complete", ("complete", "base", "alone"), "phrases from the complete or base text, or by themselves")
+    embedding: str = choice(
+        "complete", ("complete", "base", "alone"), "phrases from the complete or base text, or by themselves"
+    )
     pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
     map_path: str = choice("response", ("response", "reference", "mean"), "path whose phrase maps are subtracted")
     map_layers: str = choice("coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged")
@@ -44,7 +46,7 @@ class SfcmConfig(Config):
 
 
 class Step(NamedTuple):
-    """One stage of the subtraction chain: what was taken away (None at the start and end) and the map after it [B,H,W]."""
+    """One stage of the chain: which phrase was taken away (None at the start and end) and the map after it [B,H,W]."""
 
     phrase: int | None
     map: Tensor
@@ -129,7 +131,9 @@ def sfcm(
     channels: see `noise_difference`; scale, end, threshold, steps: see `subtracted`.
     """
     if detach:
-        eps_res, eps_ref, phrase_maps, distances = (value.detach() for value in (eps_res, eps_ref, phrase_maps, distances))
+        eps_res, eps_ref, phrase_maps, distances = (
+            value.detach() for value in (eps_res, eps_ref, phrase_maps, distances)
+        )
     difference = noise_difference(eps_res, eps_ref, channels)
     return subtracted(difference, phrase_maps, distances, scale=scale, end=end, threshold=threshold, steps=steps)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers.pre_tokenizers import ByteLevel
@@ -33,7 +34,7 @@ def learn_merges(words: Iterable[str]) -> list[Pair]:
     """
     spelled = [[*word[:-1], word[-1] + WORD_END] for word in sorted(set(words))]
     merges: list[Pair] = []
-    while pairs := Counter(pair for symbols in spelled for pair in zip(symbols, symbols[1:])):
+    while pairs := Counter(pair for symbols in spelled for pair in pairwise(symbols)):
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
         spelled = [merge(symbols, best) for symbols in spelled]
@@ -52,7 +53,7 @@ def merge(symbols: list[str], pair: Pair) -> list[str]:
 
 
 def new_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
-    """Tokenizer with one token for each given word (texts are split into words first); 77 positions, padded with END."""
+    """Tokenizer with one token for each word of the given texts; 77 positions, padded with END."""
     known = {piece for word in words for piece in split_words(word)}
     merges = learn_merges(known)
     letters = sorted(ByteLevel.alphabet())

@@ -43,8 +43,8 @@ def new_tiny_base(seed: int = 0) -> Base:
             pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
         vision = CLIPVisionConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8,
-            projection_dim=16,
+            hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=16,
+            patch_size=8, projection_dim=16,
         )  # fmt: skip
         text_encoder = CLIPTextModel(text)
         base = Base(
@@ -74,7 +74,7 @@ def new_tiny_base(seed: int = 0) -> Base:
 
 
 def wake(unet) -> None:
-    """Gives the last convolution and every attention a voice, so that text and weights visibly change the prediction."""
+    """Gives cross-attention a voice, so that text and tuned weights visibly change the prediction."""
     for name, parameter in unet.named_parameters():
         if "attn2" in name and parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=0.5)
@@ -83,8 +83,8 @@ def wake(unet) -> None:
 def save_base(base: Base, folder) -> None:
     """Writes the layout of checkpoints/: base/ as a diffusers folder and clip/ beside it."""
     StableDiffusionPipeline(
-        vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet, scheduler=base.scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
+        scheduler=base.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder / "base", safe_serialization=True)  # fmt: skip
     base.clip.save_pretrained(folder / "clip", safe_serialization=True)
 

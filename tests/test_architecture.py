@@ -14,9 +14,9 @@ LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention"],
-    ["spf.sampling", "spf.training", "spf.finetune", "spf.methods", "spf.evaluation", "spf.portraits"],
+    ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.evaluation", "spf.portraits"],
     ["spf.engine", "spf.examples", "spf.jobs"],
-    ["spf.cli", "spf.ui"],
+    ["spf.cli", "spf.commands", "spf.ui"],
     ["app", "spf.__main__"],
 ]
 ONLY_IN = {
@@ -24,7 +24,7 @@ ONLY_IN = {
     "spaces": ["app", "spf.ui"],
     "diffusers": ["spf.models", "spf.paths", "spf.attention", "spf.portraits.pretrain"],
     "peft": ["spf.models", "spf.paths", "spf.attention"],
-    "typer": ["spf.cli", "spf.methods", "spf.evaluation", "spf.portraits", "spf.finetune"],
+    "typer": ["spf.cli", "spf.commands"],
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
 NAMES = {"PIL": "pillow"}

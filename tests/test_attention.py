@@ -57,7 +57,9 @@ def test_maps_are_the_softmax_of_every_layer(tiny_base, inputs):
     for name, layer in layers.items():
         expected = truth[name].unflatten(0, (2, layer.heads)).mean(1)
         for group, columns in GROUPS.items():
-            torch.testing.assert_close(shown.maps[name][group].flatten(1), expected[..., columns].sum(-1), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(
+                shown.maps[name][group].flatten(1), expected[..., columns].sum(-1), rtol=1e-5, atol=1e-6
+            )
 
 
 def test_all_columns_together_have_mass_one(tiny_base, inputs):
@@ -120,7 +122,9 @@ def test_half_precision_and_autocast_keep_maps_in_fp32(tiny_base, inputs):
         torch.testing.assert_close(groups["all"], torch.ones_like(groups["all"]))
 
 
-@pytest.mark.parametrize("wrong", [{"groups": {}}, {"groups": GROUPS, "keep": "all"}, {"groups": GROUPS, "pool": "max"}])
+@pytest.mark.parametrize(
+    "wrong", [{"groups": {}}, {"groups": GROUPS, "keep": "all"}, {"groups": GROUPS, "pool": "max"}]
+)
 def test_wrong_requests_are_refused_before_any_hook_is_set(tiny_base, wrong):
     with pytest.raises(BadInput), record(tiny_base.unet, **wrong):
         pass

@@ -81,11 +81,12 @@ def test_no_file_with_nan_is_written_or_read(tmp_path, value):
 
 
 WHOLE = save({"a": torch.ones(8)})
-PICKLE = b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+PICKLE = b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"garbage", b"<html>not found</html>", WHOLE[:-4], WHOLE[:20], struct.pack("<Q", 2**62) + b"{}", PICKLE]
+    "content",
+    [b"", b"garbage", b"<html>not found</html>", WHOLE[:-4], WHOLE[:20], struct.pack("<Q", 2**62) + b"{}", PICKLE],
 )
 def test_a_damaged_or_foreign_file_is_refused_whatever_its_name(tmp_path, content):
     path = tmp_path / "adapter.safetensors"
@@ -109,7 +110,11 @@ def test_damaged_json_is_refused(tmp_path):
 
 def png(width, height):
     """A PNG that claims a size and holds almost nothing."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )

@@ -21,17 +21,27 @@ from spf.losses import (
 
 def test_complements_by_hand():
     sfcm = torch.tensor([[[0.0, 0.25], [0.5, 1.0]]])
-    expected = {"1-s": [1, 0.75, 0.5, 0], "exp": [1, 0.7788, 0.6065, 0.3679], "threshold": [1, 1, 0, 0], "none": [1] * 4}
+    expected = {
+        "1-s": [1, 0.75, 0.5, 0],
+        "exp": [1, 0.7788, 0.6065, 0.3679],
+        "threshold": [1, 1, 0, 0],
+        "none": [1] * 4,
+    }
     assert set(expected) == set(COMPLEMENTS)
     for form, values in expected.items():
-        torch.testing.assert_close(complement(sfcm, form).flatten(), torch.tensor(values, dtype=torch.float32), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            complement(sfcm, form).flatten(), torch.tensor(values, dtype=torch.float32), atol=1e-4, rtol=0
+        )
 
 
 def test_text_consistent_by_hand():
     """Two layers, one of a single position; W is 1 left and 0 right, so only the left column counts."""
     weight = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     zero, one = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
-    res = {"fine": {"woman": one, "PAD": 2 * one, "hat": 9 * one}, "coarse": {"woman": torch.ones(1, 1, 1), "PAD": zero[:, :1, :1]}}
+    res = {
+        "fine": {"woman": one, "PAD": 2 * one, "hat": 9 * one},
+        "coarse": {"woman": torch.ones(1, 1, 1), "PAD": zero[:, :1, :1]},
+    }
     ref = {"fine": {"woman": zero, "PAD": zero}, "coarse": {"woman": zero[:, :1, :1], "PAD": zero[:, :1, :1]}}
     # fine: woman 2/4, PAD 4*2/4; coarse: W = 0.5, woman 0.25, PAD 0
     assert text_consistent(res, ref, weight).item() == pytest.approx((0.5 + 2 + 0.25) / 2)
@@ -42,7 +52,10 @@ def test_text_consistent_by_hand():
 
 def test_fine_grained_by_hand():
     weight = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
-    res, ref = {"a": torch.full((1, 4, 3), 2.0), "b": torch.ones(1, 1, 2)}, {"a": torch.zeros(1, 4, 3), "b": torch.ones(1, 1, 2)}
+    res, ref = (
+        {"a": torch.full((1, 4, 3), 2.0), "b": torch.ones(1, 1, 2)},
+        {"a": torch.zeros(1, 4, 3), "b": torch.ones(1, 1, 2)},
+    )
     assert fine_grained(res, ref, weight).item() == pytest.approx((4 / 2 + 0) / 2)
     assert fine_grained(res, ref, weight, norm="cosine").item() == pytest.approx(0.5 * 0.5)
 
@@ -79,7 +92,14 @@ def test_enhanced_by_hand():
     assert enhanced(image, ref, image, target, "b").item() == pytest.approx(1)
     assert enhanced(image, ref, image, target, "c").item() == pytest.approx(0, abs=1e-6)
     assert enhanced(target, ref, image, target, "direct").item() == pytest.approx(0)
-    halved = enhanced(torch.cat([image, 2 * ref - image]), torch.cat([ref] * 2), torch.cat([image] * 2), target, "a", torch.tensor([1.0, 0.5]))
+    halved = enhanced(
+        torch.cat([image, 2 * ref - image]),
+        torch.cat([ref] * 2),
+        torch.cat([image] * 2),
+        target,
+        "a",
+        torch.tensor([1.0, 0.5]),
+    )
     assert halved.item() == pytest.approx(0.5, abs=1e-6)
 
 
@@ -109,7 +129,9 @@ def test_min_snr_by_hand():
 def test_predicted_clean_undoes_the_noise():
     clean, noise, alpha = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.9, 0.1])
     a = alpha.reshape(-1, 1, 1, 1)
-    torch.testing.assert_close(predicted_clean(a.sqrt() * clean + (1 - a).sqrt() * noise, noise, alpha), clean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        predicted_clean(a.sqrt() * clean + (1 - a).sqrt() * noise, noise, alpha), clean, atol=1e-5, rtol=0
+    )
 
 
 def test_unknown_forms_are_refused():

@@ -7,7 +7,16 @@ from torch.nn.functional import mse_loss
 
 from spf import files, paths
 from spf.errors import BadInput, NotFinite, UnsafeFile
-from spf.paths import METADATA, Adapter, TunablePaths, all_names, cross_attention_names, load_adapter, response, save_adapter
+from spf.paths import (
+    METADATA,
+    Adapter,
+    TunablePaths,
+    all_names,
+    cross_attention_names,
+    load_adapter,
+    response,
+    save_adapter,
+)
 
 ABOUT = dict.fromkeys(METADATA, "x")
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"  # [16,32]
@@ -21,7 +30,11 @@ def difference(unet, names=None, seed=1, size=0.3):
 
 @pytest.fixture
 def inputs(tiny_base):
-    return torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), 300, tiny_base.encode_text(["a woman, a hat"])
+    return (
+        torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
+        300,
+        tiny_base.encode_text(["a woman, a hat"]),
+    )
 
 
 def test_response_uses_the_tuned_weights_and_gives_back_the_original_ones(tiny_base, inputs):
@@ -148,7 +161,9 @@ def test_an_adapter_is_saved_and_found_by_name_or_file(tiny_base, adapters):
         loaded = load_adapter(source, tiny_base)
         assert loaded.metadata["target"] == "a hat" and torch.equal(loaded.tensors[KEY], adapter.tensors[KEY])
     save_adapter(adapter, adapters / "half.safetensors")
-    torch.testing.assert_close(load_adapter("half", tiny_base).tensors[KEY].float(), adapter.tensors[KEY], rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        load_adapter("half", tiny_base).tensors[KEY].float(), adapter.tensors[KEY], rtol=1e-3, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["../hat", "/etc/passwd", "nothing", "", "a\x00b"])
@@ -159,7 +174,9 @@ def test_an_unknown_or_tricky_name_is_refused(tiny_base, adapters, name):
 
 def test_an_adapter_must_say_how_it_was_made(tiny_base, adapters):
     with pytest.raises(BadInput, match="metadata lacks losses"):
-        save_adapter(Adapter({key: "x" for key in METADATA if key != "losses"}, {KEY: torch.ones(16, 32)}), adapters / "a")
+        save_adapter(
+            Adapter({key: "x" for key in METADATA if key != "losses"}, {KEY: torch.ones(16, 32)}), adapters / "a"
+        )
     save_file({KEY: torch.ones(16, 32)}, str(adapters.parent / "a.safetensors"))
     with pytest.raises(UnsafeFile, match="not an adapter"):
         load_adapter(adapters.parent / "a.safetensors", tiny_base)

@@ -43,7 +43,10 @@ def said(tokenizer, text, columns):
     [
         (TEXT, ["photo", "young woman", "long red hair", "white T-shirt", "glasses", "gray background"]),
         ("a woman", ["woman"]),
-        ("Portrait of the old man, smiling; standing next to his car.", ["Portrait", "old man", "smiling", "standing", "car"]),
+        (
+            "Portrait of the old man, smiling; standing next to his car.",
+            ["Portrait", "old man", "smiling", "standing", "car"],
+        ),
         ("an anchor and a hand", ["anchor", "hand"]),
         ("woman and", ["woman"]),
         (", with , a", []),
@@ -94,7 +97,8 @@ def test_without_a_target_the_complete_text_is_the_base_text():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("",), (" , ",), ("a woman", ["  ,"]), ("a woman", ["a"] * 5), ("a woman", "a hat", "swap"), (None,), (7, "a hat"),
+        ("",), (" , ",), ("a woman", ["  ,"]), ("a woman", ["a"] * 5), ("a woman", "a hat", "swap"), (None,),
+        (7, "a hat"),
         ("a woman", "man", "replace", "dog"), ("a woman", "man", "replace", "wom"), ("a woman", "man", "replace", ""),
         ("a woman", [], "replace", "woman"), ("a\x00b", "a hat"), ("a <|endoftext|> woman", "a hat"), ("a" * 2000,),
     ],
@@ -108,7 +112,11 @@ def test_bad_texts_are_refused_in_one_sentence(arguments):
 @pytest.mark.parametrize("which", ["tokenizer", "open_tokenizer"])
 def test_columns_hold_exactly_the_words_of_each_phrase(which, request):
     tokens = request.getfixturevalue(which)
-    prompt = compose(TEXT, ["dress", "a hat"], "replace", "T-shirt") if which == "tokenizer" else compose("a woman, red hair", "hat")
+    prompt = (
+        compose(TEXT, ["dress", "a hat"], "replace", "T-shirt")
+        if which == "tokenizer"
+        else compose("a woman, red hair", "hat")
+    )
     for path in ("base", "complete"):
         text, groups = getattr(prompt, path), prompt.groups(tokens, path)
         for name, columns in groups.items():

@@ -53,9 +53,15 @@ def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
     pipeline.set_progress_bar_config(disable=True)
     for guidance in (1.0, 3.0):
         theirs = pipeline(
-            "a hat", num_inference_steps=4, guidance_scale=guidance, latents=initial_latents(tiny_base, [7]), output_type="latent"
+            "a hat",
+            num_inference_steps=4,
+            guidance_scale=guidance,
+            latents=initial_latents(tiny_base, [7]),
+            output_type="latent",
         ).images
-        torch.testing.assert_close(drawn(tiny_base, "a hat", [7], steps=4, guidance=guidance), theirs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            drawn(tiny_base, "a hat", [7], steps=4, guidance=guidance), theirs, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_an_image_depends_on_its_seed_and_not_on_the_batch(tiny_base):
@@ -108,7 +114,9 @@ def test_the_trace_has_every_map_of_every_step(tiny_base):
     assert trace.tuned["tuned"].phrases == (*trace.base_phrases, "a hat", PAD)
     for path in (trace.original, trace.tuned["tuned"]):
         for side in (2, 4, 8):
-            assert path.maps[side].shape == (3, 2, len(path.phrases), side, side) and path.maps[side].dtype == np.float16
+            assert (
+                path.maps[side].shape == (3, 2, len(path.phrases), side, side) and path.maps[side].dtype == np.float16
+            )
         assert path.map("glasses").shape == (2, 8, 8) and path.map(PAD, step=1, side=4).shape == (2, 4, 4)
     tuned = trace.tuned["tuned"]
     assert tuned.difference.shape == tuned.sfcm.shape == (3, 2, 8, 8) and tuned.removed.shape == (3, 2, 4, 4, 4)
@@ -124,7 +132,10 @@ def test_maps_and_sfcm_of_the_first_step_are_those_of_the_equations(tiny_base):
     with torch.inference_mode():
         noise, timestep = initial_latents(tiny_base, [3]), torch.tensor(667)
         plain, complete = tiny_base.encode_text([PROMPT.base, PROMPT.complete]).split(1)
-        with response(tiny_base.unet, adapter), record(tiny_base.unet, PROMPT.groups(tiny_base.tokenizer, "complete")) as shown:
+        with (
+            response(tiny_base.unet, adapter),
+            record(tiny_base.unet, PROMPT.groups(tiny_base.tokenizer, "complete")) as shown,
+        ):
             eps_res = tiny_base.unet(noise, timestep, complete).sample
         eps_ref = tiny_base.unet(noise, timestep, plain).sample
         names, distances = prompt_distances(tiny_base, PROMPT)
@@ -225,7 +236,9 @@ def test_stopping_in_either_path_restores_the_model(tiny_base, path):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), callback=stop, **HOW)  # the fixture compares weights, hooks
+        sample_pair(
+            tiny_base, PROMPT, new_adapter(tiny_base), callback=stop, **HOW
+        )  # the fixture compares weights, hooks
 
 
 def test_half_precision_draws_too():

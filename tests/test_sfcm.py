@@ -26,10 +26,12 @@ def test_the_chain_by_hand():
     control, chain = sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.5]]), steps=True)
     expected = [field([0, 0.25], [0.5, 1]), field([0, -0.25], [0.5, 0.5]), field([0, 0], [1, 1])]
     assert [step.phrase for step in chain] == [None, 0, None]
-    for step, map_ in zip(chain, expected):
+    for step, map_ in zip(chain, expected, strict=True):
         torch.testing.assert_close(step.map, map_)
     torch.testing.assert_close(control, expected[-1])
-    torch.testing.assert_close(sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.5]]), end="clip"), field([0, 0], [0.5, 0.5]))
+    torch.testing.assert_close(
+        sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.5]]), end="clip"), field([0, 0], [0.5, 0.5])
+    )
     torch.testing.assert_close(sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.0]])), expected[0])
     assert sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.0]]), threshold=0.5).tolist() == [[[0, 0], [1, 1]]]
 
@@ -54,7 +56,9 @@ def test_every_form_is_finite_and_in_range_and_rows_do_not_mix(channels, scale, 
     options = {"channels": channels, "scale": scale, "end": end}
     control = sfcm(eps_res, eps_ref, maps, distances, **options)
     assert control.shape == (3, 8, 8) and control.min() >= 0 and control.max() <= 1.0001
-    alone = torch.cat([sfcm(*(value[i : i + 1] for value in (eps_res, eps_ref, maps, distances)), **options) for i in range(3)])
+    alone = torch.cat(
+        [sfcm(*(value[i : i + 1] for value in (eps_res, eps_ref, maps, distances)), **options) for i in range(3)]
+    )
     torch.testing.assert_close(control, alone)
 
 
@@ -103,7 +107,9 @@ def test_distances_by_hand():
         found = phrase_distances(states, [[2], [3], [1, 2]], [1], form)
         torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
     torch.testing.assert_close(phrase_distances(states, [[1, 2]], [3, 4], pool="last"), torch.tensor([0.0]))
-    assert phrase_distances(states, [[1], [2]], []).tolist() == [1, 1] and phrase_distances(states, [], [1]).shape == (0,)
+    assert phrase_distances(states, [[1], [2]], []).tolist() == [1, 1] and phrase_distances(states, [], [1]).shape == (
+        0,
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"channels": "max"}, {"scale": "log"}, {"end": "none"}])

@@ -24,7 +24,9 @@ def test_each_listed_word_is_one_token_and_survives_a_round_trip(tmp_path):
 def test_an_unlisted_word_falls_to_pieces_and_never_to_the_end_token(text):
     tokenizer = new_tokenizer(WORDS)
     assert END not in tokens(tokenizer, text)
-    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(" ", "")
+    assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True).replace(" ", "") == text.replace(
+        " ", ""
+    )
 
 
 def test_special_tokens_and_length_are_those_of_stable_diffusion(tmp_path):
