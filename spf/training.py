@@ -92,7 +92,10 @@ def fit(
     module.to(accelerator.device)
     optimizer = torch.optim.AdamW(
         [{"params": params, "lr": lr, "factor": factor} for params, factor in groups],
-        lr=lr, betas=betas, weight_decay=weight_decay, fused=True,
+        lr=lr,
+        betas=betas,
+        weight_decay=weight_decay,
+        fused=True,
     )
     objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
     run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed)
@@ -116,7 +119,7 @@ def fit(
             rng = np.random.default_rng([seed, run.step, accelerator.process_index])
             value, parts = objective(run.step, rng)
             if not math.isfinite(value.item()):
-                raise NotFinite(f"The loss of {name} is {value.item()} at step {run.step}; the last saved state is kept.")
+                raise NotFinite(f"The loss of {name} is {value.item()} at step {run.step}; the last state is kept.")
             accelerator.backward(value)
             accelerator.clip_grad_norm_([p for params, _ in groups for p in params], clip)
             optimizer.step()
@@ -219,7 +222,8 @@ class _Run:
         names = {id(p): name for name, p in self.module.named_parameters()}
         return {
             f"adam.{key}.{names[id(p)]}": torch.as_tensor(value)
-            for p, memory in inner.state.items() for key, value in memory.items()
+            for p, memory in inner.state.items()
+            for key, value in memory.items()
         }
 
     def store(self) -> None:
@@ -269,7 +273,8 @@ def _progress(name: str, main: bool) -> Iterator[Callable]:
     if not main:
         yield lambda *_: None
         return
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[terms]}"), TimeElapsedColumn(), TimeRemainingColumn()
+    text = TextColumn("{task.description}"), TextColumn("{task.fields[terms]}")
+    columns = text[0], BarColumn(), text[1], TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=1.0, terms="")
         mark = {"time": time.monotonic(), "step": None}

@@ -52,7 +52,8 @@ def test_stock_pipeline_reads_the_folder_without_us(trained):
         "assert image.size == (32, 32), image.size; assert 'spf' not in sys.modules"
     )
     folder = trained.checkpoints / "base"
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=120, cwd="/")
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
     assert done.returncode == 0, done.stderr
 
 

@@ -66,7 +66,7 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
     module = new_module()
     fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
     with pytest.raises(NotFinite, match="step 2"):
-        fit(module, lambda step, rng: (module(torch.zeros(2, 4)).sum() * float("nan"), {}), steps=4, lr=0.1, out=tmp_path)
+        fit(module, lambda *_: (module(torch.zeros(2, 4)).sum() * float("nan"), {}), steps=4, lr=0.1, out=tmp_path)
     assert json.loads((tmp_path / "state.json").read_text())["step"] == 2
 
 

@@ -1,13 +1,14 @@
 """The judges: small networks that read a drawn portrait back. They measure; nothing is ever trained against them.
 
-    judges = Judges.load("checkpoints/judges")
-    reading = judges.read(images)        # attributes, identity and regions of each portrait
+judges = Judges.load("checkpoints/judges")
+reading = judges.read(images)        # attributes, identity and regions of each portrait
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -54,8 +55,8 @@ class Judges(nn.Module):
     def __init__(self, image_size: int = 128, channels: tuple[int, ...] = (24, 48, 96, 144, 192)):
         super().__init__()
         self.image_size, self.channels = image_size, tuple(channels)
-        self.trunk = nn.ModuleList(Block(i, o, 2) for i, o in zip((3, *channels), channels))
-        up = list(zip(channels[:0:-1], channels[-2::-1]))
+        self.trunk = nn.ModuleList(Block(i, o, 2) for i, o in pairwise((3, *channels)))
+        up = list(pairwise(reversed(channels)))
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for deep, shallow in up)
         self.parser = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _, c in up)
         self.region_head = nn.Conv2d(channels[0], len(REGIONS), 1)
@@ -76,10 +77,10 @@ class Judges(nn.Module):
         pooled = [f(level) for level in levels[-2:] for f in (lambda v: v.mean((2, 3)), lambda v: v.amax((2, 3)))]
         logits = self.attribute_head(torch.cat(pooled, 1)).split([len(v) for v in ATTRIBUTES.values()], 1)
         identity = self.identity_head(levels[-2])
-        for lateral, conv, level in zip(self.lateral, self.parser, levels[-2::-1]):
+        for lateral, conv, level in zip(self.lateral, self.parser, levels[-2::-1], strict=True):
             x = F.interpolate(lateral(x), size=level.shape[-2:], mode="nearest") + level
             x = F.relu(conv(x))
-        return dict(zip(ATTRIBUTES, logits)), identity, self.region_head(x)
+        return dict(zip(ATTRIBUTES, logits, strict=True)), identity, self.region_head(x)
 
     @torch.no_grad()
     def read(self, images: Tensor, batch: int = 64) -> Reading:

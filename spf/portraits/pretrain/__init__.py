@@ -1,7 +1,7 @@
 """Training of the embedded model on drawn portraits: autoencoder, CLIP, judges, UNet.
 
-    python -m spf pretrain vae --preset small --minutes 40
-    accelerate launch -m spf pretrain unet --preset large
+python -m spf pretrain vae --preset small --minutes 40
+accelerate launch -m spf pretrain unet --preset large
 """
 
 import importlib
@@ -9,7 +9,13 @@ from pathlib import Path
 
 from spf.errors import BadInput
 
-STAGES = {"vae": "train_vae", "clip": "train_clip", "judges": "train_judges", "unet": "train_unet", "measure": "measure"}
+STAGES = {
+    "vae": "train_vae",
+    "clip": "train_clip",
+    "judges": "train_judges",
+    "unet": "train_unet",
+    "measure": "measure",
+}
 
 
 def run(stage: str, preset: str = "small", *, steps: int | None = None, minutes: float | None = None,
@@ -20,7 +26,8 @@ def run(stage: str, preset: str = "small", *, steps: int | None = None, minutes:
 
     if stage not in STAGES:
         raise BadInput(f"stage is {stage!r} but must be one of {', '.join(STAGES)}.")
-    for name, value, low in (("steps", steps, 1), ("minutes", minutes, 0.01), ("data", portraits, 8), ("seed", seed, 0)):
+    limits = ("steps", steps, 1), ("minutes", minutes, 0.01), ("data", portraits, 8), ("seed", seed, 0)
+    for name, value, low in limits:
         if value is not None and not low <= value <= 10**9:
             raise BadInput(f"{name} is {value} but must be a number from {low} to {10**9}.")
     if steps is not None and minutes is not None:

@@ -41,6 +41,7 @@ def new_clip(sizes: ClipSizes, image_size: int, tokenizer: CLIPTokenizer) -> Vis
         hidden_sizes=list(sizes.image_channels),
         depths=list(sizes.image_depths),
         hidden_size=sizes.image_channels[-1],  # the dual encoder asks for it
+        layer_scale_init_value=1.0,  # the default, 1e-6, is for deep networks and long training
         image_size=image_size,
     )
     text = CLIPTextConfig(
@@ -158,18 +159,24 @@ def train_clip(stage: Stage) -> Fitted:
 
     def save() -> None:
         save_clip(clip, tokenizer, stage.checkpoints)
-        log.info("saved %s: right caption among 64 %.3f", stage.checkpoints / "clip", right_caption(clip, tokenizer, unseen))
+        right = right_caption(clip, tokenizer, unseen)
+        log.info("saved %s: right caption among 64 %.3f", stage.checkpoints / "clip", right)
 
     text = [*clip.text_model.parameters(), *towers.text_head.parameters()]
     joint = [*clip.visual_projection.parameters(), *clip.text_projection.parameters(), clip.logit_scale]
     image = [*clip.vision_model.parameters(), *towers.image_head.parameters()]
-    common = dict(average=0.998, seed=stage.seed, resume=stage.resume, save=save, accelerator=accelerator, save_every=120.0)
-    fit(towers, text_loss, groups=[(text, 1.0)], lr=sizes.lr, out=stage.out / "clip-text", name="clip, text",
-        **stage.length("clip", 0.3), **common)
-    fit(towers, image_loss, groups=[(image, 1.0)], lr=2 * sizes.lr, out=stage.out / "clip-image", name="clip, image",
-        **stage.length("clip", 0.35), **common)
-    return fit(towers, joint_loss, groups=[(image + joint, 1.0), (text, 0.15)], lr=sizes.lr, out=stage.out / "clip-joint",
-               name="clip, both", **stage.length("clip", 0.35), **common)
+
+    def phase(name: str, loss, groups: list, lr: float, share: float) -> Fitted:
+        return fit(
+            towers, loss, groups=groups, lr=lr, average=0.998, out=stage.out / f"clip-{name}", name=f"clip, {name}",
+            seed=stage.seed, resume=stage.resume, save=save, save_every=120.0, accelerator=accelerator,
+            **stage.length("clip", share),
+        )  # fmt: skip
+
+    phase("text", text_loss, [(text, 1.0)], sizes.lr, 0.3)
+    phase("image", image_loss, [(image, 1.0)], 2 * sizes.lr, 0.35)
+    settled = (stage.checkpoints / "base" / "unet").exists()  # a denoiser has learnt to read this text tower
+    return phase("joint", joint_loss, [(image + joint, 1.0), (text, 0.0 if settled else 0.15)], sizes.lr, 0.35)
 
 
 @torch.no_grad()
@@ -182,7 +189,9 @@ def embed_images(clip: VisionTextDualEncoderModel, images: np.ndarray, batch: in
 
 
 @torch.no_grad()
-def embed_texts(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, texts: list[str], batch: int = 64) -> Tensor:
+def embed_texts(
+    clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, texts: list[str], batch: int = 64
+) -> Tensor:
     """Texts -> unit embeddings [N,D] on the CPU."""
     device = clip.logit_scale.device
     parts = [token_ids(tokenizer, texts[i : i + batch]).to(device) for i in range(0, len(texts), batch)]
@@ -190,7 +199,9 @@ def embed_texts(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, text
     return F.normalize(clip.text_projection(pooled).float(), dim=-1).cpu()
 
 
-def right_caption(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, data: PortraitSet, among: int = 64) -> float:
+def right_caption(
+    clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, data: PortraitSet, among: int = 64
+) -> float:
     """Share of portraits whose own caption scores highest among those of `among` portraits."""
     rng = np.random.default_rng(7)
     count = len(data) // among * among or len(data)

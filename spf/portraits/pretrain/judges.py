@@ -1,6 +1,6 @@
 """Training of the judges, on drawn portraits that are also blurred, noisy, tinted and sent through the autoencoder.
 
-    python -m spf pretrain judges --preset small
+python -m spf pretrain judges --preset small
 """
 
 import logging
@@ -26,7 +26,10 @@ ROUND_TRIPS = 1500
 def spoil(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Mild blur, noise and tint, each with its own strength for every image [B,3,H,W]."""
     count = len(images)
-    column = lambda values: torch.tensor(values, dtype=images.dtype, device=images.device).view(count, -1, 1, 1)  # noqa: E731
+
+    def column(values: np.ndarray) -> Tensor:
+        return torch.tensor(values, dtype=images.dtype, device=images.device).view(count, -1, 1, 1)
+
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
     images = torch.lerp(images, soft, column(rng.uniform(0, 1, count) * (rng.random(count) < 0.5)))
     images = images * column(rng.normal(1, 0.04, (count, 3))) + column(rng.normal(0, 0.04, (count, 3)))
@@ -86,8 +89,20 @@ def train_judges(stage: Stage) -> Fitted:
         scores = judge_accuracy(judges, unseen)
         log.info("saved %s: %s", stage.checkpoints / "judges", " ".join(f"{k} {v:.3f}" for k, v in scores.items()))
 
-    return fit(judges, loss, lr=sizes.lr, betas=(0.9, 0.99), average=0.998, out=stage.out / "judges", seed=stage.seed,
-               resume=stage.resume, save=save, accelerator=accelerator, name="judges", **stage.length("judges"))
+    return fit(
+        judges,
+        loss,
+        lr=sizes.lr,
+        betas=(0.9, 0.99),
+        average=0.998,
+        out=stage.out / "judges",
+        seed=stage.seed,
+        resume=stage.resume,
+        save=save,
+        accelerator=accelerator,
+        name="judges",
+        **stage.length("judges"),
+    )
 
 
 def _returned(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarray:
@@ -100,7 +115,7 @@ def _returned(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarr
 
 
 def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
-    """Share of right values of each attribute, cosine to the true identity, share of right pixels, on drawn portraits."""
+    """Share of right values of each attribute, cosine to the true identity, share of right pixels."""
     parts = [judges.read(to_tensor(data.images[i : i + 64])) for i in range(0, len(data), 64)]
     scores = {}
     for i, name in enumerate(ATTRIBUTES):

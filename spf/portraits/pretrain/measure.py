@@ -76,7 +76,8 @@ def measure_text(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges
     images = draw_samples(pipeline, texts, seed=1000, guidance=GUIDANCE)
     _sheet(images, stage.out / "samples" / "measure-text.png")
     scores = obedience(judges, images, named)
-    return {"obedience": scores, "obedience_mean": float(np.mean(list(scores.values()))), "obedience_min": min(scores.values())}
+    mean = float(np.mean(list(scores.values())))
+    return {"obedience": scores, "obedience_mean": mean, "obedience_min": min(scores.values())}
 
 
 def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
@@ -114,7 +115,9 @@ def asking_texts(target: Target, count: int, seed: int = 31) -> list[str]:
 
 def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> str:
     """The numbers as a page for people; every one with the command that measures it."""
-    millions = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in ("unet", "vae", "text_encoder")}
+    parts = ("unet", "vae", "text_encoder")
+    millions = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in parts}
+    obeyed, judged = numbers["obedience"], numbers["judges"].items()
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     rows = [
         ("autoencoder: PSNR of 512 unseen portraits", f"{numbers['psnr']:.2f} dB"),
@@ -129,12 +132,12 @@ def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> 
         f"A small Stable Diffusion of drawn portraits, {size}x{size} pixels: UNet {millions['unet']:.1f} M parameters, "
         f"autoencoder {millions['vae']:.1f} M, text encoder {millions['text_encoder']:.1f} M. It was trained only on "
         "portraits that this project's renderer draws; no photograph of a person was used.", "",
-        f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: 25 DDIM steps, guidance {GUIDANCE:g}, judged "
-        "by the judges in `checkpoints/judges`.", "",
+        f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: 25 DDIM steps, guidance {GUIDANCE:g}, "
+        "judged by the judges in `checkpoints/judges`.", "",
         "| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
         "## Text and judges, by attribute", "",
-        "| attribute | image shows what the text names | judge right on unseen drawn portraits |", "|---|---|---|",
-        *(f"| {name} | {_percent(numbers['obedience'].get(name))} | {_percent(value)} |" for name, value in numbers["judges"].items()),
+        "| attribute | image shows what the text names | judge right on unseen drawings |", "|---|---|---|",
+        *(f"| {name} | {_percent(obeyed.get(name))} | {_percent(value)} |" for name, value in judged),
         "", "`identity` is the cosine to the true identity, `regions` the share of right pixels.", "",
         "## Targets before any fine-tuning", "",
         "| target | asked for as | share of training portraits | share of images when asked |", "|---|---|---|---|",

@@ -81,7 +81,8 @@ def train_unet(stage: Stage) -> Fitted:
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
     key = _file_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
-    latents = _cached_latents(vae, data, stage.out / "latents", f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}")
+    name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
+    latents = _cached_latents(vae, data, stage.out / "latents" / f"{name}.npy")
 
     torch.manual_seed(stage.seed)
     unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
@@ -97,8 +98,7 @@ def train_unet(stage: Stage) -> Fitted:
             states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
         clean = torch.from_numpy(np.array(latents[chosen])).to(device)
         target = noise(rng, tuple(clean.shape)).to(device)
-        when = torch.from_numpy((scheduler.config.num_train_timesteps * rng.random(len(chosen)) ** LEAN).astype(np.int64))
-        when = when.to(device)
+        when = torch.from_numpy((len(alphas) * rng.random(len(chosen)) ** LEAN).astype(np.int64)).to(device)
         kept = alphas[when].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * target
         guess = unet(noisy, when, states).sample
@@ -122,14 +122,17 @@ def train_unet(stage: Stage) -> Fitted:
         with replaced_folder(base / "scheduler") as part:
             scheduler.save_pretrained(part)
         pipeline.save_config(base)
-        log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], seen["here"] / (time.monotonic() - began))
+        rate = seen["here"] / (time.monotonic() - began)
+        log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], rate)
         show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
-    return fit(unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, seed=stage.seed,
-               out=stage.out / f"unet-{key}", resume=stage.resume, save=save, save_every=300.0, callback=count,
-               accelerator=accelerator, name="unet", **stage.length("unet"))  # fmt: skip
+    return fit(
+        unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, name="unet",
+        out=stage.out / f"unet-{key}", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
+        callback=count, accelerator=accelerator, **stage.length("unet"),
+    )  # fmt: skip
 
 
 def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: int = 0, steps: int = 25,
@@ -139,12 +142,15 @@ def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: i
     for at in range(0, len(texts), batch):
         part = texts[at : at + batch]
         generators = [torch.Generator().manual_seed(seed + at + i) for i in range(len(part))]
-        images.append(pipeline(part, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="np").images)
+        drawn = pipeline(
+            part, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="np"
+        )
+        images.append(drawn.images)
     return (np.concatenate(images) * 255).round().astype(np.uint8)
 
 
 def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16) -> None:
-    """A sheet of samples for fixed unseen captions and the texts beside it; logs how far the judges see the text obeyed."""
+    """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges see obeyed."""
     texts, named = unseen_texts(count)
     was_training = pipeline.unet.training
     pipeline.unet.eval()
@@ -157,7 +163,8 @@ def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, co
     folder = stage.checkpoints / "judges"
     if (folder / "config.json").exists():
         scores = obedience(Judges.load(folder, pipeline.device), images, named)
-        log.info("obedience %.3f: %s", np.mean(list(scores.values())), " ".join(f"{k} {v:.2f}" for k, v in scores.items()))
+        parts = " ".join(f"{name} {value:.2f}" for name, value in scores.items())
+        log.info("obedience %.3f: %s", np.mean(list(scores.values())), parts)
 
 
 def unseen_texts(count: int, seed: int = 11, split: str = "dev") -> tuple[list[str], list[dict[str, str]]]:
@@ -171,15 +178,14 @@ def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -
     """For each attribute: share of the images whose text names it in which the judge reads that value."""
     values = judges.read(to_tensor(images)).values
     hits: dict[str, list[bool]] = {}
-    for read, said in zip(values, named):
+    for read, said in zip(values, named, strict=True):
         for name, value in said.items():
             hits.setdefault(name, []).append(read[name] == value)
     return {name: float(np.mean(right)) for name, right in sorted(hits.items())}
 
 
-def _cached_latents(vae: AutoencoderKL, data: PortraitSet, folder: Path, key: str) -> np.ndarray:
+def _cached_latents(vae: AutoencoderKL, data: PortraitSet, path: Path) -> np.ndarray:
     """Latents float32 [N,C,h,w] of all portraits, encoded once for this autoencoder."""
-    path = folder / f"{key}.npy"
     if not path.exists():
         log.info("encoding %d portraits", len(data))
         with atomic(path) as draft:

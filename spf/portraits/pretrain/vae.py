@@ -144,12 +144,17 @@ def train_vae(stage: Stage) -> Fitted:
         log.info("saved %s: %.2f dB on unseen portraits", folder, check_vae(vae, unseen.images))
 
     whole = stage.preset.image_size
-    small_batch = max(1, sizes.batch * sizes.crop**2 // whole**2)
-    common = dict(average=0.999, seed=stage.seed, resume=stage.resume, save=save, accelerator=accelerator, weight_decay=0.0)
-    fit(vae, lambda step, rng: loss(step, rng, sizes.crop, sizes.batch), lr=sizes.lr, out=stage.out / "vae-crops",
-        name="vae, crops", **stage.length("vae", 0.8), **common)
-    return fit(vae, lambda step, rng: loss(step, rng, whole, small_batch), lr=sizes.lr / 5, out=stage.out / "vae-whole",
-               name="vae, whole portraits", **stage.length("vae", 0.2), **common)
+    fewer = max(1, sizes.batch * sizes.crop**2 // whole**2)
+
+    def phase(name: str, crop: int, batch: int, lr: float, share: float) -> Fitted:
+        return fit(
+            vae, lambda step, rng: loss(step, rng, crop, batch), lr=lr, weight_decay=0.0, average=0.999,
+            out=stage.out / f"vae-{name}", name=f"vae, {name}", seed=stage.seed, resume=stage.resume, save=save,
+            accelerator=accelerator, **stage.length("vae", share),
+        )  # fmt: skip
+
+    phase("crops", sizes.crop, sizes.batch, sizes.lr, 0.8)
+    return phase("whole", whole, fewer, sizes.lr / 5, 0.2)
 
 
 @torch.no_grad()
@@ -165,4 +170,4 @@ def _crops(images: np.ndarray, crop: int, rng: np.random.Generator) -> np.ndarra
     """A random square of side `crop` of each image."""
     room = images.shape[1] - crop
     corners = rng.integers(0, room + 1, size=(len(images), 2))
-    return np.stack([image[y : y + crop, x : x + crop] for image, (y, x) in zip(images, corners)])
+    return np.stack([image[y : y + crop, x : x + crop] for image, (y, x) in zip(images, corners, strict=True)])
