@@ -238,7 +238,7 @@ def sample_pair(
     adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
     for the complete text. scale: strength of the adapters. sfcm_guided: each step uses eps_ref + SFCM (eps_res -
     eps_ref), so that outside the map the reference is followed. original: the original path of an earlier trace; used
-    if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and whatever the callback
+    if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the callback
     raises.
     """
     variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
