@@ -278,25 +278,17 @@ class _Pair:
         self.base, self.prompt, self.seeds, self.settings, self.sfcm_guided = base, prompt, seeds, settings, sfcm_guided
         self.noise = initial_latents(base, seeds)
         self.uncond, self.plain, self.complete = base.encode_text(["", prompt.base, prompt.complete]).split(1)
+        self.groups = {path: prompt.groups(base.tokenizer, path) for path in ("base", "complete")}
         self.names, distances = prompt_distances(base, prompt, settings)
         self.distances = distances.to(base.device)
         self.how = {"steps": steps, "guidance": guidance}
-        self.key = (
-            base.name,
-            str(base.folder),
-            str(base.dtype),
-            prompt.base,
-            tuple(self.names),
-            seeds,
-            steps,
-            guidance,
-        )
+        model = (base.name, str(base.folder), str(base.dtype))
+        self.key = (*model, prompt.base, tuple(self.names), seeds, steps, guidance)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def record(self, path: str):
         """Recorder of one text's phrases on the conditional rows, which come last."""
-        groups = self.prompt.groups(self.base.tokenizer, path)
-        return record(self.base.unet, groups, rows=slice(-len(self.seeds), None), largest=LARGEST_MAP)
+        return record(self.base.unet, self.groups[path], rows=slice(-len(self.seeds), None), largest=LARGEST_MAP)
 
     def draw_original(self, callback: Callback) -> PathTrace:
         kept = Recorder()
@@ -345,8 +337,6 @@ class _Pair:
         return torch.stack([stacks[path]() for path in wanted]).mean(0)
 
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:
-        phrases = tuple(self.prompt.groups(self.base.tokenizer, path))
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
-        return PathTrace(
-            text, phrases, images, final, kept.maps(), self.key, **kept.arrays(["difference", "sfcm", "removed"])
-        )
+        arrays = kept.arrays(["difference", "sfcm", "removed"])
+        return PathTrace(text, tuple(self.groups[path]), images, final, kept.maps(), self.key, **arrays)
