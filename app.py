@@ -1,0 +1,54 @@
+"""SPF-Portrait Studio: flags -> settings -> page -> launch.
+
+    python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
+    python app.py --model FOLDER        with another Stable Diffusion 1.x base
+    python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
+from spf.ui import build, examples, launch_options  # noqa: E402
+from spf.ui.gpu import on_zero_gpu  # noqa: E402
+
+
+def flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="The page: compare, look inside, fine-tune.")
+    parser.add_argument("--model", default="embedded", help="embedded, a diffusers folder, or a known hub id")
+    parser.add_argument("--device", default=None, help="cpu, cuda, ...; the best one by default")
+    parser.add_argument("--port", type=int, default=None, help="7860 or the next free one by default")
+    parser.add_argument("--listen", action="store_true", help="answer other machines too, without a password")
+    parser.add_argument("--open", action="store_true", help="open the browser")
+    return parser.parse_args()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    options = flags()
+    if options.listen:
+        logging.warning("The page answers everybody who can reach this machine.")
+    engine = Engine(options.model, options.device)
+    page = build(engine, examples.load())
+    if on_zero_gpu():
+        engine.load()  # the Space hands its weights to the workers at launch, so they have to be there before
+    page.launch(
+        server_name=None if on_zero_gpu() else "0.0.0.0" if options.listen else "127.0.0.1",
+        server_port=options.port,
+        inbrowser=options.open,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    engine.start()  # torch and the weights come after the page, so that the first picture does not wait for them
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main()

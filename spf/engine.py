@@ -1,0 +1,376 @@
+"""The sole owner of the loaded model: one request at a time, a stream of progress, one result.
+
+Whoever holds the lock sets all state that its work depends on (adapter, recorder, scheduler copy) through context
+managers and trusts nothing that the last one left. Nothing here knows of a page; torch is imported with the model, so
+that a page can be served before.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from .config import GenerateConfig
+from .errors import BadInput, Cancelled, SpfError
+from .evaluation.report import known_targets, pair_report
+from .portraits.description import TARGETS, Target
+from .prompts import ComposedPrompt, compose, overflow, unknown_words
+
+if TYPE_CHECKING:
+    from .models import Base
+    from .sampling import PathTrace, Step, Trace
+
+log = logging.getLogger(__name__)
+
+ORIGINAL, TUNED, NAIVE = ROLES = ("original", "tuned", "naive")
+AUTO = "auto"
+"""As adapter: the ones that were tuned for the targets."""
+JOIN = "+"
+"""Between the names of adapters that add up."""
+FRAMES = 10
+"""Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
+KEPT_ORIGINALS = 4
+
+
+class Crashed(Exception):
+    """A bug or a broken library: the text is the traceback. The exception itself would keep its tensors alive."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something to show while one waits. what: loading, judging or the role being drawn; step of steps counts all roles.
+
+    previews: uint8 [H,W,3] by role, only the ones that changed since the last progress.
+    """
+
+    what: str
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    previews: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the model makes of a text: how it is composed, the words it lacks and the words beyond its window."""
+
+    prompt: ComposedPrompt
+    unknown: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished comparison; plain values and arrays only, so that it can be stored and sent.
+
+    config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8 [F,H,W,3] by role, the
+    pictures that the steps `frame_steps` were heading for. reports: report.json by role; the original has none.
+    """
+
+    config: GenerateConfig
+    words: Words
+    targets: tuple[Target, ...]
+    portraits: Mapping[str, np.ndarray]
+    frames: Mapping[str, np.ndarray]
+    frame_steps: tuple[int, ...]
+    trace: Trace
+    reports: Mapping[str, dict]
+
+
+class Engine:
+    """A base model, its adapters and its judges, behind one lock.
+
+    model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. Nothing is loaded until `start`,
+    `load` or the first request.
+    """
+
+    def __init__(self, model: str = "embedded", device: str | None = None, folder: Path | None = None) -> None:
+        self.model, self.device = model, device
+        self.folder = Path(folder or os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints")
+        self.base: Base | None = None
+        self.problem = ""
+        self._lock = threading.Lock()
+        self._settled = threading.Event()
+        self._originals: OrderedDict[tuple, tuple[PathTrace, list[np.ndarray]]] = OrderedDict()
+
+    # loading
+
+    @property
+    def state(self) -> str:
+        """loading, ready or failed (then `problem` says why)."""
+        return "ready" if self.base else "failed" if self.problem else "loading"
+
+    def start(self) -> None:
+        """Loads in the background."""
+        threading.Thread(target=self._try_load, name="load", daemon=True).start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Returns once loading has ended, well or not; False after the timeout."""
+        return self._settled.wait(timeout)
+
+    def _try_load(self) -> None:
+        try:
+            self.load()
+        except SpfError as error:
+            log.error("The model was not loaded: %s", error)
+        except Exception:
+            log.exception("The model was not loaded.")
+
+    def load(self) -> Base:
+        """The base model, loaded once. Raises BadInput or UnsafeFile; the next call tries again."""
+        with self._lock:
+            return self._load()
+
+    def _load(self) -> Base:
+        if self.base is None:
+            try:
+                import torch
+
+                from .models import load_base
+
+                best = "cuda" if torch.cuda.is_available() else "cpu"
+                self.base, self.problem = load_base(self.model, device=self.device or best), ""
+            except Exception as error:
+                self.problem = str(error)
+                raise
+            finally:
+                self._settled.set()
+        return self.base
+
+    @cached_property
+    def judges(self):
+        """The networks that read attributes and identity; None when the checkpoints have none."""
+        if not (self.folder / "judges" / "config.json").is_file():
+            return None
+        from .evaluation.judges import Judges
+
+        return Judges.load(self.folder / "judges", self.base.device)
+
+    # adapters
+
+    def adapters(self) -> dict[str, dict[str, str]]:
+        """Metadata of every tuned model by name; the naive counterparts are found through the model that they mirror."""
+        found = {}
+        for path in sorted((self.folder / "adapters").glob("*.safetensors")):
+            try:
+                with safe_open(path, "numpy") as file:  # reads the header only, without torch
+                    found[path.stem] = file.metadata() or {}
+            except (SafetensorError, OSError):
+                log.warning("%s is no undamaged adapter and is left out.", path.name)
+        return {name: data for name, data in found.items() if name.removesuffix(f"-{NAIVE}") not in found or not name.endswith(f"-{NAIVE}")}
+
+    def pick(self, targets: Sequence[str]) -> str:
+        """The adapters that were tuned for these targets, joined; empty when there is none."""
+        there = self.adapters()
+        asked = {words.lower(): name for name, data in there.items() for words in (data.get("target", name), name)}
+        asked |= {target.text.lower(): name for name, target in TARGETS.items() if name in there}
+        names = [asked.get(text.strip().lower()) for text in targets]
+        return JOIN.join(dict.fromkeys(filter(None, names)))
+
+    def resolved(self, config: GenerateConfig) -> GenerateConfig:
+        """The settings with AUTO replaced by names."""
+        return changed(config, adapter=self.pick(config.targets)) if config.adapter == AUTO else config
+
+    def variants(self, config: GenerateConfig) -> dict[str, list[str]]:
+        """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
+        names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
+        naive = [f"{name}-{NAIVE}" for name in names]
+        has_naive = bool(naive) and all((self.folder / "adapters" / f"{name}.safetensors").is_file() for name in naive)
+        return {TUNED: names} | ({NAIVE: naive} if has_naive else {})
+
+    def roles(self, config: GenerateConfig) -> list[str]:
+        """The portraits that `compare` will draw, in order."""
+        return [ORIGINAL, *self.variants(config)]
+
+    # requests
+
+    def words(self, config: GenerateConfig) -> Words:
+        """What the model makes of the texts. Raises BadInput, also when words of the target fall off the end."""
+        prompt = compose(config.base, config.targets, config.mode, config.replace)
+        if self.base is None:
+            return Words(prompt)
+        tokenizer = self.base.tokenizer
+        prompt.require_targets(tokenizer)
+        unknown = dict.fromkeys((*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete)))
+        return Words(prompt, tuple(unknown), tuple(overflow(tokenizer, prompt.complete)))
+
+    def seconds(self, config: GenerateConfig) -> int:
+        """Seconds of a lent GPU that `compare` will need at most."""
+        return int(min(60, 8 + 0.15 * config.steps * len(self.roles(config))))
+
+    def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:
+        """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops the work within a step.
+
+        Raises BadInput, NotFinite and other SpfErrors, or Crashed.
+        """
+        compose(config.base, config.targets, config.mode, config.replace)  # refuse before anything is loaded
+        if self.base is None:
+            yield Progress("loading")
+        yield from _streamed(lambda tell, check: self._compare(config, tell, check))
+
+    def _compare(self, config: GenerateConfig, tell: Callable, check: Callable) -> None:
+        while not self._lock.acquire(timeout=0.1):
+            check()
+        try:
+            base = self._load()
+            config = self.resolved(config)
+            words = self.words(config)
+            clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
+            check()
+            tell(Progress("judging", previews=portraits))
+            reports = self._reports(config, words, portraits, clock)
+            targets = known_targets(config.targets)
+            frames = {role: np.stack(pictures) for role, pictures in watch.frames.items() if role in portraits}
+            known = tuple(targets) if len(targets) == len(config.targets) else ()
+            tell(Result(config, words, known, portraits, frames, watch.frame_steps, trace, reports))
+        finally:
+            self._lock.release()
+
+    def _draw(self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable):
+        from .paths import load_adapter
+        from .sampling import sample_pair
+
+        place = (config.base, config.seed, config.steps, config.guidance)
+        known, frames = self._originals.get(place, (None, []))
+        watch = _Watch(base, config.steps, tell, check, {ORIGINAL: frames} if known else {})
+        folder = self.folder / "adapters"
+        adapters = {
+            role: [load_adapter(_inside(folder, name), base) for name in names]
+            for role, names in self.variants(config).items()
+        }
+        began = time.perf_counter()
+        trace = sample_pair(
+            base, words.prompt, adapters, seeds=[config.seed], steps=config.steps, guidance=config.guidance,
+            scale=config.strength, sfcm_guided=config.sfcm_guided, original=known, callback=watch,
+        )  # fmt: skip
+        portraits = {ORIGINAL: trace.original.images[0]} | {role: path.images[0] for role, path in trace.tuned.items()}
+        self._originals[place] = (trace.original, watch.frames[ORIGINAL])
+        self._originals.move_to_end(place)
+        while len(self._originals) > KEPT_ORIGINALS:
+            self._originals.popitem(last=False)
+        return {"pair": time.perf_counter() - began}, portraits, watch, trace
+
+    def _reports(self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict) -> dict[str, dict]:
+        """report.json of every role beside the original, read in one batch."""
+        began = time.perf_counter()
+        reading = self._read(list(portraits.values()))
+        clock = clock | {"judging": time.perf_counter() - began}
+        reports = {}
+        for index, (role, names) in enumerate(self.variants(config).items(), start=1):
+            read: dict[str, Any] = {}
+            if reading:
+                similar = float((reading.identity[0] * reading.identity[index]).sum())
+                read = {"before": reading.values[0], "after": reading.values[index], "identity": similar}
+            used = changed(config, adapter=JOIN.join(names))
+            reports[role] = pair_report(used, seed=config.seed, complete=words.prompt.complete, seconds=clock, **read)
+        return reports
+
+    def _read(self, images: Sequence[np.ndarray]):
+        if self.judges is None:
+            return None
+        import torch
+
+        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1  # [B,H,W,3] -> [B,3,H,W]
+        return self.judges.read(batch.to(self.base.device))
+
+
+def _inside(folder: Path, name: str) -> Path:
+    from .files import inside
+
+    path = inside(folder, f"{name}.safetensors")
+    if not path.is_file():
+        there = ", ".join(sorted(other.stem for other in folder.glob("*.safetensors"))) or "none yet"
+        raise BadInput(f"adapter is {name!r} but must be one of: {there}.")
+    return path
+
+
+class _Watch:
+    """The callback of one drawing: stops it on request, decodes a picture now and then, and tells how long it will take."""
+
+    COST = {ORIGINAL: 2}
+    OTHER = 3
+    """UNet rows that a step of a path costs: the tuned ones also run the reference on their latents."""
+
+    def __init__(self, base: Base, steps: int, tell: Callable, check: Callable, frames: Mapping[str, list[np.ndarray]]) -> None:
+        self.base, self.tell, self.check = base, tell, check
+        every = -(-steps // FRAMES)
+        self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
+        self.frames: dict[str, list[np.ndarray]] = {role: list(pictures) for role, pictures in frames.items()}
+        self.previews = {role: pictures[-1] for role, pictures in self.frames.items()}
+        self.began, self.spent = time.perf_counter(), 0.0
+
+    def __call__(self, step: Step) -> None:
+        self.check()
+        if step.index == 0:
+            self.frames[step.path] = []
+        new = {}
+        if step.index in self.frame_steps:
+            new[step.path] = self.base.pictures(step.clean)[0]
+            self.frames[step.path].append(new[step.path])
+        previews, self.previews = self.previews | new, {}
+        cost = self.COST.get(step.path, self.OTHER)
+        self.spent += cost
+        left = (step.total - step.done) * cost * (time.perf_counter() - self.began) / self.spent
+        self.tell(Progress(step.path, step.done, step.total, left, previews))
+
+
+def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:
+    """Runs work(tell, check) in a thread and yields what it tells; closing the iterator makes its next check() stop it."""
+    events: queue.SimpleQueue = queue.SimpleQueue()
+    stop = threading.Event()
+    ended = object()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Cancelled("Stopped.")
+
+    def run() -> None:
+        try:
+            work(events.put, check)
+        except BaseException as error:
+            events.put(_told(error))
+        events.put(ended)
+
+    thread = threading.Thread(target=run, name="draw", daemon=True)
+    thread.start()
+    try:
+        while (event := events.get()) is not ended:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+    finally:
+        stop.set()
+        thread.join()  # the lock is free and the network as it was before anybody else is let in
+        _tidy()
+
+
+def _told(error: BaseException) -> Exception:
+    """The same failure without its frames, which would keep every tensor of the drawing alive."""
+    if isinstance(error, SpfError):
+        return type(error)(str(error))
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+        return SpfError("There is not enough memory for this drawing; close other programs or choose fewer steps.")
+    return Crashed("".join(traceback.format_exception(error)))
+
+
+def _tidy() -> None:
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -1,0 +1,46 @@
+"""The page: one file per tab, the components they share, and every text in one table. Only this folder knows Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gradio as gr
+
+from spf.engine import Engine
+
+from . import api, compare
+from .components import own
+from .examples import Example
+from .look import launch_options
+from .texts import both, label
+
+__all__ = ["build", "launch_options"]
+
+
+def build(engine: Engine, examples: Mapping[str, Example]) -> gr.Blocks:
+    """The whole page around one engine; the first example is on it before anything is computed."""
+    first = next(iter(examples.values()), None)
+    with gr.Blocks(title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
+        top = own("chrome", {"state": "loading", "text": both("engine.loading")})
+        scrubber = own("inside", first.inside if first else None, render=False)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab(label("tab.compare"), id="compare"):
+                fields = compare.build(engine, examples, scrubber, tabs)
+            with gr.Tab(label("tab.inside"), id="inside", render_children=True):
+                scrubber.render()
+        api.build(engine)
+
+        def state():
+            """Tells the top line when the model is there."""
+            yield {"state": "loading", "text": both("engine.loading")}
+            engine.wait()
+            yield {"state": engine.state, "text": both(f"engine.{engine.state}")}
+
+        def restore(request: gr.Request):
+            """Fills the fields from a shared link."""
+            return compare.linked(request.query_params, engine)
+
+        page.load(state, None, top, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+        page.load(restore, None, fields, show_progress="hidden", queue=False, api_visibility="private")
+    return page.queue(max_size=20, api_open=False, default_concurrency_limit=1)
+

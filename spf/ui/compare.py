@@ -1,0 +1,219 @@
+"""The Compare tab: a base text and a target in, two or three portraits and a plain verdict out."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from typing import Any
+
+import gradio as gr
+
+from spf.config import LARGEST_SEED, GenerateConfig
+from spf.engine import AUTO, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
+from spf.errors import BadInput, SpfError
+from spf.portraits.description import TARGETS
+
+from . import inside, stage
+from .components import own
+from .examples import Example
+from .gpu import on_gpu
+from .texts import both, label, same
+
+log = logging.getLogger(__name__)
+
+FIELDS = ("base", "target", "mode", "replace", "adapter", "seed", "steps", "guidance")
+STEPS, GUIDANCE = (5, 60), (1.0, 12.0)
+JOIN = " + "
+TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
+NEW_SEED = "() => Math.floor(Math.random() * 2 ** 32)"
+
+
+IDLE = (gr.update(interactive=True), gr.update(interactive=False))
+BUSY = (gr.update(interactive=False), gr.update(interactive=True))
+"""States of the buttons Generate and Stop."""
+
+
+def build(engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, tabs: gr.Tabs) -> list[gr.components.Component]:
+    """Lays out the tab and connects it. Returns the input fields in the order of FIELDS."""
+    shown = next(iter(examples.values()), None)
+    start = inputs_of(shown.request if shown else {"base": "a photo of a young woman", "targets": ["a hat"]}, engine)
+    strip = own("choices", cards(examples), name="examples", visible=bool(examples))
+    with gr.Column(elem_classes="spf-grid"):
+        with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
+            base = gr.Textbox(start["base"], label=label("field.base"), info=label("field.base.info"), lines=2, max_lines=4, elem_id="base")
+            target = gr.Textbox(start["target"], label=label("field.target"), info=label("field.target.info"), max_lines=2, elem_id="target")
+            suggest = own("choices", suggestions(), name="suggest", classes="spf-suggest")
+            modes = [(label(f"mode.{name}"), name) for name in GenerateConfig.limits("mode")]
+            mode = gr.Radio(modes, value=start["mode"], label=label("field.mode"), elem_id="mode")
+            replace = gr.Textbox(
+                start["replace"], label=label("field.replace"), info=label("field.replace.info"), max_lines=1,
+                visible=start["mode"] == "replace", elem_id="replace",
+            )  # fmt: skip
+            with gr.Row(elem_classes="spf-run"):
+                go = gr.Button(label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120)
+                halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
+            hints = own("hints")
+        with gr.Column(elem_classes="spf-stage-column"):
+            picture = own("stage", shown.stage if shown else {"phase": "empty", "status": both("status.empty")})
+        with gr.Column(elem_classes=["spf-more", "spf-panel"]):
+            with gr.Row(elem_classes="spf-settings"):
+                adapter = gr.Dropdown(adapters(engine), value=start["adapter"], label=label("field.adapter"), elem_id="adapter", min_width=200)
+                with gr.Row(elem_classes="spf-seed"):
+                    seed = gr.Number(start["seed"], label=label("field.seed"), precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="seed", min_width=100)
+                    dice = gr.Button("⚄", elem_id="dice", min_width=44, scale=0)
+                steps = gr.Slider(*STEPS, value=start["steps"], step=1, label=label("field.steps"), elem_id="steps", min_width=160)
+                guidance = gr.Slider(*GUIDANCE, value=start["guidance"], step=0.5, label=label("field.guidance"), elem_id="guidance", min_width=160)
+            drop = own("recall")
+    fields = [base, target, mode, replace, adapter, seed, steps, guidance]
+
+    desk = Desk(engine)
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    run = go.click(
+        desk.run, fields, [picture, scrubber, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
+        concurrency_id="gpu", concurrency_limit=1,
+    )  # fmt: skip
+    halt.click(desk.stop, None, [picture, go, halt], cancels=[run], **quick)
+    mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **quick)
+    dice.click(None, None, seed, js=NEW_SEED, api_visibility="private")
+    suggest.pick(suggested, replace, [target, mode, replace], **quick)
+    gr.on([base.change, target.change, replace.change, mode.change], desk.read, [base, target, mode, replace], hints, trigger_mode="always_last", **quick)
+    picture.look(lambda: gr.Tabs(selected="inside"), None, tabs, **quick)
+
+    def pick(event: gr.EventData):
+        """Shows a stored example: nothing is computed."""
+        example = examples[event.key]
+        return [example.stage, example.inside, *inputs_of(example.request, engine).values()]
+
+    def recall(event: gr.EventData):
+        """Puts the settings of one of our pictures back into the fields."""
+        return restored(event.settings, engine)
+
+    strip.pick(pick, None, [picture, scrubber, *fields], **quick)
+    drop.recall(recall, None, [hints, *fields], **quick)
+    return [hints, *fields]
+
+
+class Desk:
+    """Serves the tab. runs: name and last progress of what each session is drawing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.runs: dict[str, tuple[str, Progress | None]] = {}
+
+        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
+            yield from engine.compare(config)
+
+        self.draw = on_gpu(draw, engine.seconds)
+
+    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request):
+        """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work."""
+        session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
+        buttons = BUSY  # told once: a later message could overtake what Stop says
+        pictures: dict[str, str] = {}
+        self.runs[session] = run, None
+        try:
+            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
+            roles = self.engine.roles(config)
+            with closing(self.draw(config)) as events:
+                for event in events:
+                    if isinstance(event, Result):
+                        yield stage.finished(event), inside.payload(event), *IDLE
+                    else:
+                        self.runs[session] = run, event
+                        pictures |= stage.previews(event)
+                        yield stage.waiting(event, roles, pictures) | {"run": run}, gr.skip(), *buttons
+                        buttons = (gr.skip(), gr.skip())
+        except SpfError as error:
+            yield stage.failed(same(str(error))), gr.skip(), *IDLE
+        except Exception as error:  # a bug of ours or of a library: the user gets a code, the log gets the story
+            yield stage.failed(reported(error)), gr.skip(), *IDLE
+        finally:
+            if self.runs.get(session, (None,))[0] == run:
+                del self.runs[session]
+
+    def stop(self, request: gr.Request):
+        """What the stage says after Stop; the work itself ends with its generator, which Gradio closes."""
+        run, progress = self.runs.get(request.session_hash, (None, None))
+        return stage.stopped(progress) | {"run": run}, *IDLE
+
+    def read(self, base, target, mode, replace) -> dict:
+        """Notices on the text while it is being written; silent until the model is there."""
+        try:
+            return {"notices": stage.notices(self.engine.words(wanted(base, target, mode, replace)))}
+        except SpfError:
+            return {"notices": []}  # half-written; Generate will say what is missing
+
+
+def reported(error: Exception) -> dict[str, str]:
+    """A sentence with a code; the traceback is in the log under the same code and nowhere else."""
+    code = secrets.token_hex(2)
+    log.error("error %s: %s", code, error if isinstance(error, Crashed) else "".join(traceback.format_exception(error)))
+    return both("error.bug", code=code)
+
+
+def wanted(base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0) -> GenerateConfig:
+    """The fields of the page as checked settings. Raises BadInput."""
+    if not isinstance(target, str):
+        raise BadInput("target must be text.")
+    targets = tuple(part.strip() for part in target.split("+"))
+    replaced = replace if mode == "replace" else ""
+    return GenerateConfig(base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter)
+
+
+def inputs_of(request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
+    """The fields of the page for checked settings, in the order of FIELDS."""
+    config = GenerateConfig.from_dict(request)
+    automatic = config.adapter in (AUTO, engine.pick(config.targets))
+    values = (config.base, JOIN.join(config.targets), config.mode, config.replace, AUTO if automatic else config.adapter,
+              config.seed, config.steps, config.guidance)  # fmt: skip
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def restored(given: Mapping[str, Any], engine: Engine) -> list:
+    """Notice and fields for settings that came from a picture or a link; anything doubtful is refused as a whole."""
+    try:
+        fields = inputs_of({name: given[name] for name in given if name != "role"}, engine)
+        if fields["adapter"] not in ("", AUTO, *engine.adapters()):
+            fields["adapter"] = AUTO
+        return [{"notices": []}, *fields.values()]
+    except (SpfError, AttributeError, TypeError) as error:
+        why = str(error) if isinstance(error, SpfError) else "it holds no settings of this page."
+        return [{"notices": [{"kind": "warning", "text": both("notice.link", why=why)}]}, *[gr.skip()] * len(FIELDS)]
+
+
+def linked(query: Any, engine: Engine) -> list:
+    """Notice and fields for a shared link; a query without a base text changes nothing."""
+    if "base" not in query:
+        return [gr.skip()] * (1 + len(FIELDS))
+    given = {name: query[name] for name in stage.CARRIED if name in query}
+    for name in ("seed", "steps", "guidance"):
+        with suppress(ValueError):  # what is no number is refused, in words, by the settings
+            given[name] = float(given[name]) if name in given else None
+    return restored({name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")}, engine)
+
+
+def adapters(engine: Engine) -> list[tuple[Any, str]]:
+    """Choices of the tuned model: automatic, none, and every adapter by its name."""
+    return [(label("adapter.auto"), AUTO), (label("adapter.none"), ""), *((name, name) for name in engine.adapters())]
+
+
+def suggestions() -> dict:
+    return {"label": both("suggestions"), "items": [{"key": name, "title": same(target.text)} for name, target in TARGETS.items()]}
+
+
+def suggested(replace: str, event: gr.EventData):
+    """Puts a ready target into the fields."""
+    chosen = TARGETS[event.key]
+    return chosen.text, chosen.mode, chosen.replace or replace
+
+
+def cards(examples: Mapping[str, Example]) -> dict:
+    """The strip of examples: original and tuned portrait of each."""
+    items = [
+        {"key": name, "title": same(example.title), "pictures": [example.stage["portraits"][role] for role in (ORIGINAL, TUNED)]}
+        for name, example in examples.items()
+    ]
+    return {"label": both("examples"), "items": items, "chosen": next(iter(examples), None)}

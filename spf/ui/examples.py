@@ -1,0 +1,101 @@
+"""Ready examples: finished comparisons in assets/examples/, drawn once by `make` and shown at once ever after.
+
+Each is a folder with its portraits as PNG and example.json, which holds what the page's components show beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spf.config import GenerateConfig
+from spf.engine import AUTO, Engine, Result
+
+from . import inside, stage
+from .components import enlarged
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
+WANTED: dict[str, GenerateConfig] = {
+    name: GenerateConfig(base, targets, seed=seed, adapter=AUTO, **more)
+    for name, base, targets, seed, more in (
+        ("hat", "a photo of a young woman with long red hair, wearing a green T-shirt, before a blue background", "a hat", 7, {}),
+        ("freckles", "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", 3, {}),
+        ("blonde", "a photo of a middle-aged woman with curly black hair, wearing a red jacket, in a park", "blonde hair", 11, {}),
+        ("dress", "a photo of a young woman with a black bun, wearing a yellow T-shirt, before a window", "dress", 5,
+         {"mode": "replace", "replace": "T-shirt"}),
+        ("watercolor", "a photo of an old man with gray hair and a beard, wearing a blue shirt", "watercolor painting", 21,
+         {"mode": "replace", "replace": "photo"}),
+        ("laughing", "a photo of a woman with short black hair, wearing a white shirt, before a curtain", "laughing", 2, {}),
+        ("two", "a photo of a young man with long brown hair, wearing a blue T-shirt, in a park", ("a hat", "freckled skin"), 9, {}),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the page shows of one finished comparison. request: the settings that drew it."""
+
+    title: str
+    request: Mapping[str, Any]
+    stage: Mapping[str, Any]
+    inside: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, result: Result) -> Example:
+        shown = stage.finished(result)
+        return cls(" + ".join(result.config.targets), shown["request"], shown, inside.payload(result))
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder; the portraits stay ordinary pictures for whoever looks there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for role, uri in self.stage["portraits"].items():
+            (folder / f"{role}.png").write_bytes(base64.b64decode(uri.partition(",")[2]))
+        shown = {key: value for key, value in self.stage.items() if key not in ("portraits", "display")}
+        rest = {"title": self.title, "stage": shown, "inside": self.inside}
+        (folder / "example.json").write_text(json.dumps(rest, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Example:
+        rest = json.loads((folder / "example.json").read_text(encoding="utf-8"))
+        shown = rest["stage"]
+        pictures = {role: (folder / f"{role}.png").read_bytes() for role in shown["roles"]}
+        shown["display"] = {role: enlarged(np.asarray(Image.open(io.BytesIO(data)))) for role, data in pictures.items()}
+        shown["portraits"] = {role: f"data:image/png;base64,{base64.b64encode(data).decode()}" for role, data in pictures.items()}
+        return cls(rest["title"], shown["request"], shown, rest["inside"])
+
+
+def load(folder: Path = FOLDER) -> dict[str, Example]:
+    """The stored examples in the order of WANTED; a damaged one is left out, with a line in the log."""
+    found = {}
+    order = list(WANTED)
+    places = [path.parent for path in folder.glob("*/example.json")]
+    for place in sorted(places, key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name)):
+        try:
+            found[place.name] = Example.load(place)
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("The example %s is damaged and is left out: %s", place.name, error)
+    return found
+
+
+def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = ()) -> dict[str, Example]:
+    """Draws and stores the examples for which the engine has adapters; all of them, or the named ones."""
+    made = {}
+    for name, config in WANTED.items():
+        if (names and name not in names) or not engine.pick(config.targets):
+            continue
+        result = next(event for event in engine.compare(config) if isinstance(event, Result))
+        made[name] = Example.of(result)
+        made[name].save(folder / name)
+        log.info("example %s: %s", name, made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn"))
+    return made

@@ -1,0 +1,102 @@
+"""The Look-inside tab: one component that holds every map of every step, so that scrubbing asks nobody."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spf.engine import ORIGINAL, TUNED, Result
+from spf.prompts import PAD
+
+from .components import webp
+from .texts import both, same
+
+def payload(result: Result) -> dict[str, Any]:
+    """Maps, chain and frames of one result as data for static/inside.js.
+
+    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] in parts of
+    the phrase's largest value in either model, chain [S,P+2,h,w].
+    """
+    trace = result.trace
+    original, tuned = trace.original, trace.tuned[TUNED]
+    steps = len(trace.timesteps)
+    blob = Blob()
+    scales = {}
+    for side in sorted(tuned.maps):
+        ours = tuned.maps[side][:, 0].astype(np.float32)
+        theirs = _aligned(original.maps[side][:, 0].astype(np.float32), original.phrases, tuned.phrases)
+        top = np.maximum(ours.max((0, 2, 3)), theirs.max((0, 2, 3))).clip(1e-8)  # one scale a phrase: [G]
+        scales[side] = dict(zip(tuned.phrases, top.round(6).tolist(), strict=True))
+        blob.add(f"tuned/{side}", ours / top[:, None, None])
+        blob.add(f"original/{side}", theirs / top[:, None, None])
+    chain = np.stack([np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)])
+    blob.add("chain", chain)
+    return {
+        "steps": steps,
+        "timesteps": list(trace.timesteps),
+        "blob": blob.packed(),
+        "arrays": blob.arrays,
+        "scales": scales,
+        "layers": _layers(tuned.phrases, original.phrases, trace.base_phrases),
+        "chain": _chain(trace.base_phrases, trace.distances, tuned.phrases),
+        "start": next((f"phrase-{i}" for i, phrase in enumerate(tuned.phrases) if phrase not in original.phrases), "sfcm"),
+        "frames": {role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)},
+        "frame_steps": list(result.frame_steps),
+    }
+
+
+class Blob:
+    """Arrays with values from 0 to 1, packed as uint8 one after another."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, dict] = {}
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, name: str, values: np.ndarray) -> None:
+        data = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+        self.arrays[name] = {"at": self._size, "shape": list(data.shape)}
+        self._parts.append(data.tobytes())
+        self._size += data.size
+
+    def packed(self) -> str:
+        return base64.b64encode(gzip.compress(b"".join(self._parts), 6, mtime=0)).decode()
+
+
+def _aligned(maps: np.ndarray, have: tuple[str, ...], want: tuple[str, ...]) -> np.ndarray:
+    """[S,G,h,w] of the phrases in `want`; zeros for those that the path never read."""
+    empty = np.zeros_like(maps[:, 0])
+    return np.stack([maps[:, have.index(phrase)] if phrase in have else empty for phrase in want], axis=1)
+
+
+def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...]) -> list[dict]:
+    """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain."""
+
+    def word(index: int, phrase: str) -> dict:
+        about = "pad" if phrase == PAD else "phrase" if phrase in in_original else "target"
+        name = both("layer.pad") if phrase == PAD else same(phrase)
+        return {"key": f"phrase-{index}", "kind": "phrase", "about": about, "index": index, "label": name, "both": phrase in in_original}
+
+    def stage(key: str, about: str, index: int, name: Mapping[str, str], pick: bool) -> dict:
+        return {"key": key, "kind": "chain", "about": about, "index": index, "label": name, "pick": pick}
+
+    return [
+        *(word(index, phrase) for index, phrase in enumerate(phrases)),
+        stage("noise", "noise", 0, both("layer.noise"), True),
+        *(stage(f"left-{index}", "chain", index, same(phrase), False) for index, phrase in enumerate(base, start=1)),
+        stage("sfcm", "sfcm", len(base) + 1, both("layer.sfcm"), True),
+    ]
+
+
+def _chain(base: tuple[str, ...], distances: np.ndarray, phrases: tuple[str, ...]) -> list[dict]:
+    """The tiles of the chain: N, then what each phrase takes away and leaves, then the result."""
+    taken = [
+        {"key": f"left-{index}", "index": index, "label": same(phrase), "weight": round(float(distance), 2), "map": phrases.index(phrase)}
+        for index, (phrase, distance) in enumerate(zip(base, distances, strict=True), start=1)
+    ]
+    last = {"key": "sfcm", "index": len(base) + 1, "label": both("layer.sfcm"), "result": True}
+    return [{"key": "noise", "index": 0, "label": both("layer.noise")}, *taken, last]

@@ -1,0 +1,115 @@
+"""From the engine's events to what the stage shows: plain data, ready for JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spf.engine import JOIN, ORIGINAL, TUNED, Progress, Result, Words
+from spf.evaluation.report import known_targets
+
+from .components import enlarged, png, webp
+from .texts import both
+from .verdict import verdict
+
+PATIENCE = 1.5
+"""Seconds of work left above which the time is worth telling."""
+CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "guidance")
+"""The settings that links and pictures carry: what it takes to draw the same again."""
+
+
+def waiting(progress: Progress, roles: Sequence[str], pictures: Mapping[str, str]) -> dict:
+    """The stage while the model works; pictures: the previews so far."""
+    if progress.what == "loading":
+        return {"phase": "loading", "status": both("status.loading")}
+    value = {"phase": "running", "roles": list(roles), "portraits": dict(pictures)}
+    if progress.what == "judging":
+        return value | {"status": both("status.judging"), "progress": 1.0}
+    left = progress.seconds_left
+    told = both("status.left", s=max(1, round(left))) if left is not None and left > PATIENCE else ""
+    status = both("status.step", what=both(f"role.{progress.what}"), k=progress.step, n=progress.steps, left=told)
+    return value | {"status": status, "progress": progress.step / max(1, progress.steps)}
+
+
+def previews(progress: Progress) -> dict[str, str]:
+    return {role: webp(image) for role, image in progress.previews.items()}
+
+
+def finished(result: Result) -> dict:
+    """The stage with a result: pictures with their settings inside, verdicts, words and notices."""
+    values = result.config.to_dict()
+    request = {name: values[name] for name in CARRIED}
+    prompt = result.words.prompt
+    return {
+        "phase": "done",
+        "roles": list(result.portraits),
+        "request": request,
+        "texts": {"base": prompt.base, "complete": prompt.complete},
+        "portraits": {role: png(image, request | {"role": role}) for role, image in result.portraits.items()},
+        "display": {role: enlarged(image) for role, image in result.portraits.items()},
+        "verdicts": {role: _verdict(report) for role, report in result.reports.items() if report["attributes"]},
+        "labels": {ORIGINAL: both("score.base"), **({} if result.config.adapter else {TUNED: both("no adapter")})},
+        "status": both("status.done"),
+        "words": marked(result.words),
+        "notices": notices(result.words) + _about_adapter(result),
+        "report": dict(result.reports),
+    }
+
+
+def failed(text: Mapping[str, str]) -> dict:
+    return {"phase": "failed", "status": dict(text)}
+
+
+def stopped(progress: Progress | None) -> dict:
+    if progress is None or not progress.steps:
+        return {"phase": "stopped", "status": both("status.stopped.early")}
+    return {"phase": "stopped", "status": both("status.stopped", k=progress.step, n=progress.steps)}
+
+
+def notices(words: Words) -> list[dict]:
+    """What one should know about the text before trusting the pictures."""
+    found = [("unknown", words.unknown), ("dropped", words.dropped)]
+    return [_notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+
+
+def _about_adapter(result: Result) -> list[dict]:
+    used = [name for name in result.config.adapter.split(JOIN) if name]
+    if not used and result.config.targets:
+        return [_notice("no_adapter", "info")]
+    if 0 < len(used) < len(result.config.targets):
+        return [_notice("few_adapters", "info", names=", ".join(used))]
+    return []
+
+
+def _notice(key: str, kind: str, **values) -> dict:
+    return {"kind": kind, "text": both(f"notice.{key}", **values)}
+
+
+def _verdict(report: Mapping[str, Any]) -> dict:
+    before, after = ({name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned"))
+    targets = known_targets(report["target"])
+    known = targets if len(targets) == len(report["target"]) else []
+    return verdict(before, after, known, tuned=bool(report["adapter"]), asked=bool(report["target"]))
+
+
+def marked(words: Words) -> list[dict]:
+    """The complete text in pieces {text, kind}: phrase, target, unknown, dropped, or plain text in between."""
+    text = words.prompt.complete
+    label: list[tuple[str, int] | None] = [None] * len(text)
+    spans = [("phrase", span) for phrase in words.prompt.phrases for span in phrase.complete]
+    spans += [("target", span) for phrase in words.prompt.target_phrases for span in phrase.complete]
+    for word in words.unknown:
+        spans += [("unknown", match.span()) for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)]
+    if words.dropped:
+        spans += [("dropped", (text.rfind(" ".join(words.dropped)), len(text)))]
+    for kind, (start, end) in spans:  # later ones win, so the most telling kind comes last
+        label[start:end] = [(kind, start)] * (end - start)
+    pieces: list[dict] = []
+    for index, character in enumerate(text):
+        if index and label[index] == label[index - 1]:
+            pieces[-1]["text"] += character
+        else:
+            pieces.append({"text": character, "kind": label[index][0] if label[index] else "text"})
+    return pieces
+

@@ -1,0 +1,139 @@
+/* Shared by the page's own components: texts, DOM helper, colour maps, small file formats. No request leaves the page. */
+(() => {
+  const stored = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
+  const store = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private window */ } };
+
+  // Gradio's own translations follow navigator.language, so the choice has to be in place before Gradio starts.
+  const asked = new URLSearchParams(location.search).get("lang") || stored("spf-lang");
+  if (asked === "en" || asked === "zh") {
+    Object.defineProperty(navigator, "language", { get: () => (asked === "zh" ? "zh-CN" : "en") });
+  }
+  const lang = (navigator.language || "en").toLowerCase().startsWith("zh") ? "zh" : "en";
+  document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
+
+  const texts = window.SPF_TEXTS || {};
+  const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (all, key) => (key in values ? values[key] : all));
+  const t = (key, values) => fill((texts[key] || [key, key])[lang === "zh" ? 1 : 0], values);
+  /* A text made by the server arrives in both languages. */
+  const said = (both) => (both == null ? "" : typeof both === "string" ? both : both[lang] ?? both.en ?? "");
+
+  const h = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value == null || value === false) continue;
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (key === "class") node.className = value;
+      else node.setAttribute(key, value === true ? "" : value);
+    }
+    node.append(...children.flat().filter((c) => c != null && c !== false));
+    return node;
+  };
+
+  const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const dataBytes = (uri) => bytes(uri.slice(uri.indexOf(",") + 1));
+
+  const unzip = async (base64) => {
+    const stream = new Blob([bytes(base64)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  };
+
+  // 256 colours through a few stops; both maps rise evenly in lightness, so they also read in grey.
+  const ramp = (stops) => {
+    const out = new Uint8Array(256 * 3);
+    for (let i = 0; i < 256; i++) {
+      const x = (i / 255) * (stops.length - 1), k = Math.min(Math.floor(x), stops.length - 2), f = x - k;
+      for (let c = 0; c < 3; c++) out[i * 3 + c] = Math.round(stops[k][c] * (1 - f) + stops[k + 1][c] * f);
+    }
+    return out;
+  };
+  const heat = ramp([[24, 15, 61], [92, 22, 109], [165, 44, 96], [225, 89, 57], [251, 155, 6], [250, 252, 160]]);
+  const change = ramp([[196, 78, 36], [226, 150, 112], [128, 128, 128], [86, 176, 166], [15, 120, 112]]);
+
+  /* Draws one map [h, w] of values from 0 to 255, smoothly enlarged, over whatever the canvas shows. Signed maps are centred on 128. */
+  const small = document.createElement("canvas");
+  const drawMap = (context, map, [rows, columns], { opacity = 1, signed = false, veil = true } = {}) => {
+    small.width = columns; small.height = rows;
+    const pen = small.getContext("2d"), image = pen.createImageData(columns, rows), colours = signed ? change : heat;
+    for (let i = 0; i < rows * columns; i++) {
+      const v = Math.max(0, Math.min(255, Math.round(map[i]))), weight = signed ? Math.abs(v - 128) / 127 : v / 255;
+      image.data[i * 4] = colours[v * 3]; image.data[i * 4 + 1] = colours[v * 3 + 1]; image.data[i * 4 + 2] = colours[v * 3 + 2];
+      image.data[i * 4 + 3] = veil ? Math.round(255 * opacity * Math.min(1, 0.25 + 0.95 * weight)) : 255;
+    }
+    pen.putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = true; context.imageSmoothingQuality = "high";
+    context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
+  };
+
+  const crcTable = Array.from({ length: 256 }, (_, n) => {
+    for (let k = 0; k < 8; k++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
+    return n >>> 0;
+  });
+  const crc32 = (data) => {
+    let crc = 0xffffffff;
+    for (const byte of data) crc = (crc >>> 8) ^ crcTable[(crc ^ byte) & 255];
+    return (crc ^ 0xffffffff) >>> 0;
+  };
+
+  /* A ZIP without compression of {name: Uint8Array}; an .npz is the same with .npy files in it. */
+  const zip = (files) => {
+    const text = new TextEncoder(), parts = [], directory = [];
+    let offset = 0;
+    for (const [name, data] of Object.entries(files)) {
+      const title = text.encode(name), head = new DataView(new ArrayBuffer(30)), entry = new DataView(new ArrayBuffer(46));
+      const fields = [[20, 2], [0x0800, 2], [0, 2], [0, 2], [33, 2], [crc32(data), 4], [data.length, 4], [data.length, 4], [title.length, 2], [0, 2]];
+      const put = (view, at) => { for (const [v, n] of fields) { n === 2 ? view.setUint16(at, v, true) : view.setUint32(at, v, true); at += n; } };
+      head.setUint32(0, 0x04034b50, true); put(head, 4);
+      entry.setUint32(0, 0x02014b50, true); entry.setUint16(4, 20, true); put(entry, 6); entry.setUint32(42, offset, true);
+      parts.push(new Uint8Array(head.buffer), title, data);
+      directory.push(new Uint8Array(entry.buffer), title);
+      offset += 30 + title.length + data.length;
+    }
+    const size = directory.reduce((sum, part) => sum + part.length, 0), end = new DataView(new ArrayBuffer(22)), n = directory.length / 2;
+    end.setUint32(0, 0x06054b50, true); end.setUint16(8, n, true); end.setUint16(10, n, true);
+    end.setUint32(12, size, true); end.setUint32(16, offset, true);
+    return new Blob([...parts, ...directory, new Uint8Array(end.buffer)], { type: "application/zip" });
+  };
+  const npy = (data, shape) => {
+    let head = `{'descr': '|u1', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
+    head += " ".repeat(63 - ((10 + head.length) % 64)) + "\n";
+    const out = new Uint8Array(10 + head.length + data.length);
+    out.set([0x93, 78, 85, 77, 80, 89, 1, 0, head.length & 255, head.length >> 8]);
+    out.set(new TextEncoder().encode(head), 10); out.set(data, 10 + head.length);
+    return out;
+  };
+  const save = (name, blob) => {
+    const url = URL.createObjectURL(blob), link = h("a", { href: url, download: name });
+    document.body.append(link); link.click(); link.remove();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  };
+
+  /* The settings that we wrote into a PNG (text chunk "spf"), or null. */
+  const readSettings = async (file) => {
+    const data = new Uint8Array(await file.arrayBuffer()), view = new DataView(data.buffer);
+    if (data.length < 16 || view.getUint32(0) !== 0x89504e47) return null;
+    for (let at = 8; at + 12 <= data.length;) {
+      const length = view.getUint32(at), kind = String.fromCharCode(...data.subarray(at + 4, at + 8));
+      const body = data.subarray(at + 8, at + 8 + length), zero = body.indexOf(0);
+      if ((kind === "tEXt" || kind === "iTXt") && new TextDecoder().decode(body.subarray(0, zero)) === "spf") {
+        try { return JSON.parse(new TextDecoder().decode(body.subarray(zero + (kind === "iTXt" ? 5 : 1)))); } catch { return null; }
+      }
+      at += 12 + length;
+    }
+    return null;
+  };
+
+  /* Both colour schemes are Gradio's; the button only overrides what the system asks for. */
+  const setDark = (dark) => { document.body.classList.toggle("dark", dark); store("spf-dark", dark ? "1" : "0"); };
+  const keepDark = () => {
+    const wish = new URLSearchParams(location.search).get("__theme") ? null : stored("spf-dark");
+    if (wish != null) document.body.classList.toggle("dark", wish === "1");
+  };
+
+  const button = (id) => document.querySelector(`#${id}`);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); button("generate")?.click(); }
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) button("stop")?.click();
+  });
+
+  window.SPF = { lang, t, said, h, bytes, dataBytes, unzip, drawMap, zip, npy, save, readSettings, setDark, keepDark, stored, store };
+})();

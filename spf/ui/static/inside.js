@@ -1,0 +1,185 @@
+/* Look inside one run: every map of every step, drawn here from one packed blob; no call to the server while scrubbing. */
+const { t, said, h, unzip, drawMap, npy, zip, save } = window.SPF;
+const root = element.querySelector(".spf-inside");
+let data = null, blob = null, what = null, side = "all", step = 0, opacity = 0.7, timer = null, frames = {}, pending = false, sides = [];
+
+/* ---- the parts ---- */
+const picker = h("div", { class: "picker", role: "radiogroup", "aria-label": t("inside.what") });
+const panels = ["original", "tuned", "change"].map((name) => {
+  const canvas = h("canvas", { width: 512, height: 512, role: "img" });
+  return { name, canvas, pen: canvas.getContext("2d"), title: h("b"), figure: null };
+});
+panels.forEach((p) => { p.figure = h("figure", { "data-panel": p.name }, h("div", { class: "frame" }, p.canvas), h("figcaption", {}, h("span", { class: "dot" }), p.title)); });
+const play = h("button", { type: "button", class: "play", "aria-label": t("inside.play"), onclick: () => (timer ? pause() : start()) });
+const scrub = h("input", { type: "range", min: "0", max: "0", value: "0", step: "1", "aria-label": t("inside.step"), oninput: () => { pause(); go(+scrub.value); } });
+const count = h("output", { class: "count" });
+const veil = h("input", { type: "range", min: "0", max: "100", value: String(opacity * 100), "aria-label": t("inside.opacity"), oninput: () => { opacity = veil.value / 100; request(); } });
+const grain = h("select", { "aria-label": t("inside.layers"), onchange: () => { side = grain.value === "all" ? "all" : +grain.value; request(); } });
+const chain = h("div", { class: "chain", role: "group", "aria-label": t("inside.chain") });
+const explain = h("p", { class: "explain" });
+const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", packed()) }, t("inside.export"));
+const shell = h("div", { class: "inside-shell" },
+  picker,
+  h("div", { class: "panels" }, panels.map((p) => p.figure)),
+  h("div", { class: "transport" }, play, scrub, count, h("label", { class: "veil" }, h("span", {}, t("inside.opacity")), veil), h("label", { class: "veil" }, h("span", {}, t("inside.layers")), grain)),
+  explain,
+  h("h3", {}, t("inside.chain")), h("p", { class: "muted" }, t("inside.chain.about")), chain,
+  h("div", { class: "actions" }, exportButton));
+const empty = h("p", { class: "muted" }, t("inside.empty"));
+root.replaceChildren(empty);
+
+/* ---- reading the blob: arrays are {at, shape}, uint8, last two axes are rows and columns ---- */
+const plane = (name, ...index) => {
+  const array = data.arrays[name], [rows, columns] = array.shape.slice(-2);
+  let k = 0;
+  index.forEach((i, axis) => { k = k * array.shape[axis] + i; });
+  return blob.subarray(array.at + k * rows * columns, array.at + (k + 1) * rows * columns);
+};
+const layer = () => data.layers.find((l) => l.key === what) || data.layers[0];
+/* One resolution of a phrase's map, or the mean of all on the finest grid; always at that grid's size. */
+const phraseMap = (role, index) => {
+  const finest = sides[sides.length - 1], wanted = side === "all" ? sides : [side], out = new Float32Array(finest * finest);
+  for (const s of wanted) {
+    const map = plane(`${role}/${s}`, step, index), ratio = s / finest;
+    for (let y = 0; y < finest; y++) for (let x = 0; x < finest; x++) {
+      const v = Math.max(0, Math.min(s - 1, (y + 0.5) * ratio - 0.5)), u = Math.max(0, Math.min(s - 1, (x + 0.5) * ratio - 0.5));
+      const y0 = Math.floor(v), x0 = Math.floor(u), y1 = Math.min(s - 1, y0 + 1), x1 = Math.min(s - 1, x0 + 1), fy = v - y0, fx = u - x0;
+      out[y * finest + x] += ((map[y0 * s + x0] * (1 - fx) + map[y0 * s + x1] * fx) * (1 - fy) + (map[y1 * s + x0] * (1 - fx) + map[y1 * s + x1] * fx) * fy) / wanted.length;
+    }
+  }
+  return out;
+};
+
+/* ---- drawing ---- */
+const background = (pen, role) => {
+  const { width, height } = pen.canvas;
+  let k = data.frame_steps.findIndex((at) => at > step);
+  const image = (frames[role] || [])[(k < 0 ? data.frame_steps.length : k) - 1];
+  pen.clearRect(0, 0, width, height);
+  pen.imageSmoothingEnabled = true; pen.imageSmoothingQuality = "high";
+  if (image && image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, width, height);
+  else { pen.fillStyle = "#888"; pen.fillRect(0, 0, width, height); }
+};
+function paint() {
+  pending = false;
+  if (!data) return;
+  const now = layer(), options = { opacity }, [original, tuned, change] = panels, chainSize = data.arrays.chain.shape.slice(-2);
+  background(original.pen, "original"); background(tuned.pen, "tuned");
+  if (now.kind === "phrase") {
+    const size = [sides[sides.length - 1], sides[sides.length - 1]], two = phraseMap("tuned", now.index);
+    drawMap(tuned.pen, two, size, options);
+    if (now.both) {
+      const one = phraseMap("original", now.index);
+      drawMap(original.pen, one, size, options);
+      drawMap(change.pen, two.map((v, i) => 128 + (v - one[i]) / 2.01), size, { signed: true, veil: false });
+    } else drawMap(change.pen, two, size, { veil: false });
+    change.title.textContent = t(now.both ? "inside.change" : "inside.map");
+  } else {
+    const map = plane("chain", step, now.index);
+    drawMap(original.pen, map, chainSize, options); drawMap(tuned.pen, map, chainSize, options);
+    drawMap(change.pen, map, chainSize, { veil: false });
+    change.title.textContent = t("inside.map");
+  }
+  original.title.textContent = t("role.original"); tuned.title.textContent = t("role.tuned");
+  panels.forEach((p) => p.canvas.setAttribute("aria-label", `${p.title.textContent}: ${said(now.label)}, ${t("inside.count", { k: step + 1, n: data.steps })}`));
+  tiles.forEach(({ pen, index, phrase }) => {
+    if (phrase == null) drawMap(pen, plane("chain", step, index), chainSize, { veil: false });
+    else { const last = sides[sides.length - 1]; drawMap(pen, phraseMap("tuned", phrase), [last, last], { veil: false }); }
+  });
+  count.textContent = t("inside.count", { k: step + 1, n: data.steps });
+  count.title = `t = ${data.timesteps[step]}`;
+  scrub.value = step; scrub.setAttribute("aria-valuetext", count.textContent);
+  scrub.style.setProperty("--at", `${(100 * step) / Math.max(1, data.steps - 1)}%`);
+  veil.style.setProperty("--at", `${opacity * 100}%`);
+  root.dataset.painted = String(step);
+}
+const request = () => { if (!pending) { pending = true; requestAnimationFrame(paint); } };
+const go = (k) => { step = Math.max(0, Math.min(data.steps - 1, k)); request(); };
+function start() {
+  if (!data) return;
+  if (step >= data.steps - 1) step = 0;
+  timer = setInterval(() => (step >= data.steps - 1 ? pause() : go(step + 1)), 140);
+  play.classList.add("on"); play.setAttribute("aria-label", t("inside.pause")); request();
+}
+function pause() { clearInterval(timer); timer = null; play.classList.remove("on"); play.setAttribute("aria-label", t("inside.play")); }
+root.addEventListener("keydown", (event) => {
+  if (!data || event.target === veil) return;
+  if (event.key === " " && event.target.tagName !== "BUTTON") { event.preventDefault(); timer ? pause() : start(); }
+  const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (move && event.target !== scrub && !event.target.closest(".picker")) { event.preventDefault(); pause(); go(step + move); }
+});
+
+/* ---- what to look at ---- */
+let tiles = [];
+function choose(key) {
+  what = key;
+  root.querySelectorAll("[data-layer]").forEach((b) => {
+    const on = b.dataset.layer === key;
+    b.setAttribute(b.getAttribute("role") === "radio" ? "aria-checked" : "aria-pressed", on);
+    if (b.getAttribute("role") === "radio") b.tabIndex = on || (b === picker.querySelector("[role=radio]") && !picker.querySelector(`[data-layer="${CSS.escape(key)}"]`)) ? 0 : -1;
+  });
+  const now = layer();
+  explain.textContent = t(`inside.about.${now.about || now.kind}`, { what: said(now.label) });
+  request();
+}
+picker.addEventListener("keydown", (event) => {
+  const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  const all = [...picker.querySelectorAll("[role=radio]")], next = all[(all.indexOf(document.activeElement) + move + all.length) % all.length];
+  next.focus(); choose(next.dataset.layer);
+});
+function build() {
+  const option = (l) => h("button", { type: "button", role: "radio", class: `word ${l.about}`, "data-layer": l.key, onclick: () => choose(l.key) }, said(l.label));
+  const inText = data.layers.filter((l) => l.kind === "phrase"), others = data.layers.filter((l) => l.pick);
+  picker.replaceChildren(
+    h("span", { class: "group", role: "none" }, h("span", { class: "group-name" }, t("inside.words")), inText.map(option)),
+    h("span", { class: "group", role: "none" }, h("span", { class: "group-name" }, t("inside.maps")), others.map(option)));
+  grain.replaceChildren(...["all", ...sides].map((s) => h("option", { value: s, selected: s === side }, s === "all" ? t("inside.all") : `${s} × ${s}`)));
+  tiles = [];
+  const canvas = (size, index, phrase = null) => {
+    const node = h("canvas", { width: size, height: size, "aria-hidden": "true" });
+    tiles.push({ pen: node.getContext("2d"), index, phrase });
+    return node;
+  };
+  chain.replaceChildren(...data.chain.flatMap((link) => [
+    link.result ? h("span", { class: "operator" }, "→") : null,
+    link.weight == null ? null : h("span", { class: "operator" }, h("span", {}, `− ${link.weight.toFixed(2)} ×`), canvas(56, null, link.map), h("em", {}, said(link.label)), h("span", {}, "=")),
+    h("button", { type: "button", class: "tile", "data-layer": link.key, "aria-pressed": "false", "aria-label": link.weight == null ? said(link.label) : t("inside.left", { what: said(link.label) }), onclick: () => choose(link.key) },
+      canvas(96, link.index), h("span", {}, link.weight == null ? said(link.label) : "")),
+  ].filter(Boolean)));
+}
+
+/* Maps as .npz, for whoever wants the numbers. */
+function packed() {
+  const files = {};
+  for (const [name, array] of Object.entries(data.arrays)) {
+    const size = array.shape.reduce((x, y) => x * y, 1);
+    files[`${name}.npy`] = npy(blob.subarray(array.at, array.at + size), array.shape);
+  }
+  files["about.json"] = new TextEncoder().encode(JSON.stringify({ layers: data.layers, chain: data.chain, timesteps: data.timesteps, scales: data.scales }, null, 1));
+  return zip(files);
+}
+
+let latest = 0;
+async function update(value) {
+  const mine = ++latest;
+  pause();
+  if (!value || !value.blob) { data = null; window.SPF.maps = null; root.replaceChildren(empty); return; }
+  const unpacked = await unzip(value.blob);
+  if (mine !== latest) return;  // a newer value arrived meanwhile
+  data = value; blob = unpacked; window.SPF.maps = packed;
+  frames = {};
+  for (const [role, uris] of Object.entries(data.frames)) {
+    frames[role] = uris.map((uri) => { const image = new Image(); image.onload = request; image.src = uri; return image; });
+  }
+  sides = Object.keys(data.scales).map(Number).sort((a, b) => a - b);
+  if (side !== "all" && !sides.includes(side)) side = "all";
+  scrub.max = data.steps - 1;
+  step = Math.min(data.steps - 1, Math.round(data.steps * 0.6));
+  if (!root.contains(shell)) root.replaceChildren(shell);
+  build();
+  choose(data.layers.some((l) => l.key === what) ? what : data.start);
+}
+watch("value", () => update(props.value));
+update(props.value);

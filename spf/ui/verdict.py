@@ -1,0 +1,75 @@
+"""What the judges read in two portraits, said in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from spf.evaluation.measures import changed, compared, responded
+from spf.portraits.description import Target
+
+from .texts import LANGUAGES, both, said, same
+
+_PLURAL = ("glasses",)
+
+
+def verdict(
+    before: Mapping[str, str], after: Mapping[str, str], targets: Sequence[Target], *, tuned: bool = True, asked: bool = True
+) -> dict:
+    """The verdict on one portrait against the original model's, ready for the page.
+
+    before, after: value of each attribute. targets: the known targets that were asked for; empty when the judges were
+    never taught them. tuned: False when no adapter was active, asked: False without any target.
+    """
+    there = [target for target in targets if responded(after, target)]
+    missing = [target for target in targets if target not in there]
+    others, moved = compared(before, after, targets), changed(before, after, targets)
+    parts = [] if tuned else [both("verdict.same_model")]
+    parts += [_response(there, missing)] if targets else [both("verdict.plain")] if asked else []
+    counts = {"n": len(others), "same": len(others) - len(moved), "k": len(moved)}
+    parts += [both("verdict.changed", **counts, what=_listed([_label(n) for n in moved])) if moved else both("verdict.kept", **counts)]
+    score = "plain" if not targets else "missing" if missing else "changed" if moved else "clean"
+    return {
+        "sentence": _joined(parts, {"en": " ", "zh": ""}),
+        "score": both(f"score.{score}", **counts),
+        "clean": score == "clean",
+        "changed": [{"label": _label(n), "from": same(before[n]), "to": same(after[n])} for n in moved],
+        "unchanged": [{"label": _label(n), "value": same(after[n])} for n in others if n not in moved],
+    }
+
+
+def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, str]:
+    if there and missing:
+        key, named = "verdict.some", there
+    else:
+        key, named = ("verdict.there", there) if there else ("verdict.missing", missing)
+    text = _listed([same(_with_article(target)) for target in named])
+    one = len(named) == 1 and not named[0].text.endswith(_PLURAL)
+    return both(
+        key,
+        target=text,
+        Target={code: said(text, code)[:1].upper() + said(text, code)[1:] for code in LANGUAGES},
+        verb="is" if one else "are",
+        missing=_listed([same(_with_article(target)) for target in missing]) if missing else "",
+    )
+
+
+def _with_article(target: Target) -> str:
+    """ "a hat" becomes "the hat", "dress" too when it replaces a noun; "freckled skin" stays as it is."""
+    first, _, rest = target.text.partition(" ")
+    if first in ("a", "an"):
+        return f"the {rest}"
+    return f"the {target.text}" if target.mode == "replace" or target.text.endswith(_PLURAL) else target.text
+
+
+def _label(name: str) -> dict[str, str]:
+    return both(f"attribute.{name}")
+
+
+def _listed(items: Sequence[dict[str, str]]) -> dict[str, str]:
+    """ "a", "a and b", "a, b and c" in either language."""
+    *most, last = items
+    return _joined([_joined(most, {"en": ", ", "zh": "、"}), last], both("and")) if most else last
+
+
+def _joined(parts: Sequence[dict[str, str]], by: dict[str, str]) -> dict[str, str]:
+    return {code: by[code].join(part[code] for part in parts) for code in LANGUAGES}

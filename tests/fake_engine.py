@@ -1,0 +1,157 @@
+"""An engine without a network: it draws with the renderer, invents plausible maps, and stops where it is told to.
+
+Everything else (lock, streaming, reports, adapters' names) is the real engine, so the page cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
+from spf.evaluation.judges import Reading
+from spf.evaluation.report import known_targets
+from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
+from spf.portraits.render import REGIONS, render
+from spf.prompts import PAD, compose
+from spf.sampling import PathTrace, Trace
+from spf.sfcm import SfcmConfig
+
+SIDES = (4, 8, 16)
+PLACES = {"hair": "hair", "hat": "hat", "skin": "face", "woman": "face", "man": "face", "shirt": "clothing", "jacket": "clothing", "suit": "clothing",
+          "dress": "clothing", "glasses": "eyewear", "laughing": "mouth", "necklace": "necklace", "beard": "beard"}  # fmt: skip
+KNOWN = set("""a an the photo portrait of young old middle-aged woman man with long short curly red brown black gray grey hair bun and
+glasses beard wearing white blue green yellow t-shirt shirt jacket suit dress before by in sea park window curtain background hat
+freckled skin blonde sunglasses laughing pearl necklace watercolor painting""".split())
+
+
+class FakeEngine(Engine):
+    """adapters: names that exist. pause: seconds a step. fault: raised at step 3 of the first drawing, then cleared."""
+
+    def __init__(self, tmp, adapters=("hat", "hat-naive", "freckles", "dress", "blonde", "watercolor"), pause=0.0, fault=None):
+        super().__init__("fake", folder=tmp)
+        self.names, self.pause, self.fault = list(adapters), pause, fault
+        self.running = self.peak = self.steps_done = 0
+        for name in adapters:
+            (tmp / "adapters").mkdir(exist_ok=True)
+            (tmp / "adapters" / f"{name}.safetensors").write_bytes(b"")
+
+    def adapters(self):
+        return {name: {"target": name} for name in self.names if not name.endswith("-naive")}
+
+    def _load(self):
+        if self.base is None:
+            time.sleep(self.pause)
+            self.base = "fake"
+            self._settled.set()
+        return self.base
+
+    def words(self, config):
+        prompt = compose(config.base, config.targets, config.mode, config.replace)
+        seen = dict.fromkeys(re.findall(r"[a-z][a-z-]*", f"{prompt.base} {prompt.complete}".lower()))
+        return Words(prompt, tuple(word for word in seen if word not in KNOWN))
+
+    def _draw(self, base, config, words, tell, check):
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            return self._drawn(config, words, tell, check)
+        finally:
+            self.running -= 1
+
+    def _drawn(self, config, words, tell, check):
+        rng = np.random.default_rng(config.seed)
+        described = {ORIGINAL: describe(words.prompt.base, rng)}
+        targets = known_targets(config.targets)
+        tuned = described[ORIGINAL]
+        for target in targets:
+            tuned = tuned.with_target(target) if config.adapter else tuned
+        described[TUNED] = tuned
+        if NAIVE in self.variants(config):
+            described[NAIVE] = replace(tuned, background="gray", clothing_color="white", age="old", expression="smiling", eyewear="none")
+        self.described = described
+        drawings = {role: render(portrait, 128) for role, portrait in described.items()}
+        noise = rng.integers(0, 255, (128, 128, 3))
+        steps, total = config.steps, config.steps * len(drawings)
+        at = tuple(sorted({*range(0, steps, -(-steps // 10)), steps - 1}))
+        frames = {role: [] for role in drawings}
+        for number, (role, drawing) in enumerate(drawings.items()):
+            for index in range(steps):
+                check()
+                time.sleep(self.pause)
+                self.steps_done += 1
+                if self.fault and index == 3:
+                    fault, self.fault = self.fault, None
+                    raise fault
+                previews = {}
+                if index in at:
+                    clear = ((index + 1) / steps) ** 0.5
+                    previews[role] = (drawing.image * clear + (0.5 * noise + 64) * (1 - clear)).astype(np.uint8)
+                    frames[role].append(previews[role])
+                done = number * steps + index + 1
+                tell(Progress(role, done, total, (total - done) * self.pause, previews))
+        watch = type("Watch", (), {"frames": frames, "frame_steps": at})
+        return {"pair": 0.1}, {role: drawing.image for role, drawing in drawings.items()}, watch, trace(words.prompt, drawings, steps, config)
+
+    @property
+    def judges(self):
+        return self
+
+    def _read(self, images):
+        values = [self.described[role].attributes() for role in (ORIGINAL, TUNED, NAIVE) if role in self.described]
+        return Reading(values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), None)
+
+
+def describe(text: str, rng) -> Portrait:
+    """A portrait that agrees with the words that it understands."""
+    text, fixed = text.lower(), {}
+    for name, values in ATTRIBUTES.items():
+        for value in values:
+            word = {"hair_color": f"{value}( {{0}}\\w+)? (hair|bun)", "clothing_color": f"{value} (t-shirt|shirt|jacket|suit|dress)"}.get(name, value.lower())
+            if re.search(rf"(?<![\w-]){word.replace('{0}', '')}(?![\w-])", text):
+                fixed[name] = value
+    for word, name in (("old", "age"), ("woman", "gender"), ("man", "gender")):
+        if re.search(rf"\b{word}\b", text):
+            fixed[name] = word
+    return sample_portrait(rng, split="test", targets="none", fixed=fixed)
+
+
+def trace(prompt, drawings, steps, config) -> Trace:
+    """Maps from the drawn regions, vague at first and sharp at the end."""
+    rng = np.random.default_rng(config.seed + 1)
+    base = tuple(phrase.text for phrase in prompt.phrases)
+    targets = tuple(phrase.text for phrase in prompt.target_phrases)
+
+    def path(role, text, phrases, **more):
+        drawing = drawings[role]
+        maps = {side: np.stack([np.stack([at_step(drawing, phrase, side, step / steps, rng) for phrase in phrases]) for step in range(steps)])[:, None] for side in SIDES}
+        return PathTrace(text, phrases, drawing.image[None], np.zeros((1, 4, 16, 16), np.float32), maps, (), **more)
+
+    original, tuned = drawings[ORIGINAL], drawings[TUNED]
+    change = np.abs(original.image.astype(float) - tuned.image).mean(-1)
+    change = shrunk(change / max(1.0, change.max()), 16)
+    difference = np.stack([change * (step + 1) / steps + 0.25 * rng.random((16, 16)) for step in range(steps)])[:, None].astype(np.float16)
+    removed = np.stack([np.stack([at_step(original, phrase, 16, step / steps, rng) for phrase in base] or [np.zeros((16, 16), np.float16)]) for step in range(steps)])[:, None]
+    distances = np.linspace(0.3, 0.9, len(base)).astype(np.float32)
+    variants = {
+        role: path(role, prompt.complete, (*base, *targets, PAD), difference=difference, sfcm=difference, removed=removed[:, :, : len(base)])
+        for role in drawings if role != ORIGINAL
+    }  # fmt: skip
+    return Trace(
+        prompt, (config.seed,), config.guidance, tuple(int(t) for t in np.linspace(981, 1, steps)), base, distances, SfcmConfig(),
+        path(ORIGINAL, prompt.base, (*base, PAD)), variants,
+    )  # fmt: skip
+
+
+def at_step(drawing, phrase, side, progress, rng):
+    places = [region for word, region in PLACES.items() if word in phrase.lower()]
+    mask = np.isin(drawing.regions, [REGIONS.index(place) for place in places]) if places else drawing.regions == 0
+    sharp = min(1.0, 0.2 + 1.2 * progress)
+    return (0.3 * (sharp * shrunk(mask, side) + (1 - sharp) * 0.5 * rng.random((side, side)))).astype(np.float16)
+
+
+def shrunk(image, side):
+    return image.reshape(side, image.shape[0] // side, side, image.shape[1] // side).mean((1, 3))
