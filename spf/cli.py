@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from spf import commands
 from spf.errors import Cancelled, SpfError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -59,6 +60,10 @@ def pretrain(
         stage, preset, steps=steps, minutes=minutes, portraits=data, out=out, checkpoints=checkpoints,
         resume=resume, seed=seed,
     )  # fmt: skip
+
+
+for command in (commands.generate, commands.finetune, commands.evaluate):
+    app.command()(command)
 
 
 if __name__ == "__main__":

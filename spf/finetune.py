@@ -25,7 +25,7 @@ from spf import __version__
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, save_tensors
-from spf.methods import METHODS, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, build
+from spf.methods import METHODS, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, adapter_name, build, fingerprint
 from spf.models import Base
 from spf.paths import DOWN, UP, Adapter, TunablePaths, load_adapter, save_adapter
 from spf.portraits.captions import compose as full_caption
@@ -114,11 +114,6 @@ def finetune(
             last.update(step=done.step)
             save()
     return path
-
-
-def adapter_name(target: str, method: str) -> str:
-    """Name of an adapter in checkpoints/adapters: the target alone for spf, target-method for the others."""
-    return target if method == "spf" else f"{target}-{method}"
 
 
 def describe(base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float]) -> dict[str, str]:
@@ -211,8 +206,8 @@ class OwnPortraits:
         return self._rows.take(rng.choice(len(self._rows), n, replace=n > len(self._rows)))
 
     def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
-        weights = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in list(base.unet.parameters())[:4]))
-        key = hashlib.sha256(json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, weights.hexdigest()]).encode()).hexdigest()[:16]
+        made = json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, fingerprint(base.unet)])
+        key = hashlib.sha256(made.encode()).hexdigest()[:16]
         try:
             found = load_tensors(file).get(key)
         except (BadInput, UnsafeFile):

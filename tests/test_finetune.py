@@ -9,8 +9,8 @@ from portrait_world import new_portrait_base
 
 from spf.errors import BadInput, Cancelled
 from spf.files import load_tensors
-from spf.finetune import FinetuneConfig, adapter_name, finetune, full_text, low_rank, row_columns, tailored_rows
-from spf.methods import build
+from spf.finetune import FinetuneConfig, finetune, full_text, low_rank, row_columns, tailored_rows
+from spf.methods import adapter_name, build
 from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set

@@ -6,6 +6,7 @@ saved adapter. Adding a method means one new file and one line in `METHODS`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -165,6 +166,17 @@ def denoising(batch: Rows, ctx: Context, config: MethodConfig) -> tuple[Tensor, 
     eps = ctx.predict(noisy(batch.latents, noise, signal), timesteps, batch.complete)
     value = diffusion(eps, noise, min_snr(signal, config.snr))
     return value, {"diffusion": value}
+
+
+def adapter_name(target: str, method: str) -> str:
+    """Name of an adapter in checkpoints/adapters: the target alone for spf, target-method for the others."""
+    return target if method == "spf" else f"{target}-{method}"
+
+
+def fingerprint(unet: torch.nn.Module) -> str:
+    """Tells one network from another: a hash of the first values of every parameter."""
+    parts = (p.detach().flatten()[:16].float().cpu().numpy().tobytes() for p in unet.parameters())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> Method:

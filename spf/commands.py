@@ -1,0 +1,168 @@
+"""The commands generate, finetune and evaluate; `spf.cli` registers them. What is heavy is imported when one runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spf.config import GenerateConfig
+from spf.errors import BadInput
+
+Model = Annotated[str, typer.Option(help="base model: embedded, a folder, or a known hub id")]
+Out = Annotated[Path, typer.Option(help="folder for the results")]
+Seed = Annotated[int, typer.Option(help="start of all random numbers")]
+Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choice to torch")]
+
+
+def generate(
+    base: Annotated[str, typer.Option(help=GenerateConfig.help("base"))],
+    target: Annotated[list[str], typer.Option(help="what to add or to put in place; may be given several times")],
+    out: Out = Path("out"),
+    adapter: Annotated[str, typer.Option(help='tuned weights: names joined by "+", a file, auto (by target), or "" for none')] = "auto",
+    mode: Annotated[str, typer.Option(help=GenerateConfig.help("mode"))] = "append",
+    replace: Annotated[str, typer.Option(help=GenerateConfig.help("replace"))] = "",
+    seed: Seed = 0,
+    count: Annotated[int, typer.Option(help=GenerateConfig.help("count"))] = 1,
+    steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = 30,
+    guidance: Annotated[float, typer.Option(help=GenerateConfig.help("guidance"))] = 4.0,
+    strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
+    sfcm_guided: Annotated[bool, typer.Option(help=GenerateConfig.help("sfcm_guided"))] = False,
+    model: Model = "embedded",
+    threads: Threads = 0,
+) -> None:
+    """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
+    config = GenerateConfig(
+        base=base, targets=tuple(target), mode=mode, replace=replace, seed=seed, count=count, steps=steps,
+        guidance=guidance, model=model, adapter=adapter, strength=strength, sfcm_guided=sfcm_guided,
+    )  # fmt: skip
+    if not config.targets:
+        raise BadInput("target is empty but must say what to add, for example: a hat.")
+    began = time.perf_counter()
+    loaded, judges = _load(model, threads)
+    from spf.generate import draw
+
+    with _progress("drawing") as show:
+        reports = draw(
+            loaded, config, out, judges=judges, seconds={"loading": time.perf_counter() - began},
+            callback=lambda step: show(step.done, step.total),
+        )  # fmt: skip
+    typer.echo(json.dumps(reports[0] if count == 1 else reports, indent=2, ensure_ascii=False))
+
+
+def finetune(
+    data: Annotated[str, typer.Option(help="the tailored set: name of its target, such as hat")],
+    method: Annotated[str, typer.Option(help="spf or naive")] = "spf",
+    steps: Annotated[int, typer.Option(help="training steps")] = 600,
+    out: Out = Path("runs/finetune"),
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; may be given several times")] = None,
+    images: Annotated[int, typer.Option(help="pictures in the tailored set")] = 240,
+    start: Annotated[str, typer.Option(help="adapter to start from: a name or a file")] = "",
+    rank: Annotated[int, typer.Option(help="largest rank of the stored differences; 0 stores them whole")] = 0,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")] = True,
+    seed: Seed = 0,
+    model: Model = "embedded",
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune on a tailored set; the result is one adapter file in --out."""
+    from spf.finetune import FinetuneConfig
+    from spf.finetune import finetune as run
+    from spf.methods import parse_settings
+    from spf.portraits.tailored import get_target
+
+    config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank)
+    get_target(config.data)
+    chosen = parse_settings(config.method, settings or [])
+    path = run(_load(model, threads, judged=False)[0], config, out, settings=chosen, resume=resume)
+    typer.echo(str(path))
+
+
+def evaluate(
+    methods: Annotated[str, typer.Option(help="names joined by commas: spf, naive, original, or LABEL=FILE with {target} in it")] = "naive,spf",
+    targets: Annotated[str, typer.Option(help="names joined by commas, or all that have adapters")] = "all",
+    prompts: Annotated[int, typer.Option(help="held-out base texts for each target")] = 64,
+    seeds: Annotated[int, typer.Option(help="portraits for each base text")] = 2,
+    out: Out = Path("runs/evaluate"),
+    adapters: Annotated[Path | None, typer.Option(help="folder with the adapters, instead of checkpoints/adapters")] = None,
+    steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
+    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 4.0,
+    strength: Annotated[float, typer.Option(help="how much of an adapter is applied")] = 1.0,
+    split: Annotated[str, typer.Option(help="identities and texts: test, or dev for choosing settings")] = "test",
+    maps: Annotated[int, typer.Option(help="base texts for which the control map is judged")] = 8,
+    retention: Annotated[bool, typer.Option(help="also let the tuned model draw the base text alone")] = True,
+    guided: Annotated[bool, typer.Option(help="SFCM-guided sampling")] = False,
+    batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
+    seed: Seed = 0,
+    model: Model = "embedded",
+    threads: Threads = 1,
+) -> None:
+    """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
+    from spf.evaluation.protocol import EvaluateConfig, find_adapters, table
+    from spf.evaluation.protocol import evaluate as run
+    from spf.methods import adapter_name
+    from spf.paths import adapter_names
+    from spf.portraits.description import TARGETS
+
+    config = EvaluateConfig(
+        prompts=prompts, seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split, seed=seed,
+        batch=batch, maps=maps, retention=retention, guided=guided,
+    )  # fmt: skip
+    labels = _listed("methods", methods)
+    there = adapter_names() if adapters is None else [path.stem for path in adapters.glob("*.safetensors")]
+    plain = [label for label in labels if "=" not in label and label != "original"]
+    every = [name for name in TARGETS if all(adapter_name(name, label) in there for label in plain)]
+    names = every if targets == "all" else _listed("targets", targets)
+    if not names:
+        raise BadInput("targets is all but no target has an adapter of every method; name targets or fine-tune first.")
+    loaded, judges = _load(model, threads)
+    if judges is None:
+        raise BadInput("checkpoints/judges is missing, without which nothing can be measured; train the judges first.")
+    with _progress("measuring") as show:
+        results = run(loaded, judges, find_adapters(loaded, labels, names, adapters), config, out, callback=show)
+    typer.echo(table(results["rows"]), nl=False)
+
+
+def _listed(name: str, value: str) -> list[str]:
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not parts:
+        raise BadInput(f"{name} is {value!r} but must be names joined by commas.")
+    return parts
+
+
+def _load(model: str, threads: int, judged: bool = True):
+    """(base, judges or None) on the best device."""
+    import torch
+    from transformers.utils import logging
+
+    from spf.config import check_whole
+    from spf.models import checkpoints, load_base
+
+    logging.disable_progress_bar()  # loading takes a moment; stderr is for our own progress and errors
+    if check_whole("threads", threads, 0, 256):
+        torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else None
+    base = load_base(model, device=device)
+    folder = checkpoints() / "judges"
+    if not judged or not (folder / "config.json").is_file():
+        return base, None
+    from spf.evaluation.judges import Judges
+
+    return base, Judges.load(folder, base.device)
+
+
+@contextmanager
+def _progress(name: str):
+    """A bar on stderr; yields show(done, total)."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

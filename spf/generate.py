@@ -1,0 +1,125 @@
+"""One comparison as files: both portraits, the target's attention step by step, the control map, and the report.
+
+    draw(base, GenerateConfig(base="a photo of a young woman", targets=("a hat",), adapter="hat"), "out", judges=judges)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from spf.config import GenerateConfig
+from spf.evaluation.figures import attention_strip, overlay
+from spf.evaluation.judges import Judges, Reading
+from spf.evaluation.report import known_targets, pair_report
+from spf.files import atomic, write_json
+from spf.models import Base
+from spf.paths import Adapter, adapter_names, adapter_path, load_adapter
+from spf.prompts import compose
+from spf.sampling import TUNED, Callback, PathTrace, Trace, sample_pair
+
+AUTO, JOIN = "auto", "+"
+"""As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
+ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
+STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
+
+
+def draw(
+    base: Base,
+    config: GenerateConfig,
+    out: str | Path,
+    *,
+    judges: Judges | None = None,
+    seconds: Mapping[str, float] | None = None,
+    callback: Callback | None = None,
+) -> list[dict]:
+    """Draws original and tuned from the same noise and writes the files named above; returns the reports.
+
+    With a count above 1, image i has seed + i and a folder of that name in `out`. seconds: of stages before this one.
+    Raises BadInput before anything is drawn or written, and whatever the callback raises.
+    """
+    prompt = compose(config.base, config.targets, config.mode, config.replace)
+    prompt.require_targets(base.tokenizer)
+    names = adapters_for(config.adapter, config.targets)
+    adapters = [load_adapter(name, base) for name in names]
+    config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
+    seeds = [config.seed + i for i in range(config.count)]
+    began = time.perf_counter()
+    trace = sample_pair(
+        base, prompt, {TUNED: adapters}, seeds=seeds, steps=config.steps, guidance=config.guidance,
+        scale=config.strength, sfcm_guided=config.sfcm_guided, callback=callback,
+    )  # fmt: skip
+    drawn = time.perf_counter()
+    original, tuned = (
+        (judges.read(as_pixels(path.images, base)) if judges else None) for path in (trace.original, trace.tuned[TUNED])
+    )
+    clock = dict(seconds or {}) | {"pair": drawn - began, "judging": time.perf_counter() - drawn}
+    reports = []
+    for i, seed in enumerate(seeds):
+        read = readings(original, tuned, i) if judges else {}
+        reports.append(pair_report(config, seed=seed, complete=prompt.complete, seconds=clock, **read))
+        write(trace, i, reports[-1], Path(out) / str(seed) if config.count > 1 else Path(out))
+    return reports
+
+
+def adapters_for(adapter: str, targets: Sequence[str]) -> list[str]:
+    """Names or files of the adapters that are meant: none for "", those of the targets for "auto", else split at "+"."""
+    if adapter == AUTO:
+        return list(dict.fromkeys(t.name for t in known_targets(targets) if t.name in adapter_names()))
+    parts = [part.strip() for part in adapter.split(JOIN)] if adapter and not Path(adapter).is_file() else [adapter]
+    return [str(adapter_path(part)) if part.endswith(".safetensors") else part for part in parts if part]
+
+
+def as_pixels(images: np.ndarray, base: Base) -> torch.Tensor:
+    """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1] on the base's device."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().to(base.device) / 127.5 - 1
+
+
+def readings(original: Reading, tuned: Reading, i: int) -> dict:
+    """What the judges see in pair i, as `pair_report` takes it."""
+    similar = float((original.identity[i] * tuned.identity[i]).sum())
+    return {"before": original.values[i], "after": tuned.values[i], "identity": similar}
+
+
+def write(trace: Trace, i: int, report: dict, folder: Path) -> None:
+    """The files of image i, the report last: where it is, all others are whole."""
+    tuned = trace.tuned[TUNED]
+    picture = tuned.images[i]
+    _save(Image.fromarray(trace.original.images[i]), folder / ORIGINAL_PICTURE)
+    _save(Image.fromarray(picture), folder / TUNED_PICTURE)
+    targets = [phrase.text for phrase in trace.prompt.target_phrases]
+    if targets:
+        steps = range(len(trace.timesteps))
+        maps = [np.stack([tuned.map(phrase, step)[i] for step in steps]) for phrase in targets]
+        _save(attention_strip(picture, maps), folder / STRIP)
+    _save(Image.fromarray(overlay(picture, tuned.mean_sfcm()[i])), folder / OVERLAY)
+    with atomic(folder / MAPS) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **arrays(trace, i))
+    write_json(folder / REPORT, report)
+
+
+def arrays(trace: Trace, i: int) -> dict[str, np.ndarray]:
+    """attention.npz of image i.
+
+    PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second axis; difference and sfcm
+    [steps, h, w]; timesteps [steps]; base_phrases and their distances to the target.
+    """
+    tuned = trace.tuned[TUNED]
+    found = {
+        "timesteps": np.array(trace.timesteps), "base_phrases": np.array(trace.base_phrases, dtype=np.str_),
+        "distances": trace.distances, "difference": tuned.difference[:, i], "sfcm": tuned.sfcm[:, i],
+    }  # fmt: skip
+    for name, path in (("original", trace.original), ("tuned", tuned)):
+        found[f"{name}_phrases"] = np.array(path.phrases, dtype=np.str_)
+        found |= {f"{name}_maps_{side}": maps[:, i] for side, maps in path.maps.items()}
+    return found
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    with atomic(path) as draft:
+        image.save(draft)
