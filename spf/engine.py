@@ -269,7 +269,7 @@ class Engine:
     def _reports(self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict) -> dict[str, dict]:
         """report.json of every role beside the original, read in one batch."""
         began = time.perf_counter()
-        reading = self._read(list(portraits.values()))
+        reading = self._read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
         for index, (role, names) in enumerate(self.variants(config).items(), start=1):
@@ -281,13 +281,13 @@ class Engine:
             reports[role] = pair_report(used, seed=config.seed, complete=words.prompt.complete, seconds=clock, **read)
         return reports
 
-    def _read(self, images: Sequence[np.ndarray]):
+    def _read(self, images: np.ndarray):
+        """What the judges read in uint8 [B,H,W,3]; None without judges."""
         if self.judges is None:
             return None
-        import torch
+        from .generate import as_pixels
 
-        batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1  # [B,H,W,3] -> [B,3,H,W]
-        return self.judges.read(batch.to(self.base.device))
+        return self.judges.read(as_pixels(images, self.base))
 
 
 def _inside(folder: Path, name: str) -> Path:

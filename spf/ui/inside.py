@@ -30,7 +30,7 @@ def payload(result: Result) -> dict[str, Any]:
         ours = tuned.maps[side][:, 0].astype(np.float32)
         theirs = _aligned(original.maps[side][:, 0].astype(np.float32), original.phrases, tuned.phrases)
         top = np.maximum(ours.max((0, 2, 3)), theirs.max((0, 2, 3))).clip(1e-8)  # one scale a phrase: [G]
-        scales[side] = dict(zip(tuned.phrases, top.round(6).tolist(), strict=True))
+        scales[str(side)] = dict(zip(tuned.phrases, top.round(6).tolist(), strict=True))
         blob.add(f"tuned/{side}", ours / top[:, None, None])
         blob.add(f"original/{side}", theirs / top[:, None, None])
     chain = np.stack([np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)])

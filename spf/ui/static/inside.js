@@ -71,7 +71,7 @@ function paint() {
     if (now.both) {
       const one = phraseMap("original", now.index);
       drawMap(original.pen, one, size, options);
-      drawMap(change.pen, two.map((v, i) => 128 + (v - one[i]) / 2.01), size, { signed: true, veil: false });
+      drawMap(change.pen, two.map((v, i) => 128 + Math.max(-127, Math.min(127, v - one[i]))), size, { signed: true, veil: false });
     } else drawMap(change.pen, two, size, { veil: false });
     change.title.textContent = t(now.both ? "inside.change" : "inside.map");
   } else {

@@ -1,0 +1,179 @@
+"""The engine on the tiny random model: what it streams, that it stops, that nothing is left behind, that it tells the truth."""
+
+import pickle
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import new_tiny_base
+from fake_engine import FakeEngine
+
+from spf.config import GenerateConfig
+from spf.engine import AUTO, NAIVE, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
+from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
+from spf.paths import Adapter, save_adapter
+
+CONFIG = GenerateConfig("a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO)
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """The engine around the tiny base, with the adapters hat and hat-naive."""
+    base = new_tiny_base()
+    monkeypatch.setattr("spf.models.load_base", lambda name, device=None: base)
+    metadata = {"method": "spf", "base_model": "tiny", "target": "a hat", "steps": "1", "losses": "{}", "versions": "{}"}
+    names = [name for name, _ in base.unet.named_parameters() if "attn2.to_v" in name]
+    for name, size in (("hat", 0.3), ("hat-naive", 0.6)):
+        tensors = {key: size * torch.randn_like(base.unet.get_parameter(key)) for key in names}
+        save_adapter(Adapter(metadata, tensors), tmp_path / "adapters" / f"{name}.safetensors")
+    return Engine(device="cpu", folder=tmp_path)
+
+
+def run(engine, config=CONFIG):
+    *events, result = engine.compare(config)
+    assert isinstance(result, Result) and all(isinstance(event, Progress) for event in events)
+    return events, result
+
+
+def test_a_drawing_streams_progress_and_ends_in_one_result(engine):
+    assert engine.state == "loading" and engine.roles(CONFIG) == [ORIGINAL, TUNED, NAIVE]
+    events, result = run(engine)
+    assert engine.state == "ready" and events[0].what == "loading"
+    steps = [(event.what, event.step) for event in events if event.steps]
+    assert steps == [(role, 4 * number + k) for number, role in enumerate((ORIGINAL, TUNED, NAIVE)) for k in range(1, 5)]
+    assert result.config.adapter == "hat" and list(result.portraits) == [ORIGINAL, TUNED, NAIVE]
+    assert all(result.frames[role].shape == (4, 16, 16, 3) for role in result.portraits) and result.frame_steps == (0, 1, 2, 3)
+    assert [result.reports[role]["adapter"] for role in (TUNED, NAIVE)] == ["hat", "hat-naive"]
+    assert result.reports[TUNED]["attributes"] is None  # there are no judges here
+    assert not np.array_equal(result.portraits[TUNED], result.portraits[NAIVE])
+
+
+def test_a_result_can_be_sent_to_another_process(engine):
+    _, result = run(engine)
+    copy = pickle.loads(pickle.dumps(result))
+    assert np.array_equal(copy.portraits[TUNED], result.portraits[TUNED])
+    assert not any(isinstance(value, torch.Tensor) for value in vars(copy.trace).values())
+
+
+def test_the_original_is_drawn_once_for_one_seed(engine):
+    _, first = run(engine)
+    events, second = run(engine, replace(CONFIG, adapter="hat"))
+    assert ORIGINAL not in {event.what for event in events}
+    assert ORIGINAL in events[0].previews, "what is known is shown at once"
+    assert np.array_equal(first.portraits[TUNED], second.portraits[TUNED])
+    assert np.array_equal(first.frames[ORIGINAL], second.frames[ORIGINAL])
+    events, third = run(engine, replace(CONFIG, seed=4))
+    assert ORIGINAL in {event.what for event in events} and not np.array_equal(first.portraits[ORIGINAL], third.portraits[ORIGINAL])
+
+
+def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
+    _, before = run(engine)
+    events = engine.compare(replace(CONFIG, seed=9, steps=50))
+    while next(events).what != TUNED:
+        pass
+    events.close()
+    assert not engine._lock.locked() and not [thread for thread in threading.enumerate() if thread.name == "draw"]
+    assert not any(module._forward_hooks for module in engine.base.unet.modules())
+    engine._originals.clear()
+    assert np.array_equal(run(engine)[1].portraits[TUNED], before.portraits[TUNED])
+
+
+def test_two_visitors_get_what_each_would_get_alone(engine):
+    wanted = {adapter: run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED] for adapter in ("hat", "")}
+    engine._originals.clear()
+    start, wrong = threading.Barrier(2), []
+
+    def visit(adapter):
+        start.wait()
+        for _ in range(3):
+            if not np.array_equal(run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED], wanted[adapter]):
+                wrong.append(adapter)
+
+    threads = [threading.Thread(target=visit, args=(adapter,)) for adapter in wanted]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    assert not wrong
+
+
+def test_automatic_adapters(engine):
+    assert engine.pick(["a hat"]) == engine.pick(["HAT "]) == "hat" and engine.pick(["a crown"]) == engine.pick([]) == ""
+    assert list(engine.adapters()) == ["hat"], "the naive counterpart is no choice of its own"
+    assert engine.resolved(replace(CONFIG, targets=("a crown",))).adapter == ""
+    assert engine.roles(replace(CONFIG, adapter="")) == [ORIGINAL, TUNED]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"adapter": "wig"}, "adapter is 'wig' but must be one of: hat, hat-naive."),
+        ({"adapter": "../hat"}, "plain file name"),
+        ({"mode": "replace", "replace": "beard"}, "replace"),
+        ({"base": "a photo of a woman " + "with long hair " * 40}, "too long"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_the_next_request_works(engine, change, words):
+    with pytest.raises(BadInput, match=words.replace(".", r"\.")):
+        run(engine, replace(CONFIG, **change))
+    run(engine)
+
+
+def test_words_are_looked_at_before_drawing(engine):
+    config = replace(CONFIG, base="a photo of a young knight with long hair")
+    assert engine.words(config).unknown == (), "nothing is claimed while the tokenizer is not there"
+    engine.load()
+    assert engine.words(config).unknown == ("knight",)
+
+
+def test_broken_numbers_are_named_and_not_shown(engine):
+    engine.load()
+    with torch.no_grad():
+        parameter = engine.base.unet.conv_out.weight
+        kept = parameter[0, 0, 0, 0].clone()
+        parameter[0, 0, 0, 0] = float("nan")
+        with pytest.raises(NotFinite, match="unet .* step 1"):
+            run(engine)
+        parameter[0, 0, 0, 0] = kept
+    run(engine)
+
+
+def test_a_truncated_adapter_is_refused_and_not_offered(engine):
+    file = engine.folder / "adapters" / "hat.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    assert "hat" not in engine.adapters()
+    with pytest.raises(UnsafeFile):
+        run(engine, replace(CONFIG, adapter="hat"))
+
+
+def test_errors_keep_no_tensors_and_memory_errors_say_what_to_do(tmp_path):
+    engine = FakeEngine(tmp_path, fault=torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(SpfError, match="not enough memory"):
+        run(engine)
+    engine.fault = RuntimeError("a bug")
+    with pytest.raises(Crashed, match="RuntimeError: a bug") as caught:
+        run(engine)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    run(engine)
+
+
+def test_a_missing_model_is_reported_and_can_be_mended(tmp_path, monkeypatch):
+    engine = Engine(str(tmp_path / "nothing"), folder=tmp_path)
+    engine.start()
+    assert engine.wait(30) and engine.state == "failed" and "nothing" in engine.problem
+    with pytest.raises(BadInput):
+        run(engine)
+    monkeypatch.setattr("spf.models.load_base", lambda name, device=None: new_tiny_base())
+    run(engine, replace(CONFIG, adapter=""))
+    assert engine.state == "ready"
+
+
+def test_a_stopped_drawing_frees_the_lock_for_the_one_that_waits(tmp_path):
+    engine = FakeEngine(tmp_path, pause=0.02)
+    engine.load()
+    first = engine.compare(replace(CONFIG, steps=100))
+    next(first)
+    second = engine.compare(CONFIG)
+    threading.Timer(0.3, first.close).start()
+    began = time.perf_counter()
+    assert isinstance(list(second)[-1], Result) and engine.peak == 1 and time.perf_counter() - began > 0.2
