@@ -82,7 +82,7 @@ def finetune(
     data = tailored_rows(base, target, config.images, config.seed, method.config)
     own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
-    last: Terms = {}
+    empty, last = base.encode_text([""]), {}
 
     names = method.parameter_names(base.unet)
     with TunablePaths(base.unet, dict.fromkeys([*names, *(start.names() if start else ())])) as paths:
@@ -93,7 +93,7 @@ def finetune(
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
             picks = rng.choice(len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch)
-            ctx = Context(base, paths, step, config.steps, rng, own.rows if own else None)
+            ctx = Context(base, paths, step, config.steps, rng, empty, own.rows if own else None)
             return method.loss(data.rows.take(picks), ctx)
 
         def follow(step: int, terms: Terms, eta: float) -> None:

@@ -16,7 +16,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
 
-SMALL = {"batch": 2, "own_count": 3, "enhanced_rows": 1}
+SMALL = {"batch": 2, "own_count": 3, "enhanced_every": 1}
 
 
 @pytest.fixture(scope="module")

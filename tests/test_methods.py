@@ -33,7 +33,7 @@ def rows(base):
 
 
 def context(base, paths=None, step=0, steps=10, seed=5, own=None):
-    return Context(base, paths, step, steps, np.random.default_rng(seed), own)
+    return Context(base, paths, step, steps, np.random.default_rng(seed), base.encode_text([""]), own)
 
 
 def run(base, rows, settings, *, step=0, steps=10, move=0.0, own=None):
@@ -188,7 +188,7 @@ def test_added_rows_come_from_the_chosen_latents(base, rows):
 def test_enhancement_reaches_the_weights_through_decoder_and_clip(base, rows):
     alone = {"diffusion": 0.0, "text_consistent": 0.0, "fine_grained": 0.0, "output": 0.0, "enhanced": 1.0, "keep": 0.0}
     for form in ("a", "b", "c", "direct"):
-        value, terms, grads = run(base, rows, alone | {"form": form, "enhanced_high": 1.0}, move=0.05)
+        value, terms, grads = run(base, rows, alone | {"form": form, "enhanced_high": 1.0, "enhanced_rows": 2}, move=0.05)
         assert value == pytest.approx(terms["enhanced"]) and sum(g.abs().sum() for g in grads.values()) > 0
     assert "enhanced" not in run(base, rows, alone | {"enhanced_high": 0.0, "diffusion": 1.0})[1]
     assert "enhanced" not in run(base, rows, alone | {"enhanced_every": 2, "diffusion": 1.0}, step=1)[1]

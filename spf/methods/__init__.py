@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
@@ -100,7 +99,7 @@ def _join(a, b):
 class Context:
     """What a method may use in a step: the base, its two paths, where the run stands, and all its randomness.
 
-    `own(rng, n)` gives rows of the original model's own portraits, drawn from base texts alone.
+    empty [1,77,D]: text states of the empty text, which guidance compares with. `own(rng, n)` gives rows of the original model's own portraits, drawn from base texts alone.
     """
 
     base: Base
@@ -108,6 +107,7 @@ class Context:
     step: int
     steps: int
     rng: np.random.Generator
+    empty: Tensor
     own: Callable[[np.random.Generator, int], Rows] | None = None
 
     @property
@@ -122,16 +122,11 @@ class Context:
         """`n` timesteps, int64, in the part [low, high) of the range; leaning to high noise for lean > 1."""
         share = low + (high - low) * self.rng.random(n) ** (1 / lean)
         chosen = np.minimum(share * self.train_steps, self.train_steps - 1).astype(np.int64)
-        return torch.from_numpy(chosen).to(self.base.device)
+        return torch.from_numpy(chosen).to(self.empty.device)
 
     def signal(self, timesteps: Tensor) -> Tensor:
         """alpha-bar [B] of the timesteps: the share of signal in the variance."""
-        return self.base.scheduler.alphas_cumprod.to(self.base.device)[timesteps]
-
-    @cached_property
-    def empty(self) -> Tensor:
-        """Text states [1,77,D] of the empty text, which guidance compares with."""
-        return self.base.encode_text([""])
+        return self.base.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
 
     def predict(self, latents: Tensor, timesteps: Tensor, states: Tensor) -> Tensor:
         """The noise [B,C,h,w] that the UNet, with the weights that are active now, sees in the latents."""

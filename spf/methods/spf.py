@@ -63,8 +63,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
     power: float = real(1.0, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
 
     form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
-    enhanced_rows: int = whole(2, 1, 64, "pictures of a step that are decoded for the enhancement")
-    enhanced_every: int = whole(2, 1, 1000, "the enhancement acts at every so-many-th step")
+    enhanced_rows: int = whole(1, 1, 64, "pictures of a step that are decoded for the enhancement")
+    enhanced_every: int = whole(4, 1, 1000, "the enhancement acts at every so-many-th step")
     enhanced_high: float = real(0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range")
 
     own_texts: str = choice("varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set")
@@ -167,7 +167,7 @@ class Spf:
     def _compare(self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int) -> Comparison:
         """Both paths; the first `asked` rows ask for the complete text, the others for the base text or nothing."""
         empty = torch.from_numpy(ctx.rng.random(len(rows) - asked) < self.config.keep_empty).to(latents.device)
-        kept = torch.where(empty.view(-1, 1, 1), ctx.empty.to(rows.base), rows.base[asked:])
+        kept = torch.where(empty.view(-1, 1, 1), ctx.empty, rows.base[asked:])
         same = [
             {name: columns for name, columns in row.items() if name == PAD or not bare}
             for row, bare in zip(rows.base_columns[asked:], empty.tolist())
