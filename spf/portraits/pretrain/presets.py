@@ -17,7 +17,7 @@ class VaeSizes:
     crop: int = 64
     lr: float = 2e-3
     kl: float = 1e-5
-    edges: float = 0.25
+    edges: tuple[float, float] = (0.7, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,8 @@
     python -m spf pretrain unet --preset small
 
 Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards checkpoints/base
-is a whole StableDiffusionPipeline folder.
+is a whole StableDiffusionPipeline folder. When the autoencoder was trained further in between, the portraits are
+encoded again and a resumed run gets used to the new latents.
 """
 
 import hashlib
@@ -130,7 +131,7 @@ def train_unet(stage: Stage) -> Fitted:
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
     return fit(
         unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, name="unet",
-        out=stage.out / f"unet-{key}", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
+        out=stage.out / "unet", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
         callback=count, accelerator=accelerator, **stage.length("unet"),
     )  # fmt: skip
 
