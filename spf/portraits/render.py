@@ -20,8 +20,9 @@ REGIONS = (
 )  # fmt: skip
 
 _SUPERSAMPLE = 3
+_ZOOM, _ZOOM_AT = 1.15, np.array([0.5, 0.76])  # the person, not the background
 
-SKIN = {"fair": (248, 216, 195), "tan": (226, 176, 132), "brown": (168, 112, 74), "dark": (98, 62, 44)}
+SKIN = {"fair": (248, 216, 195), "tan": (226, 176, 132), "brown": (176, 118, 80), "dark": (122, 78, 56)}
 HAIR = {"black": (38, 34, 40), "brown": (104, 62, 34), "red": (186, 76, 28), "gray": (168, 170, 176), "blonde": (236, 200, 104)}
 CLOTH = {"white": (238, 238, 240), "red": (198, 46, 52), "blue": (52, 92, 190), "green": (46, 140, 84), "yellow": (240, 196, 60), "black": (46, 48, 56)}
 WALL = {"gray": (172, 174, 180), "blue": (142, 188, 232), "green": (158, 208, 156), "orange": (246, 188, 128)}
@@ -177,9 +178,9 @@ class _Face:
         self.jaw = m["jaw"] * 0.14 + (0.14 if man else -0.10) + (0.05 if old else 0)
         self.eye_x = self.w * (0.46 + 0.07 * m["eye distance"])
         self.eye_y = -0.012
-        self.eye_w = 0.034 * (1 + 0.18 * m["eye size"]) * (0.93 if man else 1.08) * (1.06 if p.age == "young" else 0.95)
+        self.eye_w = 0.038 * (1 + 0.18 * m["eye size"]) * (0.93 if man else 1.08) * (1.06 if p.age == "young" else 0.95)
         self.brow_y = self.eye_y - 0.050 - 0.011 * m["brow height"] - (0 if man else 0.005)
-        self.brow_t = 0.0145 * (1 + 0.40 * m["brow thickness"]) * (1.35 if man else 0.72)
+        self.brow_t = 0.0165 * (1 + 0.40 * m["brow thickness"]) * (1.35 if man else 0.72)
         self.nose_y = self.h * (0.36 + 0.07 * m["nose length"])
         self.nose_w = 0.023 * (1 + 0.35 * m["nose width"]) * (1.1 if man else 0.92)
         self.mouth_y = self.h * 0.62
@@ -256,10 +257,10 @@ def _clothes(c: _Canvas, p: Portrait, f: _Face, cx: float, skin, rng):
         )
         c.fill(bodice, color, "clothing", shade=0.45)
         edge = _lighter(color, 0.5) if p.clothing_color not in ("white", "yellow") else _darker(color, 0.25)
-        for y in np.arange(top + 0.16, 1.0, 0.045):
-            for x in cx + (np.arange(-5, 6) + (0.5 if int(y * 1000) // 45 % 2 else 0)) * 0.05:
-                c.fill(_ellipse(x, y, 0.009, 0.009, 12), edge, inside=bodice, alpha=0.9)
-        c.fill(_arc([(cx - 0.16, top + 0.03), (cx - 0.07, top + 0.12), (cx + 0.07, top + 0.12), (cx + 0.16, top + 0.03)], 0.014), edge, alpha=0.9)
+        for row, y in enumerate(np.arange(top + 0.155, 1.0, 0.055)):
+            for x in cx + (np.arange(-4, 5) + row % 2 / 2) * 0.068:
+                c.fill(_ellipse(x, y, 0.0165, 0.0165, 14), edge, inside=bodice)
+        c.fill(_arc([(cx - 0.16, top + 0.03), (cx - 0.07, top + 0.12), (cx + 0.07, top + 0.12), (cx + 0.16, top + 0.03)], 0.019), edge)
         return
     c.fill(body, color, "clothing", shade=0.55)
     opening = lambda depth, half: _smooth(_mirror([(cx, top - 0.03), (cx + half, top - 0.03), (cx + half * 0.75, top + depth * 0.5), (cx, top + depth)], cx), 8)  # noqa: E731
@@ -275,9 +276,9 @@ def _clothes(c: _Canvas, p: Portrait, f: _Face, cx: float, skin, rng):
         for s in (-1, 1):
             c.fill([(cx + s * neck * 1.25, top - 0.035), (cx, top + 0.058), (cx + s * 0.045, top + 0.115), (cx + s * neck * 1.75, top + 0.03)], collar, "clothing", shade=0.3)
             c.fill(_arc([(cx, top + 0.058), (cx + s * 0.045, top + 0.115), (cx + s * neck * 1.75, top + 0.03)], 0.006), line, alpha=0.7)
-        c.fill([(cx - 0.004, top + 0.07), (cx + 0.004, top + 0.07), (cx + 0.004, 1.02), (cx - 0.004, 1.02)], line, alpha=0.7)
+        c.fill([(cx - 0.004, top + 0.07), (cx + 0.004, top + 0.07), (cx + 0.004, 1.02), (cx - 0.004, 1.02)], line, alpha=0.8)
         for y in (top + 0.12, top + 0.18, top + 0.24):
-            c.fill(_ellipse(cx + 0.016, y, 0.009, 0.009, 14), _lighter(color, 0.75) if p.clothing_color != "white" else (150, 150, 160), "clothing")
+            c.fill(_ellipse(cx + 0.018, y, 0.0125, 0.0125, 14), _lighter(color, 0.75) if p.clothing_color != "white" else (150, 150, 160), "clothing")
     elif p.clothing == "jacket":
         inner = (236, 236, 232) if p.clothing_color != "white" else (120, 130, 150)
         c.fill([(cx - neck * 1.15, top - 0.03), (cx + neck * 1.15, top - 0.03), (cx + 0.06, 1.05), (cx - 0.06, 1.05)], inner, "clothing", shade=0.25)
@@ -299,10 +300,10 @@ def _clothes(c: _Canvas, p: Portrait, f: _Face, cx: float, skin, rng):
 
 
 def _necklace(c: _Canvas, cx: float, f: _Face):
-    for a in np.linspace(-1.22, 1.22, 13):
+    for a in np.linspace(-1.22, 1.22, 11):
         x, y = cx + np.sin(a) * f.w * 0.72, 0.722 + np.cos(a) * 0.075
-        c.fill(_ellipse(x + 0.002, y + 0.003, 0.0185, 0.0185, 16), (120, 104, 104), alpha=0.5)
-        c.fill(_ellipse(x, y, 0.017, 0.017, 16), (246, 240, 230), "necklace", shade=0.35)
+        c.fill(_ellipse(x + 0.002, y + 0.003, 0.0225, 0.0225, 16), (120, 104, 104), alpha=0.5)
+        c.fill(_ellipse(x, y, 0.0205, 0.0205, 16), (246, 240, 230), "necklace", shade=0.35)
         c.fill(_ellipse(x - 0.005, y - 0.006, 0.006, 0.006, 10), (255, 255, 255))
 
 
@@ -310,19 +311,19 @@ def _wrinkles(c: _Canvas, p: Portrait, f: _Face, skin):
     if p.age == "young":
         return
     old = p.age == "old"
-    ink, a = _darker(skin, 0.42), 0.85 if old else 0.6
+    ink, a = _darker(skin, 0.52), 0.9 if old else 0.75
     for s in (-1, 1):
         fold = [(s * f.nose_w * 1.9, f.nose_y - 0.002), (s * (f.mouth_w + 0.012), f.mouth_y - 0.02), (s * (f.mouth_w + 0.017), f.mouth_y + (0.022 if old else 0.0))]
-        c.fill(_arc(fold, 0.0085 if old else 0.0075), ink, alpha=a)
+        c.fill(_arc(fold, 0.0135 if old else 0.0115), ink, alpha=a)
         bag = [(s * (f.eye_x - f.eye_w), f.eye_y + 0.030), (s * f.eye_x, f.eye_y + 0.041), (s * (f.eye_x + f.eye_w), f.eye_y + 0.028)]
         c.fill(_arc(bag, 0.0065), ink, alpha=a * 0.9)
         if old:
             for dy in (-0.010, 0.004, 0.017):
-                c.fill(_arc([(s * (f.eye_x + f.eye_w + 0.010), f.eye_y + dy * 0.4), (s * (f.eye_x + f.eye_w + 0.030), f.eye_y + dy)], 0.006), ink, alpha=0.8)
-            c.fill(_arc([(s * f.w * 0.66, f.h * 0.30), (s * f.w * 0.70, f.h * 0.46), (s * f.w * 0.56, f.h * 0.64)], 0.008), ink, alpha=0.55)
+                c.fill(_arc([(s * (f.eye_x + f.eye_w + 0.010), f.eye_y + dy * 0.4), (s * (f.eye_x + f.eye_w + 0.030), f.eye_y + dy)], 0.0095), ink, alpha=0.85)
+            c.fill(_arc([(s * f.w * 0.66, f.h * 0.30), (s * f.w * 0.70, f.h * 0.46), (s * f.w * 0.56, f.h * 0.64)], 0.011), ink, alpha=0.6)
     if old:
-        for k, y in enumerate((-0.108, -0.088, -0.068)):
-            c.fill(_arc([(-0.062 + 0.006 * k, f.eye_y + y + 0.004), (0, f.eye_y + y - 0.004), (0.062 - 0.006 * k, f.eye_y + y + 0.004)], 0.0075), ink, alpha=0.8)
+        for k, y in enumerate((-0.112, -0.082)):
+            c.fill(_arc([(-0.062 + 0.006 * k, f.eye_y + y + 0.004), (0, f.eye_y + y - 0.004), (0.062 - 0.006 * k, f.eye_y + y + 0.004)], 0.0115), ink, alpha=0.9)
 
 
 def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
@@ -333,7 +334,7 @@ def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
     for s in (-1, 1):
         x, y, w = s * f.eye_x, f.eye_y, f.eye_w
         if e == "laughing":
-            c.fill(_arc([(x - w, y + 0.012), (x, y - 0.018), (x + w, y + 0.012)], 0.014), ink, "eyes")
+            c.fill(_arc([(x - w, y + 0.012), (x, y - 0.018), (x + w, y + 0.012)], 0.017), ink, "eyes")
         else:
             h = w * open_
             droop = 0.010 if e == "sad" else 0.0
@@ -343,10 +344,10 @@ def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
             c.fill(_ellipse(x, y - 0.001, w * 0.25, w * 0.25), (18, 14, 16), inside=lid)
             c.fill(_ellipse(x - w * 0.16, y - w * 0.18, w * 0.13, w * 0.13, 12), (255, 255, 255), inside=lid)
             upper = [(x - s * w * 1.04, y + 0.005), (x - s * w * 0.3, y - h * 1.0), (x + s * w * 0.4, y - h * 1.02 + droop * 0.4), (x + s * w * 1.08, y + droop)]
-            c.fill(_arc(upper, 0.0085 if man else 0.012), ink, "eyes")
+            c.fill(_arc(upper, 0.011 if man else 0.015), ink, "eyes")
             if not man:
                 for k, (a, b) in enumerate(((0.78, 0.62), (1.0, 0.22))):
-                    c.fill(_arc([(x + s * w * a, y - h * b + droop), (x + s * w * (a + 0.42), y - h * b - 0.015 + droop + 0.004 * k)], 0.007), ink, "eyes")
+                    c.fill(_arc([(x + s * w * a, y - h * b + droop), (x + s * w * (a + 0.42), y - h * b - 0.017 + droop + 0.004 * k)], 0.009), ink, "eyes")
         lift = {"surprised": -0.024, "laughing": -0.010}.get(e, 0.0)
         slope = {"sad": 0.026, "surprised": 0.002}.get(e, 0.004)  # outer end minus inner end
         inner = (x - s * f.eye_w * 1.0, f.brow_y + lift + (0.004 if e != "sad" else -0.014))
@@ -356,23 +357,23 @@ def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
 
 
 def _nose(c: _Canvas, f: _Face, skin):
-    ink = _darker(skin, 0.34)
-    c.fill(_arc([(0.006, f.eye_y + 0.018), (0.013, f.nose_y * 0.55), (f.nose_w * 0.95, f.nose_y - 0.012)], 0.007), ink, "nose", alpha=0.75)
+    ink = _darker(skin, 0.48)
+    c.fill(_arc([(0.006, f.eye_y + 0.018), (0.013, f.nose_y * 0.55), (f.nose_w * 0.95, f.nose_y - 0.012)], 0.010), ink, "nose", alpha=0.75)
     c.fill(_smooth([(-f.nose_w, f.nose_y - 0.004), (0, f.nose_y - 0.024), (f.nose_w, f.nose_y - 0.004), (0, f.nose_y + 0.009)]), _darker(skin, 0.13), "nose", alpha=0.9)
-    c.fill(_arc([(-f.nose_w, f.nose_y - 0.003), (0, f.nose_y + 0.010), (f.nose_w, f.nose_y - 0.003)], 0.009), ink, "nose")
+    c.fill(_arc([(-f.nose_w, f.nose_y - 0.003), (0, f.nose_y + 0.010), (f.nose_w, f.nose_y - 0.003)], 0.0125), ink, "nose")
     c.fill(_ellipse(-0.004, f.nose_y * 0.62, 0.006, 0.018), _lighter(skin, 0.45), blur=0.004, alpha=0.6)
 
 
 def _mouth(c: _Canvas, p: Portrait, f: _Face, skin):
     woman = p.gender == "woman"
-    lip = _mix(skin, (176, 38, 56), 0.62 if woman else 0.30)
+    lip = _mix(skin, (176, 38, 56), 0.66 if woman else 0.36)
     if p.skin in ("brown", "dark"):
         lip = _mix(lip, (140, 34, 44), 0.25)
     lip_dark, inside = _darker(lip, 0.42), (96, 24, 34)
     w, y, e = f.mouth_w, f.mouth_y, p.expression
     if e == "surprised":
-        c.fill(_ellipse(0, y + 0.008, w * 0.52, 0.036), lip, "mouth")
-        c.fill(_ellipse(0, y + 0.008, w * 0.36, 0.026), inside, "mouth")
+        c.fill(_ellipse(0, y + 0.008, w * 0.58, 0.040), lip, "mouth")
+        c.fill(_ellipse(0, y + 0.008, w * 0.40, 0.029), inside, "mouth")
     elif e == "laughing":
         w *= 1.22
         c.fill(_smooth([(-w, y - 0.020), (-w * 0.5, y - 0.016), (0, y - 0.013), (w * 0.5, y - 0.016), (w, y - 0.020), (w * 0.72, y + 0.026), (0, y + 0.050), (-w * 0.72, y + 0.026)]), lip, "mouth")
@@ -382,16 +383,16 @@ def _mouth(c: _Canvas, p: Portrait, f: _Face, skin):
         c.fill(_ellipse(0, y + 0.036, w * 0.42, 0.014), (206, 88, 94), "mouth", inside=cave)
     else:
         bend = {"neutral": 0.002, "smiling": 0.024, "sad": -0.020}[e]
-        full = 0.017 if woman else 0.011
+        full = 0.020 if woman else 0.014
         if e == "smiling":
             w *= 1.14
         top = [(-w, y - bend), (-w * 0.35, y - full * 0.75 + bend * 0.3), (0, y - full * 0.45 + bend * 0.45), (w * 0.35, y - full * 0.75 + bend * 0.3), (w, y - bend)]
         low = [(w * 0.5, y + full + bend * 0.55), (0, y + full * 1.25 + bend * 0.75), (-w * 0.5, y + full + bend * 0.55)]
         c.fill(_smooth(top + low, 8), lip, "mouth", shade=0.2)
-        c.fill(_arc([(-w * 1.03, y - bend * 1.05), (-w * 0.4, y + bend * 0.45), (w * 0.4, y + bend * 0.45), (w * 1.03, y - bend * 1.05)], 0.0095), lip_dark, "mouth")
+        c.fill(_arc([(-w * 1.03, y - bend * 1.05), (-w * 0.4, y + bend * 0.45), (w * 0.4, y + bend * 0.45), (w * 1.03, y - bend * 1.05)], 0.0125), lip_dark, "mouth")
         if e == "smiling":
             for s in (-1, 1):
-                c.fill(_arc([(s * (w + 0.008), y - bend - 0.016), (s * (w + 0.016), y - bend - 0.002), (s * (w + 0.008), y - bend + 0.012)], 0.008), _darker(skin, 0.4), alpha=0.8)
+                c.fill(_arc([(s * (w + 0.008), y - bend - 0.016), (s * (w + 0.016), y - bend - 0.002), (s * (w + 0.008), y - bend + 0.012)], 0.0105), _darker(skin, 0.5), alpha=0.85)
 
 
 def _beard(c: _Canvas, p: Portrait, f: _Face, hair, rng):
@@ -459,18 +460,18 @@ def _front_hair(c: _Canvas, p: Portrait, f: _Face, hair, rng):
 
 
 def _eyewear(c: _Canvas, p: Portrait, f: _Face):
-    y, rx, ry = f.eye_y + 0.004, f.eye_w * 1.42 + 0.006, f.eye_w * 1.05 + 0.012
+    y, rx, ry = f.eye_y + 0.004, f.eye_w * 1.36 + 0.010, f.eye_w * 1.02 + 0.016
     frame = (34, 32, 40)
     for s in (-1, 1):
-        c.fill(_arc([(s * (f.eye_x + rx * 0.9), y - 0.006), (s * f.w * 1.0, y - 0.012)], 0.012), frame, "eyewear")
+        c.fill(_arc([(s * (f.eye_x + rx * 0.9), y - 0.006), (s * f.w * 1.0, y - 0.012)], 0.016), frame, "eyewear")
         x = s * f.eye_x
         if p.eyewear == "sunglasses":
             lens = _smooth([(x - rx, y - ry * 0.72), (x, y - ry * 0.86), (x + rx, y - ry * 0.72), (x + rx * 0.96, y + ry * 0.35), (x + rx * 0.1, y + ry * 1.02), (x - rx * 0.94, y + ry * 0.35)], 8)
             c.fill(lens, (26, 24, 32), "eyewear")
             c.fill([(x - rx * 0.55, y - ry * 0.66), (x - rx * 0.15, y - ry * 0.7), (x - rx * 0.5, y + ry * 0.4), (x - rx * 0.75, y + ry * 0.1)], (150, 160, 180), inside=lens, alpha=0.5)
         else:
-            outer, inner = _ellipse(x, y, rx, ry), _ellipse(x, y, rx - 0.0095, ry - 0.0095)
-            c.fill(inner, (214, 232, 246), alpha=0.16)
+            outer, inner = _ellipse(x, y, rx, ry), _ellipse(x, y, rx - 0.0145, ry - 0.0145)
+            c.fill(inner, (214, 232, 246), alpha=0.3)
             made, hole = c.mask(outer), c.mask(inner)
             ring = made[0].copy()
             ring.paste(0, (hole[1][0] - made[1][0], hole[1][1] - made[1][1]), hole[0])
@@ -478,7 +479,7 @@ def _eyewear(c: _Canvas, p: Portrait, f: _Face):
             c.image.paste(frame, box, ring)
             c.regions.paste(REGIONS.index("eyewear"), box, ring.point(_SOLID))
     gap = f.eye_x - rx * 0.92
-    c.fill(_arc([(-gap, y - 0.008), (0, y - 0.017), (gap, y - 0.008)], 0.012), frame, "eyewear")
+    c.fill(_arc([(-gap, y - 0.008), (0, y - 0.017), (gap, y - 0.008)], 0.016), frame, "eyewear")
 
 
 def _hat(c: _Canvas, p: Portrait, f: _Face, rng):
@@ -496,13 +497,13 @@ def _hat(c: _Canvas, p: Portrait, f: _Face, rng):
 
 
 def _freckles(c: _Canvas, f: _Face, skin, p: Portrait, rng):
-    ink = _mix(skin, (120, 52, 20), 0.62) if p.skin in ("fair", "tan") else _darker(skin, 0.55)
+    ink = _mix(skin, (120, 52, 20), 0.72) if p.skin in ("fair", "tan") else _darker(skin, 0.62)
     for s in (-1, 1, 0):
-        n = 14 if s else 7
+        n = 9 if s else 5
         xs = s * f.w * 0.52 + rng.normal(0, f.w * (0.20 if s else 0.11), n)
         ys = f.h * (0.24 if s else 0.12) + rng.normal(0, f.h * 0.12, n)
         for x, y in zip(xs.clip(-f.w * 0.86, f.w * 0.86), ys.clip(f.eye_y + 0.03, f.h * 0.6)):
-            r = float(rng.uniform(0.0052, 0.0085))
+            r = float(rng.uniform(0.0085, 0.0120))
             c.fill(_ellipse(x, y, r, r, 10), ink, alpha=0.9)
 
 
@@ -546,8 +547,8 @@ def render(p: Portrait, size: int = 128) -> Drawing:
     _background(c, p, rng_back)
     pivot, turn = np.array([cx, cy + f.h * 1.15]), np.deg2rad(p.angle)
     rotate = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    head = lambda q: (np.asarray(q) + [cx, cy] - pivot) @ rotate.T + pivot  # noqa: E731
-    body = lambda q: q  # noqa: E731
+    body = lambda q: (np.asarray(q) - _ZOOM_AT) * _ZOOM + _ZOOM_AT  # noqa: E731
+    head = lambda q: body((np.asarray(q) + [cx, cy] - pivot) @ rotate.T + pivot)  # noqa: E731
 
     c.move = head
     _back_hair(c, p, f, hair, rng_hair_b)
