@@ -62,7 +62,7 @@ def pretrain(
     )  # fmt: skip
 
 
-for command in (commands.generate, commands.finetune, commands.evaluate):
+for command in (commands.generate, commands.finetune, commands.evaluate, commands.portraits):
     app.command()(command)
 
 

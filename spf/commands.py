@@ -1,4 +1,4 @@
-"""The commands generate, finetune and evaluate; `spf.cli` registers them. What is heavy is imported when one runs."""
+"""The commands generate, finetune, evaluate and portraits; `spf.cli` registers them. What is heavy is imported when one runs."""
 
 from __future__ import annotations
 
@@ -124,6 +124,20 @@ def evaluate(
     with _progress("measuring") as show:
         results = run(loaded, judges, find_adapters(loaded, labels, names, adapters), config, out, callback=show)
     typer.echo(table(results["rows"]), nl=False)
+
+
+def portraits(
+    n: Annotated[int, typer.Option(help="how many")] = 32,
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    size: Annotated[int, typer.Option(help="side in pixels")] = 128,
+    targets: Annotated[str, typer.Option(help="none, weak (as the base model's training set), or often")] = "none",
+    split: Annotated[str, typer.Option(help="identities: train, dev or test")] = "train",
+) -> None:
+    """Draw portraits: images, captions.jsonl, one mask per phrase, and a contact sheet."""
+    from spf.portraits.dataset import write_portraits
+
+    typer.echo(str(write_portraits(out, n=n, seed=seed, size=size, targets=targets, split=split)))
 
 
 def _listed(name: str, value: str) -> list[str]:

@@ -15,9 +15,9 @@ from PIL import Image
 
 from spf.errors import BadInput
 from spf.files import atomic, require_room
-from spf.portraits import captions, description, render
+from spf.portraits import render
 from spf.portraits.captions import Caption, caption
-from spf.portraits.description import Portrait, sample_portrait
+from spf.portraits.description import SPLITS, Portrait, sample_portrait
 
 _CHUNK = 64
 
@@ -42,7 +42,7 @@ class PortraitSet:
 
 def sample_many(targets: str, n: int, seed: int, split: str = "train") -> list[Portrait]:
     """`n` random portraits; the first k of a longer list equal a list of k."""
-    rng = np.random.default_rng([seed, ("train", "dev", "test").index(split)])
+    rng = np.random.default_rng([seed, SPLITS.index(split) if split in SPLITS else 0])
     return [sample_portrait(rng, split=split, targets=targets) for _ in range(n)]
 
 
@@ -85,7 +85,7 @@ def cached_portraits(
     portraits = sample_many(targets, n, seed, split)
     folder = Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    key = f"{split}-{targets}-{n}-{seed}-{size}-{_renderer_version()}"
+    key = f"{split}-{targets}-{n}-{seed}-{size}-{_version(portraits)}"
     files = {name: folder / f"{key}-{name}.npy" for name in ("images", "regions")}
     if not all(f.exists() for f in files.values()):
         require_room(folder, n * size * size * 4)
@@ -103,10 +103,9 @@ def cached_portraits(
     )
 
 
-def _renderer_version() -> str:
-    """Changes with every change of what is drawn, so that no stale picture is ever read."""
-    sources = (Path(m.__file__).read_bytes() for m in (render, description))
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:8]
+def _version(portraits: list[Portrait]) -> str:
+    """Changes with the renderer and with what it is to draw, so that no stale picture is ever read."""
+    return hashlib.sha256(Path(render.__file__).read_bytes() + repr(portraits).encode()).hexdigest()[:8]
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8, gap: int = 4) -> Image.Image:

@@ -129,6 +129,9 @@ class Portrait:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
+SPLITS = ("train", "dev", "test")
+
+
 def split_of(identity: tuple[float, ...]) -> str:
     """The split that an identity belongs to; every identity has exactly one (8 : 1 : 1)."""
     level = sum(round((v + 1) / 2 * (_LEVELS - 1)) for v in identity) % 10
@@ -137,6 +140,8 @@ def split_of(identity: tuple[float, ...]) -> str:
 
 def sample_identity(rng: np.random.Generator, split: str) -> tuple[float, ...]:
     """Uniform over the identities of one split: train, dev and test share none."""
+    if split not in SPLITS:
+        raise BadInput(f"split is {split!r}; it must be one of {', '.join(SPLITS)}.")
     while True:
         levels = rng.integers(0, _LEVELS, len(IDENTITY))
         identity = tuple(round(float(v), 2) for v in levels / (_LEVELS - 1) * 2 - 1)
@@ -155,8 +160,6 @@ def sample_portrait(
     `targets`: "none"; "weak" (each with its `weak_share`, as the base model's training portraits);
     "often" (about one in five each, for judges, autoencoder and CLIP). `fixed` overrides attributes.
     """
-    if split not in ("train", "dev", "test"):
-        raise BadInput(f"split is {split!r}; it must be one of train, dev, test.")
     if targets not in ("none", "weak", "often"):
         raise BadInput(f"targets is {targets!r}; it must be one of none, weak, often.")
     chosen = {name: str(rng.choice(values)) for name, values in BASE_VALUES.items()}
