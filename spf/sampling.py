@@ -204,11 +204,13 @@ def prompt_distances(
     in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
     names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
     target = sorted({column for phrase in prompt.target_phrases for column in in_complete[phrase.text]})
-    if settings.embedding == "alone":
-        texts = [*names, prompt.target]
+    if settings.embedding in ("alone", "said"):
+        texts = [*names, prompt.target, ""]
         states = base.encode_text(texts)
         ends = [pad_columns(base.tokenizer, text)[0] - 1 for text in texts]
-        states = states[torch.arange(len(texts)), ends]  # end-token state of each: [P+1,D]
+        states = states[torch.arange(len(texts)), ends]  # end-token state of each: [P+2,D]
+        if settings.embedding == "said":
+            states = states - states[-1]
         return names, phrase_distances(
             states, [[i] for i in range(len(names))], target and [len(names)], settings.distance
         )

@@ -34,7 +34,9 @@ class SfcmConfig(Config):
     threshold: float = real(0.0, 0.0, 1.0, "makes the map hard at this value; 0 leaves it soft")
     distance: str = choice("1-cos", DISTANCES, "distance between the embeddings of phrase and target")
     embedding: str = choice(
-        "complete", ("complete", "base", "alone"), "phrases from the complete or base text, or by themselves"
+        "said",
+        ("complete", "base", "alone", "said"),
+        "phrases from the complete or base text, by themselves, or (ours) by themselves less what the empty text says",
     )
     pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
     map_path: str = choice("response", ("response", "reference", "mean"), "path whose phrase maps are subtracted")

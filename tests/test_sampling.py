@@ -210,14 +210,14 @@ def test_every_reading_of_the_phrase_maps(tiny_base, path, layers):
     assert trace.tuned["tuned"].removed.shape == (1, 1, 4, side, side)
 
 
-@pytest.mark.parametrize("embedding", ["complete", "base", "alone"])
+@pytest.mark.parametrize("embedding", ["complete", "base", "alone", "said"])
 def test_distances_to_the_target(tiny_base, embedding):
     settings = SfcmConfig(embedding=embedding)
     prompt = compose("a photo of a woman with red hair, glasses", "blonde hair")
     names, distances = prompt_distances(tiny_base, prompt, settings)
     assert names == ["photo", "woman", "red hair", "glasses"] and distances.shape == (4,)
     assert (distances >= 0).all() and (distances <= 2).all() and distances.std() > 0
-    same, zero = prompt_distances(tiny_base, compose("glasses", "glasses"), SfcmConfig(embedding="alone"))
+    same, zero = prompt_distances(tiny_base, compose("glasses", "glasses"), SfcmConfig(embedding="said"))
     assert same == ["glasses"] and zero.item() == pytest.approx(0, abs=1e-5)
 
 
