@@ -179,8 +179,8 @@ class _Run:
         self.module, self.optimizer, self.decay, self.folder, self.seed = module, optimizer, average, folder, seed
         self.step, self.seconds = 0, 0.0
         trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-        frozen = {name for name, _ in module.named_parameters()} - trainable
-        self.tensors = {k: v for k, v in module.state_dict(keep_vars=True).items() if k not in frozen}
+        self.frozen = {name for name, _ in module.named_parameters()} - trainable
+        self.tensors = {k: v for k, v in module.state_dict(keep_vars=True).items() if k not in self.frozen}
         self.mean = None
         if average is not None:
             self.mean = {k: v.detach().clone() for k, v in self.tensors.items() if v.is_floating_point()}
@@ -253,7 +253,9 @@ class _Run:
             raise BadInput(f"The saved state in {self.folder} was made with seed {state['seed']}, not {self.seed}.")
         tensors = load_tensors(path)
         shapes = {key: value.shape for key, value in tensors.items() if key.startswith("module.")}
-        if shapes != {f"module.{key}": value.shape for key, value in self.tensors.items()}:
+        own = {f"module.{key}": value.shape for key, value in self.module.state_dict().items()}
+        frozen = {f"module.{key}" for key in self.frozen}
+        if {k: v for k, v in shapes.items() if k not in frozen} != {k: v for k, v in own.items() if k not in frozen}:
             raise BadInput(f"The saved state {path} belongs to a network of other sizes; start again with --fresh.")
         self._copy({k: tensors[f"module.{k}"] for k in self.tensors})
         for name in self.mean or {}:

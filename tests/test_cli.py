@@ -7,7 +7,7 @@ import pytest
 
 
 def spf(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "spf", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "spf", *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_help_names_the_commands():

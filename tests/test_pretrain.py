@@ -1,17 +1,21 @@
 """Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
 
+import dataclasses
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from spf.errors import BadInput
 from spf.portraits import pretrain
 from spf.portraits.captions import caption, words
 from spf.portraits.description import ATTRIBUTES, sample_portrait
 from spf.portraits.pretrain import common, presets
+from spf.portraits.pretrain.clip import train_clip
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, training_text, unnamed_class
 from spf.portraits.pretrain.unet import min_snr, new_scheduler
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
@@ -53,7 +57,7 @@ def test_stock_pipeline_reads_the_folder_without_us(trained):
     )
     folder = trained.checkpoints / "base"
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd="/")
     assert done.returncode == 0, done.stderr
 
 
@@ -64,6 +68,20 @@ def test_text_tower_of_clip_is_the_text_encoder(trained):
     text = CLIPTextModel.from_pretrained(trained.checkpoints / "base" / "text_encoder")
     own = clip.text_model.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in text.state_dict().items())
+
+
+def test_text_tower_stays_once_a_denoiser_reads_it(trained, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(trained.checkpoints, checkpoints)
+    file = "base/text_encoder/model.safetensors"
+    before = (checkpoints / "clip" / "model.safetensors").read_bytes()
+    train_clip(dataclasses.replace(trained, checkpoints=checkpoints, steps=12))
+    assert load_file(checkpoints / file).keys() == load_file(trained.checkpoints / file).keys()
+    assert all(
+        torch.equal(value, load_file(trained.checkpoints / file)[name])
+        for name, value in load_file(checkpoints / file).items()
+    )
+    assert (checkpoints / "clip" / "model.safetensors").read_bytes() != before
 
 
 def test_no_folder_of_this_machine_is_written(trained):

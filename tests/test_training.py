@@ -92,6 +92,16 @@ def test_damaged_state_is_refused(tmp_path):
         fit(module, loss_of(module), steps=4, lr=0.1, out=tmp_path)
 
 
+def test_a_part_may_be_frozen_later(tmp_path):
+    module = new_module()
+    fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
+    later = new_module()
+    later[0].requires_grad_(False)
+    before = later[0].weight.clone()
+    assert fit(later, loss_of(later), steps=4, lr=0.1, out=tmp_path).step == 4
+    assert torch.equal(later[0].weight, before) and not torch.equal(module[0].weight, before)
+
+
 @pytest.mark.parametrize("change, sentence", [({"width": 5}, "other sizes"), ({"seed": 1}, "seed 0")])
 def test_foreign_state_is_refused(tmp_path, change, sentence):
     module = new_module()

@@ -22,7 +22,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from spf.files import write_json
+from spf.files import load_tensors, write_json
 from spf.portraits.captions import caption, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, sample_portrait
@@ -116,13 +116,19 @@ def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkp
 def train_clip(stage: Stage) -> Fitted:
     """Text tower alone (30 % of the time), image tower alone (35 %), then both together."""
     sizes = stage.preset.clip
-    data, unseen = stage.data("often"), stage.data("often", split="dev", n=512)
+    data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator()
     device = accelerator.device
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")
     towers = Towers(new_clip(sizes, stage.preset.image_size, tokenizer))
     clip = towers.clip
+    settled = (stage.checkpoints / "base" / "unet").exists()
+    if settled:  # a denoiser has learnt to read this text tower
+        log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
+        clip.text_model.load_state_dict(load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors"))
+        clip.text_model.requires_grad_(False)
+        towers.text_head.requires_grad_(False)
 
     def read_texts(rng: np.random.Generator, step: int, portraits: list) -> tuple[Tensor, Tensor]:
         """The text tower's loss on one text for each portrait; every eighth batch has all 77 positions."""
@@ -173,10 +179,11 @@ def train_clip(stage: Stage) -> Fitted:
             **stage.length("clip", share),
         )  # fmt: skip
 
-    phase("text", text_loss, [(text, 1.0)], sizes.lr, 0.3)
+    if not settled:
+        phase("text", text_loss, [(text, 1.0)], sizes.lr, 0.3)
     phase("image", image_loss, [(image, 1.0)], 2 * sizes.lr, 0.35)
-    settled = (stage.checkpoints / "base" / "unet").exists()  # a denoiser has learnt to read this text tower
-    return phase("joint", joint_loss, [(image + joint, 1.0), (text, 0.0 if settled else 0.15)], sizes.lr, 0.35)
+    both = [(image + joint, 1.0)] if settled else [(image + joint, 1.0), (text, 0.15)]
+    return phase("joint", joint_loss, both, sizes.lr, 0.35)
 
 
 @torch.no_grad()

@@ -16,6 +16,9 @@ from spf.files import read_json, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
 
+UNSEEN = 512
+"""Portraits on which a part is measured."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -41,8 +44,9 @@ class Stage:
         return {"minutes": (self.minutes or self.preset.minutes[name]) * share}
 
     def data(self, targets: str, *, split: str = "train", n: int | None = None) -> PortraitSet:
-        """Drawn portraits of a split, drawn once and kept under `out`."""
+        """Drawn portraits of a split, drawn once and kept under `out`; 512 of the splits that nothing trains on."""
         count = n or self.portraits or self.preset.portraits
+        count = count if split == "train" else min(count, UNSEEN)
         return cached_portraits(targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split)
 
 

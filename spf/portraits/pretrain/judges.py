@@ -64,7 +64,7 @@ def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator
 def train_judges(stage: Stage) -> Fitted:
     """Train and save `checkpoints/judges`."""
     sizes = stage.preset.judges
-    data, unseen = stage.data("often"), stage.data("often", split="dev", n=512)
+    data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator()
     torch.manual_seed(stage.seed)
     judges = Judges(stage.preset.image_size, sizes.channels).to(memory_format=torch.channels_last)

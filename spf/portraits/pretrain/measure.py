@@ -46,7 +46,7 @@ def measure(stage: Stage) -> dict:
     numbers = {
         **measure_autoencoder(stage, pipeline.vae),
         **measure_clip(stage, device),
-        "judges": judge_accuracy(judges, stage.data("often", split="test", n=512)),
+        "judges": judge_accuracy(judges, stage.data("often", split="test")),
         **measure_text(stage, pipeline, judges, count),
         **measure_identity(pipeline, judges, max(8, count // 4)),
         "targets": measure_targets(stage, pipeline, judges, max(8, count // 2)),
@@ -59,7 +59,7 @@ def measure(stage: Stage) -> dict:
 
 
 def measure_autoencoder(stage: Stage, vae: AutoencoderKL) -> dict:
-    return {"psnr": check_vae(vae, stage.data("often", split="test", n=512).images)}
+    return {"psnr": check_vae(vae, stage.data("often", split="test").images)}
 
 
 def measure_clip(stage: Stage, device: str) -> dict:
@@ -67,7 +67,7 @@ def measure_clip(stage: Stage, device: str) -> dict:
     folder = stage.checkpoints / "clip"
     clip = VisionTextDualEncoderModel.from_pretrained(folder, torch_dtype=torch.float32).to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder)
-    return {"right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test", n=512))}
+    return {"right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test"))}
 
 
 def measure_text(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
