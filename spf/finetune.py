@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from spf import __version__
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
-from spf.files import load_tensors, save_tensors
+from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import METHODS, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, adapter_name, build, fingerprint
 from spf.models import Base
 from spf.paths import DOWN, UP, Adapter, TunablePaths, load_adapter, save_adapter
@@ -41,6 +41,8 @@ from spf.training import fit, make_accelerator
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
+RUN, STATE, CONTROL, OWN = "run.json", "state", "control.safetensors", "own.safetensors"
+"""In the folder of a run: what it is, what it needs to continue, its control maps, the original model's own portraits."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 
 
@@ -76,6 +78,7 @@ def finetune(
     if method.wants_clip and base.clip is None:
         raise BadInput(f"model {base.name} has no clip folder beside it, so set enhanced to 0 for method {config.method}.")
     start = load_adapter(config.start, base) if config.start else None
+    claim(out, config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}, resume)
     accelerator = accelerator or make_accelerator()
     if base.device != accelerator.device:
         base.to(accelerator.device)
@@ -94,6 +97,8 @@ def finetune(
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
             picks = rng.choice(len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch)
             ctx = Context(base, paths, step, config.steps, rng, empty, own.rows if own else None)
+            if method.wants_control(step, config.steps) and data.rows.control is None:
+                add_control(method, [data.rows, *([own.all] if own else [])], ctx, config.seed, out / CONTROL)
             return method.loss(data.rows.take(picks), ctx)
 
         def follow(step: int, terms: Terms, eta: float) -> None:
@@ -106,7 +111,7 @@ def finetune(
             save_adapter(low_rank(made, config.rank) if config.rank else made, path)
 
         done = fit(
-            base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / "state", resume=resume,
+            base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / STATE, resume=resume,
             average=method.config.average or None, seed=config.seed, save=save, callback=follow, accelerator=accelerator,
             name=f"{config.method} {target.name}",
         )  # fmt: skip
@@ -114,6 +119,19 @@ def finetune(
             last.update(step=done.step)
             save()
     return path
+
+
+def claim(out: Path, run: dict[str, Any], resume: bool) -> None:
+    """Notes in `out` which run it holds. Raises BadInput when another one would be continued there."""
+    known = read_json(out / RUN) if (out / RUN).is_file() else run
+    differ = [name for name in run if known.get(name) != run[name]]
+    state = out / STATE / "state.json"
+    if resume and differ and state.is_file():
+        raise BadInput(f"{out} holds a run with other {', '.join(differ)}; give another folder, or --fresh to start again.")
+    if differ or not resume:
+        state.unlink(missing_ok=True)  # or the new run, killed before its first save, would continue the old one
+        (out / CONTROL).unlink(missing_ok=True)
+    write_json(out / RUN, run)
 
 
 def describe(base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float]) -> dict[str, str]:
@@ -199,11 +217,11 @@ class OwnPortraits:
             texts = [set_texts[i % len(set_texts)] for i in range(count)]
         else:
             texts = [made.text for _, made in base_captions(target, count, seed, "train")]
-        self._rows = encoded(base, self._latents(base, texts, seed, folder / "own.safetensors"), texts, target, config)
+        self.all = encoded(base, self._latents(base, texts, seed, folder / OWN), texts, target, config)
 
     def rows(self, rng: np.random.Generator, n: int) -> Rows:
         """`n` of them, at random."""
-        return self._rows.take(rng.choice(len(self._rows), n, replace=n > len(self._rows)))
+        return self.all.take(rng.choice(len(self.all), n, replace=n > len(self.all)))
 
     def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
         made = json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, fingerprint(base.unet)])
@@ -225,6 +243,25 @@ class OwnPortraits:
             base, initial_latents(base, seeds), base.encode_text(texts), base.encode_text([""] * len(texts)),
             steps=OWN_STEPS, guidance=OWN_GUIDANCE,
         ).float().cpu()  # fmt: skip
+
+
+def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, file: Path) -> None:
+    """Gives the rows of each set their control maps, made once with the weights of this step and kept for a resumed run."""
+    try:
+        maps = load_tensors(file)
+    except BadInput:
+        ctx = replace(ctx, rng=np.random.default_rng([seed, 1]))
+        maps = {
+            str(number): torch.cat([method.control(rows.take(part), ctx) for part in _parts(len(rows))])
+            for number, rows in enumerate(sets)
+        }
+        save_tensors(file, maps)
+    for number, rows in enumerate(sets):
+        rows.control = maps[str(number)].to(rows.latents)
+
+
+def _parts(count: int) -> list[range]:
+    return [range(first, min(first + OWN_BATCH, count)) for first in range(0, count, OWN_BATCH)]
 
 
 def low_rank(adapter: Adapter, rank: int) -> Adapter:

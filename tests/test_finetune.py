@@ -86,6 +86,32 @@ def test_a_stopped_run_continues_as_the_same_run(base, weights, tmp_path):
     assert load_adapter(again, base).metadata["steps"] == "4"
 
 
+def test_maps_made_at_the_border_of_the_stages_survive_a_stop(base, weights, tmp_path):
+    settings = SMALL | {"averaged": 2, "latents": "own"}
+    whole = load_tensors(finetune(base, config(), tmp_path / "whole", settings=settings))
+    maps = load_tensors(tmp_path / "whole" / "control.safetensors")
+    assert [value.shape for value in maps.values()] == [(6, 8, 8), (3, 8, 8)] and (maps["0"].amax((1, 2)) == 1).sum() >= 4
+
+    def stop(step, terms, eta):
+        if step == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        finetune(base, config(), tmp_path / "parts", settings=settings, callback=stop)
+    parts = load_tensors(finetune(base, config(), tmp_path / "parts", settings=settings))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_folder_continues_only_its_own_run(base, weights, tmp_path):
+    finetune(base, config(steps=2), tmp_path, settings=SMALL)
+    with pytest.raises(BadInput, match="other steps; give another folder"):
+        finetune(base, config(steps=3), tmp_path, settings=SMALL)
+    with pytest.raises(BadInput, match="other settings"):
+        finetune(base, config(steps=2), tmp_path, settings=SMALL | {"output": 9.0})
+    path = finetune(base, config(steps=3), tmp_path, settings=SMALL, resume=False)
+    assert load_adapter(path, base).metadata["steps"] == "3"
+
+
 def test_a_second_stage_starts_from_a_first_one_and_keeps_what_it_does_not_train(base, weights, tmp_path):
     first = finetune(base, config(method="naive", steps=2), tmp_path / "1", settings={"batch": 2, "learning_rate": 1e-2})
     second = finetune(base, config(start=str(first), steps=1), tmp_path / "2", settings=SMALL | {"plain": 0.0})

@@ -10,7 +10,7 @@ from spf.errors import BadInput
 from spf.finetune import encoded
 from spf.losses import diffusion, min_snr
 from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, noisy, parse_settings
-from spf.methods.spf import SpfConfig, control_map, output_alignment, unit_scale
+from spf.methods.spf import Comparison, SpfConfig, control_map, evidence, output_alignment, unit_scale
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig
@@ -205,14 +205,36 @@ def test_control_map_sources():
     distances = torch.tensor([[0.5]])
 
     def control(**settings):
-        return control_map(eps_res, eps_ref, record, record, distances, SpfConfig(**settings))[0]
+        config = SpfConfig(**settings)
+        return control_map(evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config)[0]
 
     torch.testing.assert_close(control(source="noise"), torch.tensor([[1.0, 0.5], [0.5, 0.0]]))
     torch.testing.assert_close(control(), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))  # the phrase took its share away
     torch.testing.assert_close(control(source="target"), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(control(source="product"), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))
+    torch.testing.assert_close(control(subtract=0.5), torch.tensor([[1.0, 0.25], [0.5, 0.0]]))
     torch.testing.assert_close(control(power=2.0), torch.tensor([[1.0, 0.0], [0.25, 0.0]]))
     assert control(smooth=3, source="noise").eq(0).all()  # averaged over everything, the map is even: nothing stands out
+
+
+def test_averaging_many_noises_gives_a_steadier_map(base, rows):
+    """Maps from different noises agree better with one another when each is the mean of many."""
+
+    def spread(averaged):
+        method = build("spf", LIGHT | {"averaged": averaged, "source": "noise"})
+        with TunablePaths(base.unet, method.parameter_names(base.unet)) as paths:
+            maps = [method.control(rows, context(base, paths, seed=seed)) for seed in range(4)]
+        assert maps[0].shape == (4, 8, 8) and not maps[0].requires_grad
+        return torch.stack(maps).std(0).mean()
+
+    assert spread(16) < 0.8 * spread(1)  # both are stretched to [0, 1], which hides part of it
+
+
+def test_a_map_made_beforehand_takes_the_place_of_the_steps_own(base, rows):
+    ready = rows.take(range(4))
+    ready.control = torch.ones(4, 8, 8)
+    terms = run(base, ready, {"averaged": 1, "keep": 0.0}, move=0.05)[1]
+    assert terms["sfcm"] == 1 and terms["output"] == terms["fine_grained"] == terms["text_consistent"] == 0
 
 
 def test_output_alignment_by_hand():
@@ -237,6 +259,8 @@ def test_settings_are_read_and_checked():
             parse_settings("spf", pairs)
     with pytest.raises(BadInput, match="align_low"):
         SpfConfig(align_low=0.5, align_high=0.5)
+    with pytest.raises(BadInput, match="averaged"):
+        SpfConfig(averaged=4, latents="noise")
     with pytest.raises(BadInput, match="method"):
         build("dreambooth")
     with pytest.raises(BadInput, match="no setting"):
@@ -252,4 +276,5 @@ def test_every_method_and_every_setting_is_used():
     for name in METHODS:
         sources = (folder / f"{name}.py").read_text() + (folder / "__init__.py").read_text() + (folder.parent / "finetune.py").read_text()
         for field in build(name).config.to_dict():
-            assert f"config.{field}" in sources or f"c.{field}" in sources or field in SfcmConfig().to_dict(), (name, field)
+            used = f"config.{field}" in sources or f"c.{field}" in sources or field in SfcmConfig().to_dict()
+            assert used, (name, field)

@@ -49,7 +49,7 @@ class Rows:
     latents [B,C,h,w]; base, complete [B,77,D] text states; base_columns, complete_columns: token columns of
     "phrase 0" ... (the same phrases in both), "pad", and "target" in the complete text; distances [B,P] of each phrase
     to the target, 0 where a row has fewer; image, target [B,E] CLIP embeddings of the picture and of the target text
-    (None for a base without CLIP).
+    (None for a base without CLIP); control [B,h,w] a control map of the picture, if one was made beforehand.
     """
 
     latents: Tensor
@@ -60,6 +60,7 @@ class Rows:
     distances: Tensor
     image: Tensor | None = None
     target: Tensor | None = None
+    control: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -69,7 +70,7 @@ class Rows:
         return Rows(*(_take(getattr(self, one.name), picks) for one in fields(self)))
 
     def join(self, other: Rows) -> Rows:
-        """These rows, then the other's; CLIP embeddings only if both have them."""
+        """These rows, then the other's; embeddings and control maps only if both have them."""
         pairs = [(getattr(self, one.name), getattr(other, one.name)) for one in fields(self)]
         return Rows(*(_join(a, b) for a, b in pairs))
 
@@ -146,6 +147,12 @@ class Method(Protocol):
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         """(scalar loss, its terms for the log) of one step."""
+
+    def wants_control(self, step: int, steps: int) -> bool:
+        """Whether rows need their control map from this step on."""
+
+    def control(self, rows: Rows, ctx: Context) -> Tensor:
+        """Control maps [B,h,w] of the rows, with the weights as they are now."""
 
 
 def noisy(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:

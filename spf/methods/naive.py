@@ -32,3 +32,6 @@ class Naive:
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         return denoising(batch, ctx, self.config)
+
+    def wants_control(self, step: int, steps: int) -> bool:
+        return False

@@ -10,7 +10,7 @@ being our reading; fields marked "ours" go beyond the paper.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,7 +59,11 @@ class SpfConfig(MethodConfig, SfcmConfig):
     masked: float = real(0.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
 
     source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
+    subtract: float = real(1.0, 0.0, 10.0, "ours: factor on the subtracted maps; many phrases can eat up the whole map")
     smooth: int = whole(1, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
+    averaged: int = whole(0, 0, 64, "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own")
+    averaged_low: float = real(0.3, 0.0, 1.0, "averaging starts from this part of the timestep range")
+    averaged_high: float = real(0.8, 0.0, 1.0, "averaging goes up to this part of the timestep range")
     power: float = real(1.0, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
 
     form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
@@ -72,21 +76,32 @@ class SpfConfig(MethodConfig, SfcmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.align_low >= self.align_high:
-            raise BadInput(f"align_low is {self.align_low:g} but must be below align_high, {self.align_high:g}.")
+        for name in ("align", "averaged"):
+            low, high = getattr(self, f"{name}_low"), getattr(self, f"{name}_high")
+            if low >= high:
+                raise BadInput(f"{name}_low is {low:g} but must be below {name}_high, {high:g}.")
+        if self.averaged and self.latents == "noise":
+            raise BadInput(f"averaged is {self.averaged} but must be 0 for latents noise, which show no picture.")
         if self.smooth % 2 == 0:
             raise BadInput(f"smooth is {self.smooth} but must be odd.")
 
 
 @dataclass
 class Comparison:
-    """Both paths on the same latents: predictions [B,C,h,w], what the recorder saw, and the SFCM [B,h,w]."""
+    """Both paths on the same latents: predictions [B,C,h,w] and what the recorder saw."""
 
     eps_res: Tensor
     eps_ref: Tensor
     shown_res: Record
     shown_ref: Record
-    control: Tensor
+
+
+class Evidence(NamedTuple):
+    """What a control map is made of: noise difference [B,h,w], maps of the base phrases [B,P,s,s] and the target [B,s,s]."""
+
+    difference: Tensor
+    phrases: Tensor
+    target: Tensor
 
 
 class Spf:
@@ -110,9 +125,28 @@ class Spf:
         return cross_attention_names(unet) if self.config.trainable == "cross-attention" else all_names(unet)
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
-        if ctx.step < round(self.config.plain * ctx.steps):
+        if ctx.step < self._border(ctx.steps):
             return denoising(batch, ctx, self.config)
         return self._dual(batch, ctx)
+
+    def _border(self, steps: int) -> int:
+        """The first step of stage 2."""
+        return round(self.config.plain * steps)
+
+    def wants_control(self, step: int, steps: int) -> bool:
+        return self.config.averaged > 0 and step >= self._border(steps)
+
+    @torch.no_grad()
+    def control(self, rows: Rows, ctx: Context) -> Tensor:
+        """The mean evidence of several noises, then one map: a single noise leaves a grainy one."""
+        c, signs = self.config, []
+        for _ in range(max(c.averaged, 1)):
+            timesteps = ctx.timesteps(len(rows), 1.0, c.averaged_low, c.averaged_high)
+            latents = noisy(rows.latents, ctx.normal(rows.latents), ctx.signal(timesteps))
+            both = self._compare(rows, latents, timesteps, ctx, len(rows))
+            signs.append(evidence(both, rows.distances.shape[1], c))
+        mean = Evidence(*(torch.stack(parts).mean(0) for parts in zip(*signs)))
+        return control_map(mean, rows.distances, c)
 
     def _dual(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         """Rows, in this order: of the tailored set (learn), added for alignment, kept to the base text."""
@@ -127,17 +161,20 @@ class Spf:
         noise, signal = ctx.normal(rows.latents), ctx.signal(timesteps)
         latents, snr = noisy(rows.latents, noise, signal), min_snr(signal, c.snr)
         both = self._compare(rows, latents, timesteps, ctx, asked)
+        control = rows.control
+        if control is None:
+            control = control_map(evidence(both, rows.distances.shape[1], c), rows.distances, c)
 
         inside = (timesteps >= c.align_low * ctx.train_steps) & (timesteps <= c.align_high * ctx.train_steps)
         strength = inside.float()  # [B], how strongly each row is aligned
         strength[:learnt] *= c.align_training
         strength[asked:] = c.keep_weight
-        hold = complement(both.control, c.complement)
+        hold = complement(control, c.complement)
         hold[asked:] = 1  # nothing may change where nothing was asked for
         hold = hold * strength.sqrt().view(-1, 1, 1)  # the losses square it
 
         res, ref = unit_scale(both.shown_res, both.shown_ref) if c.relative else (both.shown_res, both.shown_ref)
-        free = (1 - c.masked * (1 - both.control[:learnt, None])).sqrt()
+        free = (1 - c.masked * (1 - control[:learnt, None])).sqrt()
         terms = {
             "diffusion": diffusion(free * both.eps_res[:learnt], free * noise[:learnt], snr[:learnt]),
             "text_consistent": text_consistent(res.maps, ref.maps, hold, norm=c.norm, layers=c.layers),
@@ -153,7 +190,7 @@ class Spf:
             "output": c.output, "enhanced": c.enhanced,
         }  # fmt: skip
         value = sum(weights[name] * term for name, term in terms.items())
-        return value, terms | {"sfcm": both.control[:asked].mean()}
+        return value, terms | {"sfcm": control[:asked].mean()}
 
     def _rows(self, batch: Rows, ctx: Context, learnt: int, added: int, kept: int) -> Rows:
         rows = batch.take(range(learnt))
@@ -177,8 +214,7 @@ class Spf:
             eps_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
         with ctx.paths.reference(), record(ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool) as shown_ref:
             eps_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
-        control = control_map(eps_res, eps_ref, shown_res, shown_ref, rows.distances, self.config)
-        return Comparison(eps_res, eps_ref, shown_res, shown_ref, control)
+        return Comparison(eps_res, eps_ref, shown_res, shown_ref)
 
     def _enhanced(
         self, rows: Rows, both: Comparison, latents: Tensor, signal: Tensor, picks: Tensor, ctx: Context
@@ -194,24 +230,33 @@ class Spf:
 
 
 @torch.no_grad()
-def control_map(
-    eps_res: Tensor, eps_ref: Tensor, shown_res: Record, shown_ref: Record, distances: Tensor, config: SpfConfig
-) -> Tensor:
-    """The SFCM [B,h,w] of a step, without gradient, as the settings of `config` want it.
+def evidence(both: Comparison, most: int, config: SpfConfig) -> Evidence:
+    """What a comparison says about where the target acts; at most `most` phrases. The difference is in parts of its mean,
+    so that comparisons at different timesteps can be averaged."""
+    present = next(iter(both.shown_ref.maps.values()))  # numbered from 0 without gaps; a batch may have fewer than a set
+    names = [f"{PHRASE}{p}" for p in range(most) if f"{PHRASE}{p}" in present]
+    paths = {"response": [both.shown_res], "reference": [both.shown_ref], "mean": [both.shown_res, both.shown_ref]}
+    phrases = torch.stack([phrase_stack(shown, names, config.map_layers) for shown in paths[config.map_path]]).mean(0)
+    difference = noise_difference(both.eps_res, both.eps_ref, config.channels)
+    difference = difference / difference.mean((1, 2), keepdim=True).clamp(min=1e-12)
+    return Evidence(difference, phrases, phrase_stack(both.shown_res, [TARGET], config.map_layers)[:, 0])
+
+
+@torch.no_grad()
+def control_map(found: Evidence, distances: Tensor, config: SpfConfig) -> Tensor:
+    """The SFCM [B,h,w], without gradient, as the settings of `config` want it. distances [B,P or more].
 
     source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target" (the target's own
     attention) and "product" (chain times target).
     """
-    present = next(iter(shown_ref.maps.values()))  # numbered from 0 without gaps; a batch may have fewer than the whole set
-    names = [f"{PHRASE}{p}" for p in range(distances.shape[1]) if f"{PHRASE}{p}" in present and config.source != "noise"]
-    paths = {"response": [shown_res], "reference": [shown_ref], "mean": [shown_res, shown_ref]}[config.map_path]
-    maps = torch.stack([phrase_stack(shown, names, config.map_layers) for shown in paths]).mean(0)
-    difference = noise_difference(eps_res, eps_ref, config.channels)
+    difference, phrases = found.difference, found.phrases
+    if config.source == "noise":
+        phrases = phrases[:, :0]
     if config.smooth > 1:
         difference = avg_pool2d(difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False)[:, 0]
-    control = subtracted(difference, maps, distances[:, : len(names)], **config.chain())
+    control = subtracted(difference, phrases, config.subtract * distances[:, : phrases.shape[1]], **config.chain())
     if config.source in ("target", "product"):
-        target = scaled(resized(phrase_stack(shown_res, [TARGET], config.map_layers)[:, 0], control.shape[-1]), config.scale)
+        target = scaled(resized(found.target, control.shape[-1]), config.scale)
         control = scaled(control * target, "max") if config.source == "product" else target
     return control.clamp(0, 1) ** config.power
 
