@@ -1,8 +1,8 @@
 """SPF-Portrait Studio: flags -> settings -> page -> launch.
 
-    python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
-    python app.py --model FOLDER        with another Stable Diffusion 1.x base
-    python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
+python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
+python app.py --model FOLDER        with another Stable Diffusion 1.x base
+python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
+from spf.jobs import Jobs  # noqa: E402
 from spf.ui import build, examples, launch_options  # noqa: E402
-from spf.ui.gpu import on_zero_gpu  # noqa: E402
+from spf.ui.gpu import on_space, on_zero_gpu  # noqa: E402
 
 
 def flags() -> argparse.Namespace:
@@ -35,12 +36,13 @@ def main() -> None:
     options = flags()
     if options.listen:
         logging.warning("The page answers everybody who can reach this machine.")
-    engine = Engine(options.model, options.device)
-    page = build(engine, examples.load())
+    jobs = Jobs("runs/jobs", "runs/adapters")
+    engine = Engine(options.model, options.device, own=jobs.adapters)
+    page = build(engine, examples.load(), jobs)
     if on_zero_gpu():
         engine.load()  # the Space hands its weights to the workers at launch, so they have to be there before
     page.launch(
-        server_name=None if on_zero_gpu() else "0.0.0.0" if options.listen else "127.0.0.1",
+        server_name=None if on_space() else "0.0.0.0" if options.listen else "127.0.0.1",
         server_port=options.port,
         inbrowser=options.open,
         prevent_thread_lock=True,

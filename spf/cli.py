@@ -62,6 +62,29 @@ def pretrain(
     )  # fmt: skip
 
 
+@app.command()
+def examples(
+    names: Annotated[list[str] | None, typer.Argument(help="which; all for which there are adapters by default")] = None,
+) -> None:
+    """Draw the page's ready examples again and store them in assets/examples."""
+    from spf.engine import Engine
+    from spf.ui.examples import make
+
+    engine = Engine()
+    engine.load()
+    for name in make(engine, names=names or ()):
+        typer.echo(name)
+
+
+@app.command()
+def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
+    """Put together exactly what is uploaded to a Hugging Face Space."""
+    from spf.space import assemble
+
+    files = assemble(out)
+    typer.echo(f"{len(files)} files, {sum((out / file).stat().st_size for file in files) / 2**20:.1f} MiB")
+
+
 for command in (commands.generate, commands.finetune, commands.evaluate, commands.portraits):
     app.command()(command)
 

@@ -54,9 +54,10 @@ class Crashed(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Something to show while one waits. what: loading, judging or the role being drawn; step of steps counts all roles.
+    """Something to show while one waits.
 
-    previews: uint8 [H,W,3] by role, only the ones that changed since the last progress.
+    what: loading, judging or the role being drawn. step of steps counts all roles. previews: uint8 [H,W,3] by role,
+    only the ones that changed since the last progress.
     """
 
     what: str
@@ -96,13 +97,17 @@ class Result:
 class Engine:
     """A base model, its adapters and its judges, behind one lock.
 
-    model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. Nothing is loaded until `start`,
-    `load` or the first request.
+    model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. own: where the adapters that
+    are tuned here are put. Nothing is loaded until `start`, `load` or the first request.
     """
 
-    def __init__(self, model: str = "embedded", device: str | None = None, folder: Path | None = None) -> None:
-        self.model, self.device = model, device
-        self.folder = Path(folder or os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints")
+    def __init__(
+        self, model: str = "embedded", device: str | None = None, folder: Path | None = None, own: Path | None = None
+    ) -> None:
+        self.model, self.device, self.own = model, device, own
+        self.folder = Path(
+            folder or os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
+        )
         self.base: Base | None = None
         self.problem = ""
         self._lock = threading.Lock()
@@ -165,20 +170,36 @@ class Engine:
     # adapters
 
     def adapters(self) -> dict[str, dict[str, str]]:
-        """Metadata of every tuned model by name; the naive counterparts are found through the model that they mirror."""
+        """Metadata of every tuned model by name; naive counterparts are found through the model that they mirror."""
         found = {}
-        for path in sorted((self.folder / "adapters").glob("*.safetensors")):
+        for name, path in self._files().items():
+            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in self._files():
+                continue
             try:
                 with safe_open(path, "numpy") as file:  # reads the header only, without torch
-                    found[path.stem] = file.metadata() or {}
+                    found[name] = file.metadata() or {}
             except (SafetensorError, OSError):
                 log.warning("%s is no undamaged adapter and is left out.", path.name)
-        return {name: data for name, data in found.items() if name.removesuffix(f"-{NAIVE}") not in found or not name.endswith(f"-{NAIVE}")}
+        return found
+
+    def _files(self) -> dict[str, Path]:
+        """Every adapter file by name; a name among the shipped ones is never taken over."""
+        places = (self.own, self.folder / "adapters")
+        return {path.stem: path for place in places if place for path in sorted(place.glob("*.safetensors"), key=_stem)}
+
+    def file(self, name: str) -> Path:
+        """The file of an adapter. Raises BadInput for a name that is not among them."""
+        files = self._files()
+        if name not in files:
+            raise BadInput(f"adapter is {name[:60]!r} but must be one of: {', '.join(files) or 'none yet'}.")
+        return files[name]
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
         there = self.adapters()
-        asked = {words.lower(): name for name, data in there.items() for words in (data.get("target", name), name)}
+        asked = {
+            words.lower(): name for name, data in reversed(there.items()) for words in (data.get("target", name), name)
+        }
         asked |= {target.text.lower(): name for name, target in TARGETS.items() if name in there}
         names = [asked.get(text.strip().lower()) for text in targets]
         return JOIN.join(dict.fromkeys(filter(None, names)))
@@ -191,8 +212,7 @@ class Engine:
         """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
         names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
         naive = [f"{name}-{NAIVE}" for name in names]
-        has_naive = bool(naive) and all((self.folder / "adapters" / f"{name}.safetensors").is_file() for name in naive)
-        return {TUNED: names} | ({NAIVE: naive} if has_naive else {})
+        return {TUNED: names} | ({NAIVE: naive} if naive and set(naive) <= set(self._files()) else {})
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -249,9 +269,8 @@ class Engine:
         place = (config.base, config.seed, config.steps, config.guidance)
         known, frames = self._originals.get(place, (None, []))
         watch = _Watch(base, config.steps, tell, check, {ORIGINAL: frames} if known else {})
-        folder = self.folder / "adapters"
         adapters = {
-            role: [load_adapter(_inside(folder, name), base) for name in names]
+            role: [load_adapter(self.file(name), base) for name in names]
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
@@ -266,10 +285,12 @@ class Engine:
             self._originals.popitem(last=False)
         return {"pair": time.perf_counter() - began}, portraits, watch, trace
 
-    def _reports(self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict) -> dict[str, dict]:
+    def _reports(
+        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict
+    ) -> dict[str, dict]:
         """report.json of every role beside the original, read in one batch."""
         began = time.perf_counter()
-        reading = self._read(np.stack(list(portraits.values())))
+        reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
         for index, (role, names) in enumerate(self.variants(config).items(), start=1):
@@ -281,7 +302,7 @@ class Engine:
             reports[role] = pair_report(used, seed=config.seed, complete=words.prompt.complete, seconds=clock, **read)
         return reports
 
-    def _read(self, images: np.ndarray):
+    def read(self, images: np.ndarray):
         """What the judges read in uint8 [B,H,W,3]; None without judges."""
         if self.judges is None:
             return None
@@ -290,24 +311,20 @@ class Engine:
         return self.judges.read(as_pixels(images, self.base))
 
 
-def _inside(folder: Path, name: str) -> Path:
-    from .files import inside
-
-    path = inside(folder, f"{name}.safetensors")
-    if not path.is_file():
-        there = ", ".join(sorted(other.stem for other in folder.glob("*.safetensors"))) or "none yet"
-        raise BadInput(f"adapter is {name!r} but must be one of: {there}.")
-    return path
+def _stem(path: Path) -> str:
+    return path.stem
 
 
 class _Watch:
-    """The callback of one drawing: stops it on request, decodes a picture now and then, and tells how long it will take."""
+    """The callback of one drawing: stops it on request, decodes a picture now and then, tells how long it will take."""
 
     COST = {ORIGINAL: 2}
     OTHER = 3
     """UNet rows that a step of a path costs: the tuned ones also run the reference on their latents."""
 
-    def __init__(self, base: Base, steps: int, tell: Callable, check: Callable, frames: Mapping[str, list[np.ndarray]]) -> None:
+    def __init__(
+        self, base: Base, steps: int, tell: Callable, check: Callable, frames: Mapping[str, list[np.ndarray]]
+    ) -> None:
         self.base, self.tell, self.check = base, tell, check
         every = -(-steps // FRAMES)
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
@@ -331,7 +348,7 @@ class _Watch:
 
 
 def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:
-    """Runs work(tell, check) in a thread and yields what it tells; closing the iterator makes its next check() stop it."""
+    """Runs work(tell, check) in a thread, yields what it tells; closing the iterator makes its next check() stop it."""
     events: queue.SimpleQueue = queue.SimpleQueue()
     stop = threading.Event()
     ended = object()

@@ -21,17 +21,31 @@ from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
 
 SIDES = (4, 8, 16)
-PLACES = {"hair": "hair", "hat": "hat", "skin": "face", "woman": "face", "man": "face", "shirt": "clothing", "jacket": "clothing", "suit": "clothing",
-          "dress": "clothing", "glasses": "eyewear", "laughing": "mouth", "necklace": "necklace", "beard": "beard"}  # fmt: skip
-KNOWN = set("""a an the photo portrait of young old middle-aged woman man with long short curly red brown black gray grey hair bun and
-glasses beard wearing white blue green yellow t-shirt shirt jacket suit dress before by in sea park window curtain background hat
-freckled skin blonde sunglasses laughing pearl necklace watercolor painting""".split())
+PLACES = {
+    **dict.fromkeys(("woman", "man", "skin"), "face"),
+    **dict.fromkeys(("shirt", "suit", "jacket", "dress"), "clothing"),
+    **{
+        "hair": "hair",
+        "hat": "hat",
+        "glasses": "eyewear",
+        "laughing": "mouth",
+        "necklace": "necklace",
+        "beard": "beard",
+    },
+}
+KNOWN = set(
+    """a an the photo portrait of young old middle-aged woman man with long short curly red brown black gray grey hair
+    bun and glasses beard wearing white blue green yellow t-shirt shirt jacket suit dress before by in sea park window
+    curtain background hat freckled skin blonde sunglasses laughing pearl necklace watercolor painting""".split()
+)
 
 
 class FakeEngine(Engine):
     """adapters: names that exist. pause: seconds a step. fault: raised at step 3 of the first drawing, then cleared."""
 
-    def __init__(self, tmp, adapters=("hat", "hat-naive", "freckles", "dress", "blonde", "watercolor"), pause=0.0, fault=None):
+    def __init__(
+        self, tmp, adapters=("hat", "hat-naive", "freckles", "dress", "blonde", "watercolor"), pause=0.0, fault=None
+    ):
         super().__init__("fake", folder=tmp)
         self.names, self.pause, self.fault = list(adapters), pause, fault
         self.running = self.peak = self.steps_done = 0
@@ -71,7 +85,9 @@ class FakeEngine(Engine):
             tuned = tuned.with_target(target) if config.adapter else tuned
         described[TUNED] = tuned
         if NAIVE in self.variants(config):
-            described[NAIVE] = replace(tuned, background="gray", clothing_color="white", age="old", expression="smiling", eyewear="none")
+            described[NAIVE] = replace(
+                tuned, background="gray", clothing_color="white", age="old", expression="smiling", eyewear="none"
+            )
         self.described = described
         drawings = {role: render(portrait, 128) for role, portrait in described.items()}
         noise = rng.integers(0, 255, (128, 128, 3))
@@ -94,13 +110,18 @@ class FakeEngine(Engine):
                 done = number * steps + index + 1
                 tell(Progress(role, done, total, (total - done) * self.pause, previews))
         watch = type("Watch", (), {"frames": frames, "frame_steps": at})
-        return {"pair": 0.1}, {role: drawing.image for role, drawing in drawings.items()}, watch, trace(words.prompt, drawings, steps, config)
+        return (
+            {"pair": 0.1},
+            {role: drawing.image for role, drawing in drawings.items()},
+            watch,
+            trace(words.prompt, drawings, steps, config),
+        )
 
     @property
     def judges(self):
         return self
 
-    def _read(self, images):
+    def read(self, images):
         values = [self.described[role].attributes() for role in (ORIGINAL, TUNED, NAIVE) if role in self.described]
         return Reading(values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), None)
 
@@ -110,7 +131,10 @@ def describe(text: str, rng) -> Portrait:
     text, fixed = text.lower(), {}
     for name, values in ATTRIBUTES.items():
         for value in values:
-            word = {"hair_color": f"{value}( {{0}}\\w+)? (hair|bun)", "clothing_color": f"{value} (t-shirt|shirt|jacket|suit|dress)"}.get(name, value.lower())
+            word = {
+                "hair_color": f"{value}( {{0}}\\w+)? (hair|bun)",
+                "clothing_color": f"{value} (t-shirt|shirt|jacket|suit|dress)",
+            }.get(name, value.lower())
             if re.search(rf"(?<![\w-]){word.replace('{0}', '')}(?![\w-])", text):
                 fixed[name] = value
     for word, name in (("old", "age"), ("woman", "gender"), ("man", "gender")):
@@ -127,21 +151,41 @@ def trace(prompt, drawings, steps, config) -> Trace:
 
     def path(role, text, phrases, **more):
         drawing = drawings[role]
-        maps = {side: np.stack([np.stack([at_step(drawing, phrase, side, step / steps, rng) for phrase in phrases]) for step in range(steps)])[:, None] for side in SIDES}
+        maps = {
+            side: np.stack(
+                [
+                    np.stack([at_step(drawing, phrase, side, step / steps, rng) for phrase in phrases])
+                    for step in range(steps)
+                ]
+            )[:, None]
+            for side in SIDES
+        }
         return PathTrace(text, phrases, drawing.image[None], np.zeros((1, 4, 16, 16), np.float32), maps, (), **more)
 
     original, tuned = drawings[ORIGINAL], drawings[TUNED]
     change = np.abs(original.image.astype(float) - tuned.image).mean(-1)
     change = shrunk(change / max(1.0, change.max()), 16)
-    difference = np.stack([change * (step + 1) / steps + 0.25 * rng.random((16, 16)) for step in range(steps)])[:, None].astype(np.float16)
-    removed = np.stack([np.stack([at_step(original, phrase, 16, step / steps, rng) for phrase in base] or [np.zeros((16, 16), np.float16)]) for step in range(steps)])[:, None]
+    difference = np.stack([change * (step + 1) / steps + 0.25 * rng.random((16, 16)) for step in range(steps)])[
+        :, None
+    ].astype(np.float16)
+    removed = np.stack(
+        [
+            np.stack(
+                [at_step(original, phrase, 16, step / steps, rng) for phrase in base]
+                or [np.zeros((16, 16), np.float16)]
+            )
+            for step in range(steps)
+        ]
+    )[:, None]
     distances = np.linspace(0.3, 0.9, len(base)).astype(np.float32)
+    chain = {"difference": difference, "sfcm": difference}
     variants = {
-        role: path(role, prompt.complete, (*base, *targets, PAD), difference=difference, sfcm=difference, removed=removed[:, :, : len(base)])
+        role: path(role, prompt.complete, (*base, *targets, PAD), removed=removed[:, :, : len(base)], **chain)
         for role in drawings if role != ORIGINAL
     }  # fmt: skip
+    timesteps = tuple(np.linspace(981, 1, steps).astype(int).tolist())
     return Trace(
-        prompt, (config.seed,), config.guidance, tuple(int(t) for t in np.linspace(981, 1, steps)), base, distances, SfcmConfig(),
+        prompt, (config.seed,), config.guidance, timesteps, base, distances, SfcmConfig(),
         path(ORIGINAL, prompt.base, (*base, PAD)), variants,
     )  # fmt: skip
 

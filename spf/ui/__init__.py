@@ -7,20 +7,24 @@ from collections.abc import Mapping
 import gradio as gr
 
 from spf.engine import Engine
+from spf.jobs import Jobs
 
-from . import api, compare
+from . import api, compare, finetune, tour
 from .components import own
 from .examples import Example
+from .gpu import may_train
 from .look import launch_options
 from .texts import both, label
 
 __all__ = ["build", "launch_options"]
 
 
-def build(engine: Engine, examples: Mapping[str, Example]) -> gr.Blocks:
+def build(engine: Engine, examples: Mapping[str, Example], jobs: Jobs | None = None) -> gr.Blocks:
     """The whole page around one engine; the first example is on it before anything is computed."""
     first = next(iter(examples.values()), None)
-    with gr.Blocks(title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
+    with gr.Blocks(
+        title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+    ) as page:
         top = own("chrome", {"state": "loading", "text": both("engine.loading")})
         scrubber = own("inside", first.inside if first else None, render=False)
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -28,6 +32,18 @@ def build(engine: Engine, examples: Mapping[str, Example]) -> gr.Blocks:
                 fields = compare.build(engine, examples, scrubber, tabs)
             with gr.Tab(label("tab.inside"), id="inside", render_children=True):
                 scrubber.render()
+            with gr.Tab(label("tab.finetune"), id="finetune"):
+                latest, job = finetune.build(engine, jobs or Jobs(), fields[1:], tabs, allowed=may_train())
+            with gr.Tab(label("tab.tour"), id="tour"):
+                guide = own("tour", {"steps": tour.steps(examples)})
+                guide.finish(
+                    lambda: gr.Tabs(selected="compare"),
+                    None,
+                    tabs,
+                    queue=False,
+                    show_progress="hidden",
+                    api_visibility="private",
+                )
         api.build(engine)
 
         def state():
@@ -41,6 +57,6 @@ def build(engine: Engine, examples: Mapping[str, Example]) -> gr.Blocks:
             return compare.linked(request.query_params, engine)
 
         page.load(state, None, top, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+        page.load(latest, None, job, show_progress="hidden", queue=False, api_visibility="private")
         page.load(restore, None, fields, show_progress="hidden", queue=False, api_visibility="private")
     return page.queue(max_size=20, api_open=False, default_concurrency_limit=1)
-

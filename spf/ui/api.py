@@ -47,7 +47,12 @@ def build(engine: Engine) -> None:
             raise gr.Error(reported(error)["en"]) from None
         value = stage.finished(result)
         told = [notice["text"]["en"] for notice in value["notices"]]
-        return {"portraits": value["portraits"], "complete": result.prompt.complete, "report": value["report"], "notices": told}
+        return {
+            "portraits": value["portraits"],
+            "complete": result.prompt.complete,
+            "report": value["report"],
+            "notices": told,
+        }
 
     def adapters() -> list[str]:
         """Names of the tuned models that can be chosen."""

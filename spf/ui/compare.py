@@ -36,15 +36,30 @@ BUSY = (gr.update(interactive=False), gr.update(interactive=True))
 """States of the buttons Generate and Stop."""
 
 
-def build(engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, tabs: gr.Tabs) -> list[gr.components.Component]:
+def build(
+    engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, tabs: gr.Tabs
+) -> list[gr.components.Component]:
     """Lays out the tab and connects it. Returns the input fields in the order of FIELDS."""
     shown = next(iter(examples.values()), None)
     start = inputs_of(shown.request if shown else {"base": "a photo of a young woman", "targets": ["a hat"]}, engine)
     strip = own("choices", cards(examples), name="examples", visible=bool(examples))
     with gr.Column(elem_classes="spf-grid"):
         with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
-            base = gr.Textbox(start["base"], label=label("field.base"), info=label("field.base.info"), lines=2, max_lines=4, elem_id="base")
-            target = gr.Textbox(start["target"], label=label("field.target"), info=label("field.target.info"), max_lines=2, elem_id="target")
+            base = gr.Textbox(
+                start["base"],
+                label=label("field.base"),
+                info=label("field.base.info"),
+                lines=2,
+                max_lines=4,
+                elem_id="base",
+            )
+            target = gr.Textbox(
+                start["target"],
+                label=label("field.target"),
+                info=label("field.target.info"),
+                max_lines=2,
+                elem_id="target",
+            )
             suggest = own("choices", suggestions(), name="suggest", classes="spf-suggest")
             modes = [(label(f"mode.{name}"), name) for name in GenerateConfig.limits("mode")]
             mode = gr.Radio(modes, value=start["mode"], label=label("field.mode"), elem_id="mode")
@@ -60,12 +75,35 @@ def build(engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, ta
             picture = own("stage", shown.stage if shown else {"phase": "empty", "status": both("status.empty")})
         with gr.Column(elem_classes=["spf-more", "spf-panel"]):
             with gr.Row(elem_classes="spf-settings"):
-                adapter = gr.Dropdown(adapters(engine), value=start["adapter"], label=label("field.adapter"), elem_id="adapter", min_width=200)
+                adapter = gr.Dropdown(
+                    adapters(engine),
+                    value=start["adapter"],
+                    label=label("field.adapter"),
+                    elem_id="adapter",
+                    min_width=200,
+                )
                 with gr.Row(elem_classes="spf-seed"):
-                    seed = gr.Number(start["seed"], label=label("field.seed"), precision=0, minimum=0, maximum=LARGEST_SEED, elem_id="seed", min_width=100)
+                    seed = gr.Number(
+                        start["seed"],
+                        label=label("field.seed"),
+                        precision=0,
+                        minimum=0,
+                        maximum=LARGEST_SEED,
+                        elem_id="seed",
+                        min_width=100,
+                    )
                     dice = gr.Button("⚄", elem_id="dice", min_width=44, scale=0)
-                steps = gr.Slider(*STEPS, value=start["steps"], step=1, label=label("field.steps"), elem_id="steps", min_width=160)
-                guidance = gr.Slider(*GUIDANCE, value=start["guidance"], step=0.5, label=label("field.guidance"), elem_id="guidance", min_width=160)
+                steps = gr.Slider(
+                    *STEPS, value=start["steps"], step=1, label=label("field.steps"), elem_id="steps", min_width=160
+                )
+                guidance = gr.Slider(
+                    *GUIDANCE,
+                    value=start["guidance"],
+                    step=0.5,
+                    label=label("field.guidance"),
+                    elem_id="guidance",
+                    min_width=160,
+                )
             drop = own("recall")
     fields = [base, target, mode, replace, adapter, seed, steps, guidance]
 
@@ -79,7 +117,14 @@ def build(engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, ta
     mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **quick)
     dice.click(None, None, seed, js=NEW_SEED, api_visibility="private")
     suggest.pick(suggested, replace, [target, mode, replace], **quick)
-    gr.on([base.change, target.change, replace.change, mode.change], desk.read, [base, target, mode, replace], hints, trigger_mode="always_last", **quick)
+    gr.on(
+        [base.change, target.change, replace.change, mode.change],
+        desk.read,
+        [base, target, mode, replace],
+        hints,
+        trigger_mode="always_last",
+        **quick,
+    )
     picture.look(lambda: gr.Tabs(selected="inside"), None, tabs, **quick)
 
     def pick(event: gr.EventData):
@@ -167,8 +212,9 @@ def inputs_of(request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The fields of the page for checked settings, in the order of FIELDS."""
     config = GenerateConfig.from_dict(request)
     automatic = config.adapter in (AUTO, engine.pick(config.targets))
-    values = (config.base, JOIN.join(config.targets), config.mode, config.replace, AUTO if automatic else config.adapter,
-              config.seed, config.steps, config.guidance)  # fmt: skip
+    adapter = AUTO if automatic else config.adapter
+    texts = (config.base, JOIN.join(config.targets), config.mode, config.replace)
+    values = (*texts, adapter, config.seed, config.steps, config.guidance)
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -192,7 +238,10 @@ def linked(query: Any, engine: Engine) -> list:
     for name in ("seed", "steps", "guidance"):
         with suppress(ValueError):  # what is no number is refused, in words, by the settings
             given[name] = float(given[name]) if name in given else None
-    return restored({name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")}, engine)
+    return restored(
+        {name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")},
+        engine,
+    )
 
 
 def adapters(engine: Engine) -> list[tuple[Any, str]]:
@@ -201,7 +250,10 @@ def adapters(engine: Engine) -> list[tuple[Any, str]]:
 
 
 def suggestions() -> dict:
-    return {"label": both("suggestions"), "items": [{"key": name, "title": same(target.text)} for name, target in TARGETS.items()]}
+    return {
+        "label": both("suggestions"),
+        "items": [{"key": name, "title": same(target.text)} for name, target in TARGETS.items()],
+    }
 
 
 def suggested(replace: str, event: gr.EventData):
@@ -213,7 +265,11 @@ def suggested(replace: str, event: gr.EventData):
 def cards(examples: Mapping[str, Example]) -> dict:
     """The strip of examples: original and tuned portrait of each."""
     items = [
-        {"key": name, "title": same(example.title), "pictures": [example.stage["portraits"][role] for role in (ORIGINAL, TUNED)]}
+        {
+            "key": name,
+            "title": same(example.title),
+            "pictures": [example.stage["portraits"][role] for role in (ORIGINAL, TUNED)],
+        }
         for name, example in examples.items()
     ]
     return {"label": both("examples"), "items": items, "chosen": next(iter(examples), None)}

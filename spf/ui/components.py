@@ -42,7 +42,7 @@ def own(script: str, value: Any = None, *, name: str | None = None, classes: str
 def head() -> str:
     """What the page needs before Gradio starts: the table of texts and the shared helpers, inline."""
     table = json.dumps(TEXTS, ensure_ascii=False).replace("</", "<\\/")
-    return f'<script>window.SPF_TEXTS = {table};</script>\n<script>{static("common.js")}</script>'
+    return f"<script>window.SPF_TEXTS = {table};</script>\n<script>{static('common.js')}</script>"
 
 
 def png(image: np.ndarray, settings: Mapping[str, Any] | None = None) -> str:

@@ -10,7 +10,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from spf.config import GenerateConfig
-from spf.engine import AUTO, Engine, Result
+from spf.engine import Engine, Result
 
 from . import inside, stage
 from .components import enlarged
@@ -26,20 +26,25 @@ from .components import enlarged
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
+WOMAN = "a photo of a young woman with long red hair, wearing a green T-shirt, before a blue background"
 WANTED: dict[str, GenerateConfig] = {
-    name: GenerateConfig(base, targets, seed=seed, adapter=AUTO, **more)
-    for name, base, targets, seed, more in (
-        ("hat", "a photo of a young woman with long red hair, wearing a green T-shirt, before a blue background", "a hat", 7, {}),
-        ("freckles", "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", 3, {}),
-        ("blonde", "a photo of a middle-aged woman with curly black hair, wearing a red jacket, in a park", "blonde hair", 11, {}),
-        ("dress", "a photo of a young woman with a black bun, wearing a yellow T-shirt, before a window", "dress", 5,
-         {"mode": "replace", "replace": "T-shirt"}),
-        ("watercolor", "a photo of an old man with gray hair and a beard, wearing a blue shirt", "watercolor painting", 21,
-         {"mode": "replace", "replace": "photo"}),
-        ("laughing", "a photo of a woman with short black hair, wearing a white shirt, before a curtain", "laughing", 2, {}),
-        ("two", "a photo of a young man with long brown hair, wearing a blue T-shirt, in a park", ("a hat", "freckled skin"), 9, {}),
-    )
-}  # fmt: skip
+    "hat": GenerateConfig(WOMAN, "a hat", seed=7),
+    "freckles": GenerateConfig(
+        "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", seed=3
+    ),
+    "blonde": GenerateConfig(
+        "a photo of a woman with curly black hair, wearing a red jacket, in a park", "blonde hair", seed=11
+    ),
+    "dress": GenerateConfig(
+        "a photo of a young woman, wearing a yellow T-shirt, before a window", "dress", "replace", "T-shirt", 5
+    ),
+    "watercolor": GenerateConfig(
+        "a photo of an old man with gray hair and a beard", "watercolor painting", "replace", "photo", 21
+    ),
+    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2),
+    "two": GenerateConfig("a photo of a young man with long brown hair, in a park", ("a hat", "freckled skin"), seed=9),
+}
+"""Settings of each example; the adapters are picked from the targets."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ class Example:
         shown = rest["stage"]
         pictures = {role: (folder / f"{role}.png").read_bytes() for role in shown["roles"]}
         shown["display"] = {role: enlarged(np.asarray(Image.open(io.BytesIO(data)))) for role, data in pictures.items()}
-        shown["portraits"] = {role: f"data:image/png;base64,{base64.b64encode(data).decode()}" for role, data in pictures.items()}
+        shown["portraits"] = {
+            role: f"data:image/png;base64,{base64.b64encode(data).decode()}" for role, data in pictures.items()
+        }
         return cls(rest["title"], shown["request"], shown, rest["inside"])
 
 
@@ -80,7 +87,9 @@ def load(folder: Path = FOLDER) -> dict[str, Example]:
     found = {}
     order = list(WANTED)
     places = [path.parent for path in folder.glob("*/example.json")]
-    for place in sorted(places, key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name)):
+    for place in sorted(
+        places, key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name)
+    ):
         try:
             found[place.name] = Example.load(place)
         except (OSError, ValueError, KeyError) as error:
@@ -92,10 +101,13 @@ def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = ()) -> di
     """Draws and stores the examples for which the engine has adapters; all of them, or the named ones."""
     made = {}
     for name, config in WANTED.items():
-        if (names and name not in names) or not engine.pick(config.targets):
+        config = replace(config, adapter=engine.pick(config.targets))
+        if (names and name not in names) or not config.adapter:
             continue
         result = next(event for event in engine.compare(config) if isinstance(event, Result))
         made[name] = Example.of(result)
         made[name].save(folder / name)
-        log.info("example %s: %s", name, made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn"))
+        log.info(
+            "example %s: %s", name, made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn")
+        )
     return made

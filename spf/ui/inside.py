@@ -15,6 +15,7 @@ from spf.prompts import PAD
 from .components import webp
 from .texts import both, same
 
+
 def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
@@ -43,7 +44,9 @@ def payload(result: Result) -> dict[str, Any]:
         "scales": scales,
         "layers": _layers(tuned.phrases, original.phrases, trace.base_phrases),
         "chain": _chain(trace.base_phrases, trace.distances, tuned.phrases),
-        "start": next((f"phrase-{i}" for i, phrase in enumerate(tuned.phrases) if phrase not in original.phrases), "sfcm"),
+        "start": next(
+            (f"phrase-{i}" for i, phrase in enumerate(tuned.phrases) if phrase not in original.phrases), "sfcm"
+        ),
         "frames": {role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)},
         "frame_steps": list(result.frame_steps),
     }
@@ -79,7 +82,14 @@ def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[
     def word(index: int, phrase: str) -> dict:
         about = "pad" if phrase == PAD else "phrase" if phrase in in_original else "target"
         name = both("layer.pad") if phrase == PAD else same(phrase)
-        return {"key": f"phrase-{index}", "kind": "phrase", "about": about, "index": index, "label": name, "both": phrase in in_original}
+        return {
+            "key": f"phrase-{index}",
+            "kind": "phrase",
+            "about": about,
+            "index": index,
+            "label": name,
+            "both": phrase in in_original,
+        }
 
     def stage(key: str, about: str, index: int, name: Mapping[str, str], pick: bool) -> dict:
         return {"key": key, "kind": "chain", "about": about, "index": index, "label": name, "pick": pick}
@@ -95,7 +105,13 @@ def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[
 def _chain(base: tuple[str, ...], distances: np.ndarray, phrases: tuple[str, ...]) -> list[dict]:
     """The tiles of the chain: N, then what each phrase takes away and leaves, then the result."""
     taken = [
-        {"key": f"left-{index}", "index": index, "label": same(phrase), "weight": round(float(distance), 2), "map": phrases.index(phrase)}
+        {
+            "key": f"left-{index}",
+            "index": index,
+            "label": same(phrase),
+            "weight": round(float(distance), 2),
+            "map": phrases.index(phrase),
+        }
         for index, (phrase, distance) in enumerate(zip(base, distances, strict=True), start=1)
     ]
     last = {"key": "sfcm", "index": len(base) + 1, "label": both("layer.sfcm"), "result": True}

@@ -11,8 +11,34 @@ from gradio.themes.utils.fonts import LocalFont
 from .components import STATIC, head
 from .texts import translations
 
-TEAL = Color("#effaf8", "#d5f1ed", "#aee2db", "#7dcdc4", "#4fb3aa", "#2f978f", "#1b7b75", "#0f645f", "#10504d", "#123f3d", "#07282a", name="teal")
-STONE = Color("#f6f6f3", "#eeeeea", "#dcdcd6", "#c3c4bf", "#93979b", "#6b727b", "#565d68", "#31363c", "#22262a", "#181b1e", "#101214", name="stone")
+TEAL = Color(
+    "#effaf8",
+    "#d5f1ed",
+    "#aee2db",
+    "#7dcdc4",
+    "#4fb3aa",
+    "#2f978f",
+    "#1b7b75",
+    "#0f645f",
+    "#10504d",
+    "#123f3d",
+    "#07282a",
+    name="teal",
+)
+STONE = Color(
+    "#f6f6f3",
+    "#eeeeea",
+    "#dcdcd6",
+    "#c3c4bf",
+    "#93979b",
+    "#6b727b",
+    "#565d68",
+    "#31363c",
+    "#22262a",
+    "#181b1e",
+    "#101214",
+    name="stone",
+)
 
 
 def theme() -> gr.themes.Base:

@@ -87,7 +87,9 @@ def _notice(key: str, kind: str, **values) -> dict:
 
 
 def _verdict(report: Mapping[str, Any]) -> dict:
-    before, after = ({name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned"))
+    before, after = (
+        {name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned")
+    )
     targets = known_targets(report["target"])
     known = targets if len(targets) == len(report["target"]) else []
     return verdict(before, after, known, tuned=bool(report["adapter"]), asked=bool(report["target"]))
@@ -100,7 +102,9 @@ def marked(words: Words) -> list[dict]:
     spans = [("phrase", span) for phrase in words.prompt.phrases for span in phrase.complete]
     spans += [("target", span) for phrase in words.prompt.target_phrases for span in phrase.complete]
     for word in words.unknown:
-        spans += [("unknown", match.span()) for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)]
+        spans += [
+            ("unknown", match.span()) for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
+        ]
     if words.dropped:
         spans += [("dropped", (text.rfind(" ".join(words.dropped)), len(text)))]
     for kind, (start, end) in spans:  # later ones win, so the most telling kind comes last
@@ -112,4 +116,3 @@ def marked(words: Words) -> list[dict]:
         else:
             pieces.append({"text": character, "kind": label[index][0] if label[index] else "text"})
     return pieces
-

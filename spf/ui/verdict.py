@@ -13,7 +13,12 @@ _PLURAL = ("glasses",)
 
 
 def verdict(
-    before: Mapping[str, str], after: Mapping[str, str], targets: Sequence[Target], *, tuned: bool = True, asked: bool = True
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    targets: Sequence[Target],
+    *,
+    tuned: bool = True,
+    asked: bool = True,
 ) -> dict:
     """The verdict on one portrait against the original model's, ready for the page.
 
@@ -26,7 +31,11 @@ def verdict(
     parts = [] if tuned else [both("verdict.same_model")]
     parts += [_response(there, missing)] if targets else [both("verdict.plain")] if asked else []
     counts = {"n": len(others), "same": len(others) - len(moved), "k": len(moved)}
-    parts += [both("verdict.changed", **counts, what=_listed([_label(n) for n in moved])) if moved else both("verdict.kept", **counts)]
+    parts += [
+        both("verdict.changed", **counts, what=_listed([_label(n) for n in moved]))
+        if moved
+        else both("verdict.kept", **counts)
+    ]
     score = "plain" if not targets else "missing" if missing else "changed" if moved else "clean"
     return {
         "sentence": _joined(parts, {"en": " ", "zh": ""}),

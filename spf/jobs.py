@@ -1,0 +1,335 @@
+"""Fine-tuning in the background: one process a job, its state in files, so that a closed tab or a crash loses nothing.
+
+    jobs = Jobs("runs/jobs")
+    name = jobs.start({"data": "hat", "method": "spf", "steps": 200})
+    jobs.status(name)         # what is true now, also after a crash or a restart of this process
+    jobs.stop(name)           # ends after the step and keeps the state; jobs.resume(name) goes on as the same run
+
+`python -m spf.jobs FOLDER` is the process itself: it reads request.json, writes state.json and history.jsonl beside it.
+Torch is imported there only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .errors import BadInput, Busy, Cancelled, SpfError
+
+log = logging.getLogger(__name__)
+
+REQUEST, STATE, HISTORY, LOG, STOP = "request.json", "state.json", "history.jsonl", "log.txt", "stop"
+ACTIVE = ("starting", "running", "stopping")
+LOG_LINES = 40
+LOOKS = 8
+"""Times in a run at which the portraits beside it are drawn and judged."""
+SITTERS = 4
+PICTURE_STEPS = 15
+
+
+@dataclass
+class Status:
+    """What is true about a job. phase: starting, running, stopping, stopped, done or failed.
+
+    left: seconds, None while unknown. terms: smoothed losses. looks: {step, response, pollution} so far.
+    message: what went wrong. adapter: the finished file.
+    """
+
+    name: str
+    phase: str
+    request: dict[str, Any]
+    step: int = 0
+    steps: int = 0
+    left: float | None = None
+    terms: dict[str, float] = field(default_factory=dict)
+    looks: list[dict] = field(default_factory=list)
+    message: str = ""
+    adapter: str = ""
+    pid: int = 0
+    born: float = 0.0
+
+
+class Jobs:
+    """The jobs under one folder; at most one is active. Pages may share the folder: the truth is in the files."""
+
+    COMMAND = (sys.executable, "-m", "spf.jobs")
+
+    def __init__(self, root: str | Path = "runs/jobs", adapters: str | Path = "runs/adapters") -> None:
+        self.root, self.adapters = Path(root), Path(adapters)
+        self._children: dict[str, subprocess.Popen] = {}
+
+    def start(self, request: Mapping[str, Any]) -> str:
+        """Starts a job and returns its name. Raises BadInput, or Busy while another one is active."""
+        from .finetune import FinetuneConfig  # imports torch, which a page has loaded by now
+        from .methods import build
+        from .portraits.tailored import get_target
+
+        config = FinetuneConfig.from_dict({key: request[key] for key in request if key not in ("settings", "model")})
+        get_target(config.data), build(config.method, request.get("settings") or {})
+        self._require_idle()
+        name = self._new_name(config.data, config.method)
+        folder = self.root / name
+        folder.mkdir(parents=True)
+        _write(
+            folder / REQUEST,
+            config.to_dict()
+            | {"settings": dict(request.get("settings") or {}), "model": request.get("model", "embedded")},
+        )
+        self._run(name)
+        return name
+
+    def resume(self, name: str) -> None:
+        """Continues a stopped or failed job where its last whole state is. Raises Busy or BadInput."""
+        status = self.status(name)
+        if status.phase not in ("stopped", "failed"):
+            raise BadInput(f"job {name} is {status.phase} but only a stopped or failed one can be resumed.")
+        self._require_idle()
+        self._run(name)
+
+    def stop(self, name: str) -> None:
+        """Asks a job to end after its current step; its state is kept."""
+        if self.status(name).phase in ACTIVE:
+            (self._folder(name) / STOP).touch()
+
+    def names(self) -> list[str]:
+        """All jobs, newest first."""
+        found = [path.parent for path in self.root.glob(f"*/{REQUEST}")]
+        return [path.name for path in sorted(found, key=lambda path: (path / REQUEST).stat().st_mtime, reverse=True)]
+
+    def status(self, name: str) -> Status:
+        """What is true about a job, whatever its process last wrote. Raises BadInput for an unknown name."""
+        folder = self._folder(name)
+        request = json.loads((folder / REQUEST).read_text())
+        status = Status(name, "starting", request, steps=request["steps"])
+        if (folder / STATE).is_file():
+            status = Status(**{**asdict(status), **json.loads((folder / STATE).read_text())})
+        if status.phase in ACTIVE and not self._alive(name, status):
+            code = self._children[name].returncode if name in self._children else None
+            told = "was killed" if code and code < 0 else f"ended with code {code}" if code else "ended"
+            status.phase, status.left = "failed", None
+            where = f"at step {status.step} of {status.steps}"
+            status.message = f"The process {told} {where} without saying why; the last saved state is kept."
+        elif status.phase == "running" and (folder / STOP).exists():
+            status.phase = "stopping"
+        return status
+
+    def active(self) -> str | None:
+        """The job that is at work, if any."""
+        return next((name for name in self.names() if self.status(name).phase in ACTIVE), None)
+
+    def history(self, name: str, most: int = 240) -> list[dict]:
+        """Loss terms over the steps, thinned to at most `most` rows."""
+        file = self._folder(name) / HISTORY
+        lines = file.read_text().splitlines() if file.is_file() else []
+        rows: dict[int, dict] = {}
+        for line in lines[:: max(1, len(lines) // most)]:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line may be half written
+            rows[row["step"]] = row  # a resumed run repeats the steps after its last saved state
+        return [rows[step] for step in sorted(rows)]
+
+    def log(self, name: str) -> list[str]:
+        """The last lines that the process wrote."""
+        file = self._folder(name) / LOG
+        return file.read_text(errors="replace").splitlines()[-LOG_LINES:] if file.is_file() else []
+
+    def pictures(self, name: str) -> dict[str, list[Path]]:
+        """Portraits of the original model, and of the tuned one at its last look."""
+        folder = self._folder(name)
+        return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in ("original", "tuned")}
+
+    def _folder(self, name: str) -> Path:
+        if not re.fullmatch(r"[\w-]{1,80}", name or "") or not (self.root / name / REQUEST).is_file():
+            raise BadInput(
+                f"job is {str(name)[:40]!r} but must be one of: {', '.join(self.names()[:5]) or 'none yet'}."
+            )
+        return self.root / name
+
+    def _new_name(self, data: str, method: str) -> str:
+        stem = f"{data}-{method}"
+        taken = {
+            int(name.rpartition("-")[2])
+            for name in self.names()
+            if name.startswith(stem) and name.rpartition("-")[2].isdigit()
+        }
+        return f"{stem}-{max(taken, default=0) + 1}"
+
+    def _require_idle(self) -> None:
+        if name := self.active():
+            raise Busy(f"The job {name} is still at work; stop it or wait for it.")
+
+    def _run(self, name: str) -> None:
+        folder = self.root / name
+        (folder / STOP).unlink(missing_ok=True)
+        threads = str(max(1, (os.cpu_count() or 2) // 2))  # more would fight with the page's own drawing
+        environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        command = [*self.COMMAND, str(folder.resolve()), str(self.adapters.resolve())]
+        with (folder / LOG).open("ab") as out:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=Path(__file__).parents[1],
+                env=environment, start_new_session=True,
+            )  # fmt: skip
+        self._children[name] = child
+        earlier = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        _write(
+            folder / STATE,
+            earlier | {"phase": "starting", "message": "", "left": None, "pid": child.pid, "born": _born(child.pid)},
+        )
+
+    def _alive(self, name: str, status: Status) -> bool:
+        if name in self._children:
+            return self._children[name].poll() is None
+        return status.born > 0 and _born(status.pid) == status.born
+
+
+def _born(pid: int) -> float:
+    """When a process was started, which tells it from a later one of the same number; 0 when there is none."""
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0.0
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON that is whole at every moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(value, ensure_ascii=False))
+    os.replace(draft, path)
+
+
+class Worker:
+    """The process side: fine-tunes, reports each step, and now and then draws and judges a few portraits."""
+
+    def __init__(self, folder: Path, adapters: Path) -> None:
+        self.folder, self.adapters = folder, adapters
+        self.request = json.loads((folder / REQUEST).read_text())
+        self.state: dict[str, Any] = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        self.written = 0.0
+
+    def tell(self, **changes) -> None:
+        self.state |= changes
+        _write(self.folder / STATE, self.state)
+        self.written = time.monotonic()
+
+    def run(self) -> int:
+        """Exit code: 0 done or stopped, 2 for a failure that explains itself, 1 for any other."""
+        try:
+            path = self.work()
+        except Cancelled:
+            self.tell(phase="stopped", left=None)
+        except SpfError as error:
+            self.tell(phase="failed", left=None, message=str(error))
+            return 2
+        except BaseException as error:
+            log.exception("The job failed.")
+            self.tell(phase="failed", left=None, message=f"{type(error).__name__}: the log says more.")
+            return 1
+        else:
+            self.tell(phase="done", left=0.0, step=self.request["steps"], adapter=str(path))
+        return 0
+
+    def work(self) -> Path:
+        from .engine import Engine
+        from .finetune import FinetuneConfig, finetune
+
+        engine = Engine(self.request["model"])
+        base = engine.load()
+        request = {key: value for key, value in self.request.items() if key not in ("settings", "model")}
+        config = FinetuneConfig.from_dict(request)
+        sitters = Sitters(engine, config.data, self.folder)
+        every = max(1, config.steps // LOOKS)
+
+        def follow(step: int, terms: Mapping[str, float], left: float) -> None:
+            terms = {name: round(float(value), 6) for name, value in terms.items()}
+            with (self.folder / HISTORY).open("a") as file:
+                file.write(json.dumps({"step": step, **terms}) + "\n")
+            if step % every == 0 or step == config.steps:
+                looks = [look for look in self.state.get("looks", []) if look["step"] < step]
+                self.tell(looks=[*looks, {"step": step, **sitters.look()}])
+            if time.monotonic() - self.written > 0.5 or step == config.steps:
+                self.tell(phase="running", step=step, terms=terms, left=left)
+            if (self.folder / STOP).exists():
+                self.tell(step=step, terms=terms)
+                raise Cancelled("Stopped.")
+
+        self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
+        path = finetune(base, config, self.folder, settings=self.request["settings"], callback=follow)
+        return self.publish(path)
+
+    def publish(self, path: Path) -> Path:
+        """Puts the adapter where the page finds it, under the name of the job."""
+        from .files import atomic
+
+        with atomic(self.adapters / f"{self.folder.name}.safetensors") as draft:
+            draft.write_bytes(path.read_bytes())
+        return self.adapters / f"{self.folder.name}.safetensors"
+
+
+class Sitters:
+    """A few held-out base texts: the original model draws their portraits once, the tuned one at every look."""
+
+    def __init__(self, engine, data: str, folder: Path) -> None:
+        from .portraits.tailored import get_target
+        from .portraits.texts import base_captions
+        from .prompts import compose
+        from .sampling import initial_latents
+
+        self.engine, self.base, self.folder, self.target = engine, engine.base, folder, get_target(data)
+        texts = [made.text for _, made in base_captions(self.target, SITTERS, 0, "dev")]
+        prompts = [compose(text, self.target.text, self.target.mode, self.target.replace) for text in texts]
+        self.noise = initial_latents(self.base, range(SITTERS))
+        self.complete = self.base.encode_text([prompt.complete for prompt in prompts])
+        self.empty = self.base.encode_text([""] * SITTERS)
+        self.before = self._draw(self.base.encode_text([prompt.base for prompt in prompts]), "original")
+
+    def _draw(self, states, kind: str) -> list[dict] | None:
+        """Draws with the weights that are active now; returns what the judges read."""
+        from PIL import Image
+
+        from .sampling import sample
+
+        latents = sample(self.base, self.noise, states, self.empty, steps=PICTURE_STEPS)
+        images = self.base.pictures(latents)
+        for number, image in enumerate(images):
+            draft = self.folder / f".{kind}-{number}.png"
+            Image.fromarray(image).save(draft)
+            os.replace(draft, self.folder / f"{kind}-{number}.png")
+        reading = self.engine.read(images)
+        return reading.values if reading else None
+
+    def look(self) -> dict:
+        """Response and pollution over the sitters; empty without judges."""
+        from .evaluation.measures import pollution, responded
+
+        was_training = self.base.unet.training
+        self.base.unet.eval()
+        try:
+            after = self._draw(self.complete, "tuned")
+        finally:
+            self.base.unet.train(was_training)
+        if after is None or self.before is None:
+            return {}
+        pairs = list(zip(self.before, after, strict=True))
+        return {
+            "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs),
+            "pollution": round(sum(pollution(a, b, [self.target]) for a, b in pairs) / len(pairs), 4),
+        }
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    sys.exit(Worker(Path(sys.argv[1]), Path(sys.argv[2])).run())

@@ -1,0 +1,44 @@
+"""Assembles exactly what is uploaded to a Hugging Face Space: `python -m spf space --out DIR`.
+
+The Space installs Gradio itself (README front matter), runs Python 3.12 and, on ZeroGPU, a torch that ZeroGPU lists.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from .errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("app.py", "spf", "assets", "checkpoints", "README.md", "LICENSE")
+LEFT_OUT = ("__pycache__", "*.pyc", ".*")
+TORCH = "torch==2.11.0"
+"""The newest release that ZeroGPU's documentation lists."""
+LARGEST_FILE = 10 * 2**20
+"""Above this a file has to go through LFS or Xet; uploading with `hf upload` does that by itself."""
+
+
+def requirements(text: str) -> str:
+    """requirements.txt as the Space needs it: its torch, no Gradio (sdk_version brings it), and `spaces`."""
+    kept = [line for line in text.splitlines() if not line.startswith("#") and not re.match(r"(torch|gradio)\b", line)]
+    return "\n".join([TORCH, "spaces>=0.51,<1", *kept]) + "\n"
+
+
+def assemble(out: str | Path) -> list[Path]:
+    """Copies the Space's files into a new folder; returns their paths in it. Raises BadInput when it is not empty."""
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise BadInput(f"out is {str(out)!r} but must be a new or empty folder.")
+    for name in PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, out / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        elif source.is_file():
+            out.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, out / name)
+    (out / "requirements.txt").write_text(
+        requirements((ROOT / "requirements.txt").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    return sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())

@@ -1,0 +1,78 @@
+"""The guided tour: semantic pollution in five steps, on the outputs of a stored example."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spf.engine import NAIVE, ORIGINAL, ROLES, TUNED
+from spf.portraits.description import TARGETS
+from spf.portraits.render import render
+from spf.portraits.tailored import tailored_set
+
+from .components import enlarged, webp
+from .examples import Example
+from .texts import both, same
+
+SHOWN = 6
+"""Pictures of the tailored set: enough to see what they have in common."""
+HEAT = np.array([[24, 15, 61], [92, 22, 109], [165, 44, 96], [225, 89, 57], [251, 155, 6], [250, 252, 160]], float)
+"""The colours of static/common.js."""
+
+
+def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
+    """The steps as static/tour.js shows them; none without an example that has a naive counterpart."""
+    name, example = next(
+        ((name, one) for name, one in examples.items() if name in TARGETS and NAIVE in one.stage["roles"]), (None, None)
+    )
+    if example is None:
+        return []
+    shown, target = example.stage, same(TARGETS[name].text)
+    naive, tuned = (shown["verdicts"].get(role, {}) for role in (NAIVE, TUNED))
+
+    def portrait(role: str) -> dict:
+        return {"src": shown["display"][role], "caption": both(f"role.{role}"), "tone": role}
+
+    tailored = [{"src": webp(render(item.portrait, 128).image), "caption": ""} for item in tailored_set(name, SHOWN, 0)]
+
+    def step(number: int, pictures: list[dict], chips: list[dict] = (), **values) -> dict:
+        title, text = both(f"tour.{number}.title", **values), both(f"tour.{number}", **values)
+        return {"title": title, "text": text, "pictures": pictures, "chips": list(chips)}
+
+    return [
+        step(1, [portrait(ORIGINAL)], text=same(shown["texts"]["base"])),
+        step(2, tailored, target=target),
+        step(3, [portrait(ORIGINAL), portrait(NAIVE)], naive.get("changed", []), target=target),
+        step(4, [portrait(ORIGINAL), control(example)]),
+        step(5, [portrait(role) for role in ROLES], tuned.get("changed", []), verdict=tuned.get("sentence", "")),
+    ]
+
+
+def control(example: Example) -> dict[str, Any]:
+    """The control map of an example, averaged over its steps, over the tuned portrait."""
+    data = example.inside
+    chain = data["arrays"]["chain"]
+    blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
+    maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(chain["shape"])  # [S,P+2,h,w]
+    heat = maps[:, -1].mean(0) / 255
+    portrait = Image.open(io.BytesIO(base64.b64decode(example.stage["portraits"][TUNED].partition(",")[2]))).convert(
+        "RGB"
+    )
+    heat = (
+        np.asarray(
+            Image.fromarray((heat / max(heat.max(), 1e-6) * 255).astype(np.uint8)).resize(
+                portrait.size, Image.Resampling.BICUBIC
+            )
+        )
+        / 255
+    )
+    colours = np.stack([np.interp(heat, np.linspace(0, 1, len(HEAT)), HEAT[:, c]) for c in range(3)], -1)
+    veil = (0.75 * np.clip(0.25 + 0.95 * heat, 0, 1))[..., None]
+    mixed = np.asarray(portrait) * (1 - veil) + colours * veil
+    return {"src": enlarged(mixed.astype(np.uint8)), "caption": both("layer.sfcm"), "tone": TUNED}

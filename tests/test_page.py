@@ -1,0 +1,401 @@
+"""What the page is told and what it is sent, without a browser."""
+
+import base64
+import gzip
+import io
+import json
+import pickle
+import re
+import sys
+from contextlib import closing
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from fake_engine import FakeEngine
+from PIL import Image
+
+from spf import space
+from spf.config import GenerateConfig
+from spf.engine import AUTO, NAIVE, ORIGINAL, TUNED, Progress, Result, Words
+from spf.errors import BadInput
+from spf.portraits.description import TARGETS, sample_portrait
+from spf.prompts import PAD, compose
+from spf.ui import build, compare, components, examples, inside, launch_options, stage, texts
+from spf.ui.verdict import verdict
+
+CONFIG = GenerateConfig("a photo of a young woman with long red hair", ("a hat",), seed=7, steps=12, adapter=AUTO)
+HAT = [TARGETS["hat"]]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    return FakeEngine(tmp_path)
+
+
+@pytest.fixture
+def result(engine):
+    return list(engine.compare(CONFIG))[-1]
+
+
+def before(**more):
+    plain = {"hat": "none", "background": "gray", "hair_style": "long", "age": "young"}
+    return sample_portrait(np.random.default_rng(0), split="train", targets="none", fixed=plain | more).attributes()
+
+
+# verdict
+
+
+def test_the_verdict_says_what_is_there_and_what_changed():
+    plain = before()
+    said = verdict(plain, plain | {"hat": "hat", "background": "sea"}, HAT)
+    assert said["sentence"]["en"] == "The hat is there. 14 of 15 other attributes are unchanged; background changed."
+    assert said["sentence"]["zh"] == "已出现：the hat。其余 15 个属性中 14 个未变；改变的有：背景。"
+    assert [(c["label"]["en"], c["from"]["en"], c["to"]["en"]) for c in said["changed"]] == [
+        ("background", "gray", "sea")
+    ]
+    assert (
+        len(said["unchanged"]) == 14
+        and not said["clean"]
+        and said["score"]["en"] == "target there, 1 of 15 others changed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "after", "start"),
+    [
+        (["hat"], {}, "The hat is not there. All 15 other"),
+        (["sunglasses"], {"eyewear": "sunglasses"}, "The sunglasses are there."),
+        (["freckles"], {"freckles": "freckles"}, "Freckled skin is there."),
+        (["hat", "freckles"], {"hat": "hat"}, "The hat is there, but not freckled skin. All 14 other"),
+        (["hat", "freckles"], {"hat": "hat", "freckles": "freckles"}, "The hat and freckled skin are there."),
+        (["dress"], {"clothing": "dress"}, "The dress is there."),
+    ],
+)
+def test_verdicts_are_sentences(names, after, start):
+    plain = before(eyewear="none", freckles="none", clothing="shirt")
+    assert verdict(plain, plain | after, [TARGETS[name] for name in names])["sentence"]["en"].startswith(start)
+
+
+def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
+    plain = before()
+    said = verdict(plain, plain | {"age": "old"}, [])
+    assert "never" not in said["sentence"]["en"] and said["sentence"]["en"].endswith(
+        "15 of 16 other attributes are unchanged; age changed."
+    )
+    assert verdict(plain, plain, HAT, tuned=False)["sentence"]["en"].startswith("No tuned model is active")
+    assert verdict(plain, plain, [], asked=False)["sentence"]["en"] == "All 16 other attributes are unchanged."
+
+
+# stage
+
+
+def test_waiting_tells_role_step_and_time_left():
+    value = stage.waiting(Progress(TUNED, 12, 30, 4.4), [ORIGINAL, TUNED], {})
+    assert value["status"] == {
+        "en": "SPF-tuned: step 12 of 30, about 4 s left",
+        "zh": "SPF 微调：第 12/30 步，约剩 4 秒",
+    }
+    assert value["progress"] == 0.4 and value["phase"] == "running"
+    assert "left" not in stage.waiting(Progress(TUNED, 29, 30, 0.3), [], {})["status"]["en"]
+
+
+def test_a_finished_stage_is_plain_json_with_settings_in_every_picture(result):
+    value = json.loads(json.dumps(stage.finished(result)))
+    assert value["phase"] == "done" and list(value["portraits"]) == value["roles"] == [ORIGINAL, TUNED, NAIVE]
+    for role, uri in value["portraits"].items():
+        picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        assert np.array_equal(np.asarray(picture), result.portraits[role]), "pixels are the model's own"
+        assert json.loads(picture.info["spf"]) == value["request"] | {"role": role}
+        assert max(Image.open(io.BytesIO(base64.b64decode(value["display"][role].partition(",")[2]))).size) == 512
+    assert (
+        value["request"]["adapter"] == "hat"
+        and value["verdicts"][TUNED]["clean"]
+        and not value["verdicts"][NAIVE]["clean"]
+    )
+
+
+def test_without_judges_no_verdict_is_claimed(result):
+    blind = {role: report | {"attributes": None} for role, report in result.reports.items()}
+    value = stage.finished(Result(**vars(result) | {"reports": blind}))
+    assert value["verdicts"] == {} and "no judges" in value["status"]["en"]
+
+
+def test_words_are_marked_by_what_the_model_makes_of_them():
+    prompt = compose("a photo of a Young knight with long hair", ("a hat",))
+    pieces = stage.marked(Words(prompt, unknown=("knight",)))
+    assert "".join(piece["text"] for piece in pieces) == prompt.complete
+    assert [(p["text"], p["kind"]) for p in pieces if p["kind"] != "text"] == [
+        ("photo", "phrase"), ("Young ", "phrase"), ("knight", "unknown"), ("long hair", "phrase"), ("a hat", "target"),
+    ]  # fmt: skip
+    cut = stage.marked(Words(prompt, dropped=("long", "hair,", "a", "hat")))
+    assert cut[-1] == {"text": "long hair, a hat", "kind": "dropped"}
+
+
+def test_notices_name_the_words(engine, result):
+    told = stage.notices(Words(result.words.prompt, unknown=("knight", "sword"), dropped=("hat",)))
+    assert "knight, sword" in told[0]["text"]["en"] and told[1]["text"]["zh"].endswith("hat。")
+    plain = list(engine.compare(GenerateConfig(CONFIG.base, ("a crown",), adapter=AUTO, steps=5)))[-1]
+    assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
+
+
+# look inside
+
+
+def test_the_blob_holds_every_map_of_every_step(result):
+    data = json.loads(json.dumps(inside.payload(result)))
+    blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
+    arrays = {
+        name: blob[a["at"] : a["at"] + np.prod(a["shape"])].reshape(a["shape"]) for name, a in data["arrays"].items()
+    }
+    assert sum(array.size for array in arrays.values()) == blob.size
+    phrases = result.trace.tuned[TUNED].phrases
+    assert [layer["label"]["en"] for layer in data["layers"]] == [
+        "photo", "young woman", "long red hair", "a hat", "padding",
+        "noise difference", "photo", "young woman", "long red hair", "SFCM",
+    ]  # fmt: skip
+    for side, scale in data["scales"].items():
+        ours = arrays[f"tuned/{side}"][:, 3] / 255 * scale["a hat"]
+        truth = result.trace.tuned[TUNED].maps[int(side)][:, 0, 3]
+        assert np.abs(ours - truth).max() <= scale["a hat"] / 255
+        assert arrays[f"tuned/{side}"].shape == (12, len(phrases), int(side), int(side))
+        assert (
+            not arrays[f"original/{side}"][:, phrases.index("a hat")].any()
+            and arrays[f"original/{side}"][:, phrases.index(PAD)].any()
+        )
+    chain = result.trace.chain(TUNED, 5)
+    assert np.abs(arrays["chain"][5, -1] / 255 - chain[-1][1]).max() < 0.003
+    assert (
+        data["start"] == "phrase-3"
+        and data["chain"][2]["weight"] == 0.6
+        and len(data["frames"][ORIGINAL]) == len(data["frame_steps"])
+    )
+
+
+def test_a_run_weighs_little(result):
+    assert len(json.dumps(inside.payload(result))) < 400_000
+
+
+# fields, links, pictures
+
+
+def test_fields_become_checked_settings():
+    config = compare.wanted("  a photo of   a woman ", "a hat + freckled skin", "append", "T-shirt", "hat", 7, 30, 4)
+    assert config.base == "a photo of a woman" and config.targets == ("a hat", "freckled skin") and config.replace == ""
+    assert compare.wanted("a woman", "dress", "replace", "T-shirt").replace == "T-shirt"
+
+
+@pytest.mark.parametrize(
+    "values", [("", "a hat"), ("a woman", None), ("a woman", "x" * 2000), ("a woman", "dress", "replace", "")]
+)
+def test_bad_fields_get_a_sentence(engine, values):
+    desk = compare.Desk(engine)
+    request = SimpleNamespace(session_hash="s")
+    rest = ["", "a hat", "append", "", AUTO, 7, 30, 4][len(values) :]
+    *_, (shown, _, go, halt) = desk.run(*values, *rest, request)
+    assert (
+        shown["phase"] == "failed"
+        and shown["status"]["en"].endswith(".")
+        and go["interactive"]
+        and not halt["interactive"]
+    )
+
+
+@pytest.mark.parametrize(
+    "bad", [{"seed": float("nan")}, {"steps": 0}, {"steps": 3.7}, {"guidance": None}, {"seed": 2**40}, {"mode": "x"}]
+)
+def test_numbers_are_checked_again_behind_the_widgets(engine, bad):
+    fields = (
+        dict(base="a woman", target="a hat", mode="append", replace="", adapter="hat", seed=1, steps=5, guidance=4.0)
+        | bad
+    )
+    *_, last = compare.Desk(engine).run(*fields.values(), SimpleNamespace(session_hash="s"))
+    assert last[0]["phase"] == "failed" and "went wrong" not in last[0]["status"]["en"]
+
+
+def test_a_bug_gives_a_code_and_the_log_has_the_story(engine, caplog):
+    engine.fault = RuntimeError("secret /home/me token hf_CANARY")
+    *_, last = compare.Desk(engine).run(
+        "a woman", "a hat", "append", "", AUTO, 1, 5, 4.0, SimpleNamespace(session_hash="s")
+    )
+    code = re.search(r"Code (\w+)", last[0]["status"]["en"])[1]
+    assert "CANARY" not in json.dumps(last[0]) and code in caplog.text and "CANARY" in caplog.text
+
+
+def test_stop_says_where_and_forgets_the_run(engine):
+    desk, engine.pause = compare.Desk(engine), 0.02
+    request = SimpleNamespace(session_hash="s")
+    run = desk.run("a woman", "a hat", "append", "", AUTO, 1, 50, 4.0, request)
+    for _ in range(6):
+        shown = next(run)[0]
+    stopped, go, halt = desk.stop(request)
+    assert stopped["run"] == shown["run"] and re.match(r"Stopped at step \d of 150\.", stopped["status"]["en"])
+    run.close()
+    assert desk.runs == {} and engine.steps_done < 12
+    assert desk.stop(request)[0]["status"]["en"] == "Stopped before the first step."
+
+
+def query(**values):
+    class Query(dict):
+        def getlist(self, name):
+            return [self[name]] if name in self else []
+
+    return Query(values)
+
+
+def test_a_link_restores_every_field(engine, result):
+    request = stage.finished(result)["request"]
+    flat = {name: str(value) for name, value in request.items() if name != "targets"}
+    notice, *fields = compare.linked(query(**flat, target="a hat"), engine)
+    assert notice == {"notices": []} and fields == [CONFIG.base, "a hat", "append", "", AUTO, 7, 12, 4.0]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"seed": "many"}, {"steps": "0"}, {"mode": "erase"}, {"guidance": "nan"}, {"base": ""}]
+)
+def test_a_bad_link_changes_nothing_and_says_why(engine, bad):
+    notice, *fields = compare.linked(query(**{"base": "a woman", "target": "a hat"} | bad), engine)
+    assert notice["notices"][0]["text"]["en"].startswith("The link was not used: ") and all(
+        gr.skip() == field for field in fields
+    )
+
+
+def test_a_page_without_a_query_changes_nothing(engine):
+    assert all(gr.skip() == value for value in compare.linked(query(lang="zh"), engine))
+
+
+def test_recalled_settings_are_judged_like_any_other(engine):
+    for foreign in ({"prompt": "x"}, {"base": 3}, [], "text", None):
+        notice, *_ = compare.restored(foreign, engine)
+        assert notice["notices"][0]["kind"] == "warning"
+    notice, *fields = compare.restored(
+        {"base": "a woman", "targets": ["a hat"], "adapter": "gone", "role": "tuned"}, engine
+    )
+    assert fields[4] == AUTO and not notice["notices"]
+
+
+# examples
+
+
+def test_examples_are_made_stored_and_shown_as_they_were(engine, tmp_path):
+    made = examples.make(engine, tmp_path / "ex", ["hat", "dress", "laughing"])
+    assert list(made) == ["hat", "dress"], "no adapter, no example"
+    stored = examples.load(tmp_path / "ex")
+    assert list(stored) == ["hat", "dress"] and stored["hat"].stage["portraits"] == made["hat"].stage["portraits"]
+    assert stored["hat"].inside == made["hat"].inside and stored["hat"].stage["display"].keys() == {
+        ORIGINAL,
+        TUNED,
+        NAIVE,
+    }
+    (tmp_path / "ex" / "dress" / "example.json").write_text("{")
+    assert list(examples.load(tmp_path / "ex")) == ["hat"]
+    assert compare.inputs_of(stored["hat"].request, engine)["adapter"] == AUTO
+
+
+# on a Space
+
+
+def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
+    """A fake of ZeroGPU's worker: whatever goes in or comes out is pickled, and closing reaches the generator."""
+    seen = []
+
+    def lend(duration):
+        def wrap(function):
+            def worker(*arguments):
+                seen.append(duration(*arguments))
+                copies = pickle.loads(pickle.dumps(arguments))
+                with closing(function(*copies)) as events:
+                    for event in events:
+                        yield pickle.loads(pickle.dumps(event))
+
+            return worker
+
+        return wrap
+
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
+    desk = compare.Desk(engine)
+    fields = ("a woman", "a hat", "append", "", AUTO, 1, 30, 4.0)
+    *_, last = desk.run(*fields, SimpleNamespace(session_hash="s"))
+    assert last[0]["phase"] == "done" and len(seen) == 1 and 8 <= seen[0] <= 40
+    run = desk.run(*fields, SimpleNamespace(session_hash="s"))
+    next(run), next(run)
+    run.close()
+    assert engine.running == 0 and not engine._lock.locked()
+
+
+def test_a_public_space_does_not_train(engine, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "somebody/spf")
+    assert not any(fn.fn.__name__ == "start" for fn in build(engine, {}).fns.values() if fn.fn)
+    monkeypatch.setenv("SPF_TRAINING", "1")
+    assert any(fn.fn.__name__ == "start" for fn in build(engine, {}).fns.values() if fn.fn)
+
+
+def test_the_space_gets_its_own_requirements(tmp_path):
+    files = space.assemble(tmp_path / "space")
+    assert {"app.py", "README.md", "requirements.txt", "spf/ui/static/stage.js"} <= {path.as_posix() for path in files}
+    assert not [path for path in files if "__pycache__" in path.parts or path.name.startswith(".")]
+    lines = (tmp_path / "space" / "requirements.txt").read_text().splitlines()
+    assert (
+        lines[0] == "torch==2.11.0"
+        and not any(line.startswith("gradio") for line in lines)
+        and any(line.startswith("diffusers") for line in lines)
+    )
+    front = (space.ROOT / "README.md").read_text().split("---")[1]
+    assert (
+        re.search(r'python_version: "3\.12', front)
+        and re.search(r'sdk_version: "6\.\d+\.\d+"', front)
+        and "app_file: app.py" in front
+    )
+    with pytest.raises(BadInput, match="empty folder"):
+        space.assemble(tmp_path / "space")
+
+
+# the page as a whole
+
+
+def test_the_page_is_built_without_loading_a_model(engine, tmp_path):
+    page = build(engine, examples.make(engine, tmp_path / "ex", ["hat"]))
+    assert engine.base and page.config["analytics_enabled"] is False
+    text = json.dumps(page.get_config_file(), default=str)
+    assert "All 15 other attributes are unchanged" in text, "the first result is part of the page"
+
+
+def test_nothing_on_the_page_points_elsewhere(engine):
+    served = components.head() + "".join(path.read_text() for path in components.STATIC.iterdir())
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", served.replace("http://www.w3.org", ""))
+    options = launch_options()
+    assert (
+        options["allowed_paths"] == []
+        and not options["share"]
+        and not options["run_history"]
+        and not options["show_error"]
+    )
+    fonts = options["theme"]._font_css if hasattr(options["theme"], "_font_css") else []
+    assert not [font for font in fonts if "http" in str(font)]
+
+
+def test_the_queue_cannot_be_passed(engine):
+    page = build(engine, {})
+    assert page._queue.max_size == 20 and page.api_open is False
+    heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "gpu"]
+    assert len(heavy) == 2 and all(fn.concurrency_limit == 1 for fn in heavy)
+    public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
+    assert {"compare", "adapters"} == public
+
+
+def test_every_text_exists_in_both_languages_and_is_used():
+    files = [
+        *components.STATIC.iterdir(),
+        *(path for path in components.STATIC.parent.glob("*.py") if path.name != "texts.py"),
+    ]
+    source = "".join(path.read_text() for path in files)
+    for key, (english, chinese) in texts.TEXTS.items():
+        assert english.strip() and chinese.strip(), key
+        assert set(re.findall(r"{(\w+)}", chinese.lower())) <= set(re.findall(r"{(\w+)}", english.lower())), key
+        starts = [key[: match.end()] for match in re.finditer(r"\.", key)]
+        shown = [rf"""["'`]{re.escape(key)}["'`]""", *(rf"""["'`]{re.escape(start)}\$?{{""" for start in starts)]
+        assert any(re.search(pattern, source) for pattern in shown), f"{key} is never shown"
+    asked = set(re.findall(r"""\b(?:t|both|label)\(\s*["'`]([\w. ]+)["'`]""", source))
+    assert asked <= set(texts.TEXTS), asked - set(texts.TEXTS)

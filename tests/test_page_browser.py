@@ -1,0 +1,383 @@
+"""The page in a real Chromium, around an engine that draws instead of computing: what a visitor sees and presses."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+from fake_engine import FakeEngine
+from PIL import Image
+
+from spf.ui import build, examples, launch_options
+
+CHROMIUM = (
+    os.environ.get("SPF_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
+FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync".split()
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine; set SPF_CHROMIUM"),
+]
+
+BASE, TARGET, GENERATE, STOP = "#base textarea", "#target textarea", "#generate", "#stop"
+DONE = '.spf-stage[data-phase="done"]'
+
+
+REACHED = """() => {
+    const ids = [];
+    for (let node = document.activeElement; node; node = node.parentElement) ids.push(node.id);
+    return ids;
+}"""
+OUTLINED = """() => {
+    const node = document.activeElement, style = getComputedStyle(node);
+    const exempt = node === document.body || node.type === 'range';
+    return exempt || style.outlineStyle !== 'none' || style.boxShadow !== 'none';
+}"""
+DIFFERS = """() => {
+    const pen = document.querySelector('figure[data-role=tuned] canvas').getContext('2d');
+    return pen.getImageData(0, 0, 384, 384).data.some((value) => value);
+}"""
+PLACES = """() => ['#generate', '.spf-stage .pictures', '.spf-stage .actions', '#adapter']
+    .map((place) => document.querySelector(place).getBoundingClientRect().top)"""
+CONTRAST = """() => {
+    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const part = (v) => ((v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    const ground = (node) => {
+        for (; node; node = node.parentElement) {
+            const colour = parse(getComputedStyle(node).backgroundColor);
+            if ((colour[3] ?? 1) > 0.9) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const poor = [], seen = { opacityProperty: true, visibilityProperty: true };
+    for (const node of document.querySelectorAll('.gradio-container *')) {
+        const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        if (!text || !node.getBoundingClientRect().width || !node.checkVisibility(seen)) continue;
+        if (node.closest(':disabled, footer, .sr-only, .frame')) continue;
+        const a = light(parse(getComputedStyle(node).color)), b = light(ground(node));
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) poor.push([node.textContent.trim().slice(0, 30), node.className, ratio.toFixed(2)]);
+    }
+    return poor;
+}"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    engine = FakeEngine(tmp_path_factory.mktemp("fake"))
+    engine.load()
+    return engine
+
+
+@pytest.fixture(scope="module")
+def url(engine, tmp_path_factory):
+    stored = examples.make(engine, tmp_path_factory.mktemp("examples"), ["hat", "dress"])
+    page = build(engine, stored)
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield address
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, url, engine):
+    """visit(query="", **context): an open page. Fails on console errors and on requests that leave this machine."""
+    with opened(chromium, url) as visit:
+        engine.pause, engine.fault = 0.0, None
+        yield visit
+
+
+@contextmanager
+def opened(chromium, url):
+    contexts, trouble = [], []
+
+    def visit(query="", width=1280, height=900, **options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                trouble.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None
+            ),
+        )
+        page.goto(url + query)
+        page.wait_for_selector(f"{DONE} figure img[src]")
+        return page
+
+    yield visit
+    [context.close() for context in contexts]
+    assert not trouble, trouble
+
+
+def sentence(page):
+    return page.inner_text(".spf-stage .sentence")
+
+
+def say(page, words):
+    playwright.expect(page.locator(".spf-stage .sentence")).to_contain_text(words, timeout=15_000)
+
+
+def test_the_first_pair_is_there_before_anything_is_computed(visit, engine):
+    steps = engine.steps_done
+    page = visit()
+    assert sentence(page) == "The hat is there. All 15 other attributes are unchanged."
+    assert page.locator(".spf-stage figure:visible img").count() == 3 and engine.steps_done == steps
+    assert page.evaluate("document.querySelector('.spf-stage img').naturalWidth") == 512
+    playwright.expect(page.locator(".spf-chrome .state")).to_have_text("model ready")
+
+
+def test_generate_streams_and_ends_in_a_verdict(visit, engine):
+    page = visit()
+    page.fill(BASE, "a photo of an old knight with gray hair, wearing a red shirt, in a park")
+    playwright.expect(page.locator("#hints")).to_contain_text("The model does not know: knight")
+    engine.pause = 0.03
+    page.click(GENERATE)
+    say(page, "step")
+    assert page.is_disabled(GENERATE) and page.is_enabled(STOP)
+    page.wait_for_selector(DONE, timeout=20_000)
+    assert sentence(page).startswith("The hat is there.")
+    assert "knight" in page.inner_text(".spf-stage .notices") and page.locator("mark.unknown").inner_text() == "knight"
+    assert page.is_enabled(GENERATE) and page.is_disabled(STOP)
+    assert "others changed" in page.inner_text("figure[data-role=naive]")
+
+
+def test_stop_stops_and_the_next_run_is_whole(visit, engine):
+    page = visit()
+    engine.pause = 0.05
+    for wait in (200, 900):
+        page.click(GENERATE)
+        say(page, "step")
+        page.wait_for_timeout(wait)
+        page.keyboard.press("Escape")
+        say(page, "Stopped at step")
+        assert page.is_enabled(GENERATE) and page.is_disabled(STOP)
+        page.wait_for_timeout(300)
+        assert sentence(page).startswith("Stopped") and engine.running == 0
+    engine.pause = 0
+    page.click(GENERATE)
+    page.wait_for_selector(DONE, timeout=20_000)
+
+
+def test_bad_input_and_bugs_are_told_in_place_and_nothing_is_lost(visit, engine):
+    page = visit()
+    page.fill(BASE, " ")
+    page.click(GENERATE)
+    say(page, "base is empty but must describe a portrait")
+    page.fill(BASE, "a photo of a man")
+    engine.fault = RuntimeError("hf_CANARY")
+    page.click(GENERATE)
+    say(page, "Something went wrong on our side. Your texts are kept. Code ")
+    assert "CANARY" not in page.content() and page.input_value(BASE) == "a photo of a man"
+    page.click(GENERATE)
+    page.wait_for_selector(DONE, timeout=20_000)
+
+
+def test_an_example_fills_pictures_and_fields_without_computing(visit, engine):
+    page, steps = visit(), engine.steps_done
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    assert page.input_value(TARGET) == "dress" and page.is_checked("#mode input[value=replace]")
+    assert page.input_value("#replace input, #replace textarea") == "T-shirt" and engine.steps_done == steps
+
+
+def test_suggestions_fill_the_fields(visit):
+    page = visit()
+    page.click("#suggest button:has-text('freckled skin')")
+    playwright.expect(page.locator(TARGET)).to_have_value("freckled skin")
+    page.click("#suggest button:has-text('watercolor painting')")
+    playwright.expect(page.locator("#replace :is(input, textarea)")).to_have_value("photo")
+
+
+def test_scrubbing_asks_nobody_and_answers_at_once(visit):
+    page = visit()
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "gradio_api" in request.url else None)
+    taken = page.evaluate("""async () => {
+        const root = document.querySelector('.spf-inside'), range = root.querySelector('.transport input'), times = [];
+        for (let k = 0; k <= +range.max; k++) {
+            const began = performance.now();
+            range.value = k; range.dispatchEvent(new Event('input'));
+            while (root.dataset.painted !== String(k)) await new Promise(requestAnimationFrame);
+            times.push(performance.now() - began);
+        }
+        return times;
+    }""")
+    assert len(taken) == 30 and sorted(taken)[len(taken) // 2] < 50 and not asked, taken
+    before = page.evaluate("document.querySelectorAll('.panels canvas')[1].toDataURL()")
+    page.click(".picker [data-layer=sfcm]")
+    page.wait_for_timeout(100)
+    assert page.evaluate("document.querySelectorAll('.panels canvas')[1].toDataURL()") != before
+    page.focus(".picker [data-layer=sfcm]")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute(".picker [data-layer=noise]", "aria-checked") == "true"
+    page.focus(".transport input >> nth=0")
+    page.keyboard.press("Home")
+    page.click(".play")
+    page.wait_for_timeout(700)
+    page.click(".play")
+    assert 2 <= int(page.input_value(".transport input >> nth=0")) <= 8
+
+
+def test_the_slider_moves_by_keyboard(visit):
+    page = visit()
+    page.click("[data-view=slider]")
+    page.focus(".slider input")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('.slider').style.getPropertyValue('--at')") == "60%"
+    page.click(".segments.quiet [data-role=naive]")
+    assert page.inner_text(".tag.right") == "Naive tuning"
+    page.click("[data-view=difference]")
+    page.wait_for_timeout(200)
+    assert page.evaluate(DIFFERS)
+
+
+def test_everything_works_from_the_keyboard(visit, engine):
+    page, reached = visit(), set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.update(page.evaluate(REACHED))
+        assert page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")[:200]
+    wanted = "examples base target suggest mode generate stage adapter seed dice steps guidance recall"
+    assert set(wanted.split()) <= reached
+    page.focus(BASE)
+    page.keyboard.press("Control+Enter")
+    say(page, "The hat is there")
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(visit):
+    page = visit(width=390, height=844, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    small = page.evaluate(
+        "[...document.querySelectorAll('.spf-own button')].filter(b => b.offsetParent && b.offsetHeight < 24).length"
+    )
+    assert small == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(visit, scheme):
+    page = visit(color_scheme=scheme)
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    page.fill(BASE, "a photo of a knight")
+    playwright.expect(page.locator("#hints")).to_contain_text("knight")
+    page.click(GENERATE)
+    page.wait_for_selector(f"{DONE} .notices li")
+    page.wait_for_timeout(400)
+    assert page.evaluate(CONTRAST) == []
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    page.wait_for_timeout(400)
+    assert page.evaluate(CONTRAST) == []
+
+
+def test_the_colour_scheme_can_be_chosen_and_stays(visit):
+    page = visit(color_scheme="light")
+    page.click(".scheme")
+    page.reload()
+    page.wait_for_selector(DONE)
+    assert page.evaluate("document.body.classList.contains('dark')")
+
+
+def test_nothing_jumps_while_a_run_goes_on(visit, engine):
+    page = visit()
+    engine.pause = 0.01
+    before = page.evaluate(PLACES)
+    page.click(GENERATE)
+    seen = set()
+    for _ in range(40):
+        seen.add(json.dumps(page.evaluate(PLACES)))
+        page.wait_for_timeout(30)
+    page.wait_for_selector(DONE, timeout=20_000)
+    after = page.evaluate(PLACES)
+    assert seen <= {json.dumps(before)} and np.allclose(before, after), (before, seen, after)
+
+
+def test_a_saved_picture_brings_its_settings_back(visit, tmp_path):
+    page = visit()
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    with page.expect_download() as download:
+        page.click("figure[data-role=tuned] .icon")
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    assert json.loads(Image.open(file).info["spf"])["targets"] == ["dress"]
+    page.click("#examples button >> nth=0")
+    say(page, "The hat is there.")
+    page.set_input_files(".spf-recall input", file)
+    playwright.expect(page.locator(TARGET)).to_have_value("dress")
+    assert page.input_value("#seed input") == "5"
+
+
+def test_everything_can_be_taken_home(visit):
+    page = visit()
+    with page.expect_download() as download:
+        page.click("#stage button:has-text('Download all')")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert {"original.png", "tuned.png", "naive.png", "report.json", "maps.npz"} == set(archive.namelist())
+        assert json.loads(archive.read("report.json"))["tuned"]["response"] == 1.0
+        maps = np.load(io.BytesIO(archive.read("maps.npz")))
+        assert maps["tuned/16"].shape == (30, 7, 16, 16) and maps["chain"].dtype == np.uint8
+
+
+def test_a_link_brings_the_same_fields(visit):
+    page = visit()
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    page.click("#stage button:has-text('Copy link')")
+    link = page.evaluate("navigator.clipboard.readText()")
+    other = visit(link[link.index("?") :])
+    playwright.expect(other.locator(TARGET)).to_have_value("dress")
+    assert other.input_value("#seed input") == "5" and other.is_checked("#mode input[value=replace]")
+    bad = visit("?base=a+woman&steps=0")
+    playwright.expect(bad.locator("#hints")).to_contain_text("The link was not used: steps is 0.0 but must be")
+
+
+def test_chinese_visitors_read_chinese(visit):
+    page = visit(locale="zh-CN")
+    assert sentence(page) == "已出现：the hat。其余 15 个属性全部未变。"
+    assert (
+        page.inner_text(GENERATE) == "生成"
+        and "基础文本" in page.inner_text("#base")
+        and page.inner_text("[data-view=slider]") == "滑块"
+    )
+    page.click(".spf-chrome button[lang=en]")
+    page.wait_for_selector(DONE)
+    playwright.expect(page.locator(GENERATE)).to_have_text("Generate")
+
+
+def test_programs_use_the_named_endpoints_and_cannot_pass_the_queue(url, engine):
+    client = pytest.importorskip("gradio_client").Client(url, verbose=False)
+    assert "hat" in client.predict(api_name="/adapters")
+    engine.pause = 0
+    answer = client.predict("a photo of a man", "a hat", steps=6, api_name="/compare")
+    assert answer["report"]["tuned"]["response"] == 1.0 and answer["portraits"]["tuned"].startswith("data:image/png")
+    with pytest.raises(Exception, match="base is empty"):
+        client.predict("", "a hat", api_name="/compare")
+    assert httpx.post(f"{url}gradio_api/run/compare", json={"data": ["a woman", "a hat"]}).status_code == 404
