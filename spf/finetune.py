@@ -41,8 +41,9 @@ from spf.training import fit, make_accelerator
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
-RUN, STATE, CONTROL, OWN = "run.json", "state", "control.safetensors", "own.safetensors"
-"""In the folder of a run: what it is, what it needs to continue, its control maps, the original model's own portraits."""
+STATE = "state"
+RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STATE}/own.safetensors"
+"""In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 
 

@@ -41,6 +41,7 @@ def test_spf_writes_one_file_that_explains_itself(base, weights, tmp_path):
     seen = []
     path = finetune(base, config(), tmp_path, settings=SMALL, callback=lambda *row: seen.append(row))
     adapter = load_adapter(path, base)
+    assert {file.name for file in tmp_path.iterdir()} == {"hat.safetensors", "state"}
     assert path == tmp_path / "hat.safetensors" and set(METADATA) <= set(adapter.metadata)
     assert adapter.metadata["method"] == "spf" and adapter.metadata["target"] == "a hat" and adapter.metadata["steps"] == "4"
     assert {"diffusion", "output", "enhanced"} <= set(json.loads(adapter.metadata["losses"]))
@@ -89,7 +90,7 @@ def test_a_stopped_run_continues_as_the_same_run(base, weights, tmp_path):
 def test_maps_made_at_the_border_of_the_stages_survive_a_stop(base, weights, tmp_path):
     settings = SMALL | {"averaged": 2, "latents": "own"}
     whole = load_tensors(finetune(base, config(), tmp_path / "whole", settings=settings))
-    maps = load_tensors(tmp_path / "whole" / "control.safetensors")
+    maps = load_tensors(tmp_path / "whole" / "state" / "control.safetensors")
     assert [value.shape for value in maps.values()] == [(6, 8, 8), (3, 8, 8)] and (maps["0"].amax((1, 2)) == 1).sum() >= 4
 
     def stop(step, terms, eta):
@@ -126,7 +127,7 @@ def test_a_second_stage_starts_from_a_first_one_and_keeps_what_it_does_not_train
 
 def test_the_original_models_own_portraits_are_drawn_once(base, weights, tmp_path):
     finetune(base, config(steps=2), tmp_path, settings=SMALL)
-    file = tmp_path / "own.safetensors"
+    file = tmp_path / "state" / "own.safetensors"
     drawn, stamp = load_tensors(file), file.stat().st_mtime_ns
     assert [value.shape for value in drawn.values()] == [(3, 4, 8, 8)]
     finetune(base, config(steps=2), tmp_path, settings=SMALL, resume=False)
