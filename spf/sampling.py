@@ -200,7 +200,8 @@ class Recorder:
 def prompt_distances(
     base: Base, prompt: ComposedPrompt, settings: SfcmConfig = SfcmConfig()
 ) -> tuple[list[str], Tensor]:
-    """The base phrases that the model gets in both texts, and the distance [P] of each to the targets."""
+    """The base phrases that the model gets in both texts, and how strongly each is subtracted [P]: its distance to the
+    targets times `settings.subtract`."""
     in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
     names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
     target = sorted({column for phrase in prompt.target_phrases for column in in_complete[phrase.text]})
@@ -211,13 +212,14 @@ def prompt_distances(
         states = states[torch.arange(len(texts)), ends]  # end-token state of each: [P+2,D]
         if settings.embedding == "said":
             states = states - states[-1]
-        return names, phrase_distances(
-            states, [[i] for i in range(len(names))], target and [len(names)], settings.distance
-        )
+        columns, pool, goal = [[i] for i in range(len(names))], "mean", target and [len(names)]
+        return names, settings.subtract * phrase_distances(states, columns, goal, settings.distance, pool)
     complete, plain = base.encode_text([prompt.complete, prompt.base])
     states, groups = (complete, in_complete) if settings.embedding == "complete" else (plain, in_base)
     columns = [groups[name] for name in names]
-    return names, phrase_distances(states, columns, target, settings.distance, settings.pool, target_states=complete)
+    return names, settings.subtract * phrase_distances(
+        states, columns, target, settings.distance, settings.pool, target_states=complete
+    )
 
 
 @torch.inference_mode()

@@ -39,6 +39,7 @@ class SfcmConfig(Config):
         "phrases from the complete or base text, by themselves, or (ours) by themselves less what the empty text says",
     )
     pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
+    subtract: float = real(0.15, 0.0, 10.0, "ours: factor on the distances; at 1, half a dozen phrases eat up the whole map")
     map_path: str = choice("response", ("response", "reference", "mean"), "path whose phrase maps are subtracted")
     map_layers: str = choice("coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged")
 

@@ -204,7 +204,7 @@ def test_control_map_sources():
     record = shown(phrase_0=[[0.0, 1.0], [0.0, 0.0]], target=[[0.2, 0.0], [0.2, 0.0]], pad=[[0.0, 0.0], [0.0, 0.0]])
     distances = torch.tensor([[0.5]])
 
-    def control(**settings):
+    def control(distances=distances, **settings):
         config = SpfConfig(**settings)
         return control_map(evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config)[0]
 
@@ -212,7 +212,7 @@ def test_control_map_sources():
     torch.testing.assert_close(control(), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))  # the phrase took its share away
     torch.testing.assert_close(control(source="target"), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(control(source="product"), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))
-    torch.testing.assert_close(control(subtract=0.5), torch.tensor([[1.0, 0.25], [0.5, 0.0]]))
+    torch.testing.assert_close(control(distances / 2), torch.tensor([[1.0, 0.25], [0.5, 0.0]]))
     torch.testing.assert_close(control(power=2.0), torch.tensor([[1.0, 0.0], [0.25, 0.0]]))
     assert control(smooth=3, source="noise").eq(0).all()  # averaged over everything, the map is even: nothing stands out
 

@@ -107,14 +107,19 @@ def visit(chromium, url, engine):
 @contextmanager
 def opened(chromium, url):
     contexts, trouble = [], []
+    playwright.expect.set_options(timeout=20_000)  # other work may share the machine
+
+    def complain(text):
+        if "AbortError" not in text and "Connection errored out" not in text:  # a page that is left drops its stream
+            trouble.append(text)
 
     def visit(query="", width=1280, height=900, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
         page.on(
             "request",
             lambda request: (

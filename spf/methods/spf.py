@@ -59,7 +59,6 @@ class SpfConfig(MethodConfig, SfcmConfig):
     masked: float = real(0.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
 
     source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
-    subtract: float = real(1.0, 0.0, 10.0, "ours: factor on the subtracted maps; many phrases can eat up the whole map")
     smooth: int = whole(1, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
     averaged: int = whole(0, 0, 64, "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own")
     averaged_low: float = real(0.3, 0.0, 1.0, "averaging starts from this part of the timestep range")
@@ -254,7 +253,7 @@ def control_map(found: Evidence, distances: Tensor, config: SpfConfig) -> Tensor
         phrases = phrases[:, :0]
     if config.smooth > 1:
         difference = avg_pool2d(difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False)[:, 0]
-    control = subtracted(difference, phrases, config.subtract * distances[:, : phrases.shape[1]], **config.chain())
+    control = subtracted(difference, phrases, distances[:, : phrases.shape[1]], **config.chain())
     if config.source in ("target", "product"):
         target = scaled(resized(found.target, control.shape[-1]), config.scale)
         control = scaled(control * target, "max") if config.source == "product" else target
@@ -274,10 +273,11 @@ def unit_scale(res: Record, ref: Record) -> tuple[Record, Record]:
     """Both records in units of the reference's root mean square, for each layer (and phrase), ours: then a loss of 0.01
     means a change of a tenth, whatever the size of the network or of the phrase's attention."""
 
-    def size(value: Tensor) -> Tensor:
-        return value.detach().float().square().mean().sqrt().clamp(min=1e-4)
+    def size(value: Tensor, least: float = 1e-4) -> Tensor:
+        return value.detach().float().square().mean().sqrt().clamp(min=least)
 
-    maps = {layer: {name: size(value) for name, value in groups.items()} for layer, groups in ref.maps.items()}
+    even = 1 / 77  # a token that is attended to less than evenly is no yardstick
+    maps = {layer: {name: size(value, even) for name, value in groups.items()} for layer, groups in ref.maps.items()}
     queries = {layer: size(value) for layer, value in ref.queries.items()}
     return tuple(
         Record(

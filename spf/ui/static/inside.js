@@ -6,7 +6,7 @@ let data = null, blob = null, what = null, side = "all", step = 0, opacity = 0.7
 /* ---- the parts ---- */
 const picker = h("div", { class: "picker", role: "radiogroup", "aria-label": t("inside.what") });
 const panels = ["original", "tuned", "change"].map((name) => {
-  const canvas = h("canvas", { width: 512, height: 512, role: "img" });
+  const canvas = h("canvas", { width: 384, height: 384, role: "img" });
   return { name, canvas, pen: canvas.getContext("2d"), title: h("b"), figure: null };
 });
 panels.forEach((p) => { p.figure = h("figure", { "data-panel": p.name }, h("div", { class: "frame" }, p.canvas), h("figcaption", {}, h("span", { class: "dot" }), p.title)); });
