@@ -42,14 +42,14 @@ def build(engine: Engine) -> None:
             config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
             result = next(event for event in lent(config) if isinstance(event, Result))
         except SpfError as error:
-            raise gr.Error(str(error)) from None
+            raise gr.Error(str(error), print_exception=False) from None
         except Exception as error:
-            raise gr.Error(reported(error)["en"]) from None
+            raise gr.Error(reported(error)["en"], print_exception=False) from None
         value = stage.finished(result)
         told = [notice["text"]["en"] for notice in value["notices"]]
         return {
             "portraits": value["portraits"],
-            "complete": result.prompt.complete,
+            "complete": result.words.prompt.complete,
             "report": value["report"],
             "notices": told,
         }

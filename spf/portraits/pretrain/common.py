@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spf.files import read_json, write_json
+from spf.files import load_tensors, read_header, read_json, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
+
+log = logging.getLogger(__name__)
 
 UNSEEN = 512
 """Portraits on which a part is measured."""
@@ -48,6 +51,18 @@ class Stage:
         count = n or self.portraits or self.preset.portraits
         count = count if split == "train" else min(count, UNSEEN)
         return cached_portraits(targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split)
+
+
+def start_from(module: nn.Module, path: Path) -> None:
+    """Begin with the weights of a trained part, where there are any of the same sizes; a resumed state goes before them."""
+    if not path.is_file():
+        return
+    sizes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if sizes != read_header(path)[1]:
+        log.info("%s has other sizes, so training starts anew", path)
+        return
+    module.load_state_dict(load_tensors(path))
+    log.info("starting from %s", path)
 
 
 def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:

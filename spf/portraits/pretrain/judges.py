@@ -14,7 +14,7 @@ from torch import Tensor
 from spf.evaluation.judges import Judges
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, start_from, to_tensor
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ def train_judges(stage: Stage) -> Fitted:
     accelerator = make_accelerator()
     torch.manual_seed(stage.seed)
     judges = Judges(stage.preset.image_size, sizes.channels).to(memory_format=torch.channels_last)
+    if stage.resume:
+        start_from(judges, stage.checkpoints / "judges" / "judges.safetensors")
     returned = _returned(stage, data, accelerator.device)
     share = sizes.batch // 5 if len(returned) else 0
 

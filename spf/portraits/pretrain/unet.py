@@ -23,7 +23,7 @@ from spf.evaluation.judges import Judges
 from spf.files import atomic
 from spf.portraits.captions import caption
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import encode_all
@@ -87,6 +87,8 @@ def train_unet(stage: Stage) -> Fitted:
 
     torch.manual_seed(stage.seed)
     unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
+    if stage.resume:
+        start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
     unet = unet.to(device)
     scheduler = new_scheduler()
     alphas = scheduler.alphas_cumprod.to(device)
