@@ -15,7 +15,7 @@ LEVELS = [
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention"],
     ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.evaluation", "spf.portraits"],
-    ["spf.engine", "spf.examples", "spf.jobs"],
+    ["spf.engine", "spf.examples", "spf.jobs", "spf.space"],
     ["spf.cli", "spf.commands", "spf.ui"],
     ["app", "spf.__main__"],
 ]

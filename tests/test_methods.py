@@ -93,7 +93,7 @@ def test_naive_is_the_diffusion_loss_on_every_weight(base, rows):
 
 
 def test_stage_one_is_naive_fine_tuning_of_the_cross_attention(base, rows):
-    value, terms, grads = run(base, rows, {"plain": 0.5}, step=4)
+    value, terms, grads = run(base, rows, {"plain": 0.5, "lean": 1.0}, step=4)
     naive = build("naive", {"batch": 4, "trainable": "cross-attention"})
     with TunablePaths(base.unet, naive.parameter_names(base.unet)) as paths:
         assert naive.loss(rows, context(base, paths))[0].item() == value
@@ -176,7 +176,7 @@ def test_added_rows_come_from_the_chosen_latents(base, rows):
         asked.append(n)
         return rows.take(range(n))
 
-    run(base, rows, {"latents": "noise", "keep": 0.0, "align_low": 0.95}, own=own)
+    run(base, rows, {"latents": "noise", "averaged": 0, "keep": 0.0, "align_low": 0.95}, own=own)
     run(base, rows, {"latents": "own", "keep": 0.25, "extra": 0.5}, own=own)
     hook.remove()
     latents, steps = seen[0]
@@ -205,7 +205,7 @@ def test_control_map_sources():
     distances = torch.tensor([[0.5]])
 
     def control(distances=distances, **settings):
-        config = SpfConfig(**settings)
+        config = SpfConfig(**{"scale": "min-max", "smooth": 1, "power": 1.0} | settings)
         return control_map(evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config)[0]
 
     torch.testing.assert_close(control(source="noise"), torch.tensor([[1.0, 0.5], [0.5, 0.0]]))

@@ -25,16 +25,18 @@ from spf.losses import (
 )  # fmt: skip
 from spf.methods import PAD, PHRASE, TARGET, Context, MethodConfig, Rows, Terms, denoising, noisy
 from spf.paths import all_names, cross_attention_names
-from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
+from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 
 
 @dataclass(frozen=True)
 class SpfConfig(MethodConfig, SfcmConfig):
     """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of training."""
 
-    learning_rate: float = real(3e-4, 1e-8, 1.0, "peak learning rate")
+    learning_rate: float = real(1e-3, 1e-8, 1.0, "peak learning rate")
+    lean: float = real(1.6, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
+    scale: str = choice("stretch", SCALES, "common scale of noise difference and phrase maps in training")
     trainable: str = choice("cross-attention", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
-    plain: float = real(0.5, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
+    plain: float = real(0.0, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
 
     latents: str = choice("training", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`")
     extra: float = real(0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen")
@@ -42,8 +44,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
     align_low: float = real(0.0, 0.0, 1.0, "alignment acts from this part of the timestep range")
     align_high: float = real(1.0, 0.0, 1.0, "alignment acts up to this part of the timestep range")
 
-    text_consistent: float = real(1.0, 0.0, 1e4, "w1, weight of the text-consistent loss")
-    fine_grained: float = real(1.0, 0.0, 1e4, "w2, weight of the fine-grained loss")
+    text_consistent: float = real(0.002, 0.0, 1e4, "w1, weight of the text-consistent loss")
+    fine_grained: float = real(0.05, 0.0, 1e4, "w2, weight of the fine-grained loss")
     enhanced: float = real(0.05, 0.0, 1e4, "w3, weight of the response enhancement")
     diffusion: float = real(1.0, 0.0, 1e4, "weight of the diffusion loss in stage 2")
     relative: bool = flag(True, "ours: maps and queries are measured against the reference's own size, layer by layer")
@@ -56,14 +58,14 @@ class SpfConfig(MethodConfig, SfcmConfig):
     keep: float = real(0.25, 0.0, 0.9, "ours: share of the batch that asks for the base text and is held to the reference")
     keep_weight: float = real(1.0, 0.0, 1e4, "ours: weight of that retention")
     keep_empty: float = real(0.25, 0.0, 1.0, "ours: part of the kept rows that ask for the empty text, used by guidance")
-    masked: float = real(0.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
+    masked: float = real(1.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
 
     source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
-    smooth: int = whole(1, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
-    averaged: int = whole(0, 0, 64, "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own")
+    smooth: int = whole(3, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
+    averaged: int = whole(4, 0, 64, "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own")
     averaged_low: float = real(0.3, 0.0, 1.0, "averaging starts from this part of the timestep range")
     averaged_high: float = real(0.8, 0.0, 1.0, "averaging goes up to this part of the timestep range")
-    power: float = real(1.0, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
+    power: float = real(0.5, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
 
     form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
     enhanced_rows: int = whole(1, 1, 64, "pictures of a step that are decoded for the enhancement")
@@ -71,7 +73,7 @@ class SpfConfig(MethodConfig, SfcmConfig):
     enhanced_high: float = real(0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range")
 
     own_texts: str = choice("varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set")
-    own_count: int = whole(128, 1, 100_000, "portraits that the original model draws beforehand")
+    own_count: int = whole(64, 1, 100_000, "portraits that the original model draws beforehand")
 
     def __post_init__(self) -> None:
         super().__post_init__()
