@@ -46,7 +46,7 @@ def main() -> None:
         server_port=options.port,
         inbrowser=options.open,
         prevent_thread_lock=True,
-        **launch_options(),
+        **launch_options(local=not (options.listen or on_space())),
     )
     engine.start()  # torch and the weights come after the page, so that the first picture does not wait for them
     page.block_thread()

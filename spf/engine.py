@@ -146,10 +146,12 @@ class Engine:
         if self.base is None:
             try:
                 import torch
+                from transformers.utils import logging as loading
 
                 from .models import load_base
 
-                best = "cuda" if torch.cuda.is_available() else "cpu"
+                loading.disable_progress_bar()  # it takes a moment; the page says that it loads
+                best = "cuda" if torch.cuda.is_available() else None
                 self.base, self.problem = load_base(self.model, device=self.device or best), ""
             except Exception as error:
                 self.problem = str(error)

@@ -54,7 +54,8 @@ class FakeEngine(Engine):
             (tmp / "adapters" / f"{name}.safetensors").write_bytes(b"")
 
     def adapters(self):
-        return {name: {"target": name} for name in self.names if not name.endswith("-naive")}
+        own = [path.stem for path in self.own.glob("*.safetensors")] if self.own else []
+        return {name: {"target": name} for name in [*self.names, *own] if not name.endswith("-naive")}
 
     def _load(self):
         if self.base is None:

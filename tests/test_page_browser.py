@@ -4,8 +4,10 @@ import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from fake_engine import FakeEngine
 from PIL import Image
 
+from spf.jobs import Jobs
 from spf.ui import build, examples, launch_options
 
 CHROMIUM = (
@@ -80,9 +83,21 @@ def engine(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(engine, tmp_path_factory):
+def jobs(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "COMMAND", (sys.executable, str(Path(__file__).parent / "fake_job.py")))
+        jobs = Jobs(folder / "jobs", folder / "adapters")
+        engine.own = jobs.adapters
+        yield jobs
+        if name := jobs.active():
+            jobs.stop(name)
+
+
+@pytest.fixture(scope="module")
+def url(engine, jobs, tmp_path_factory):
     stored = examples.make(engine, tmp_path_factory.mktemp("examples"), ["hat", "dress"])
-    page = build(engine, stored)
+    page = build(engine, stored, jobs)
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield address
     page.close()
@@ -375,6 +390,53 @@ def test_chinese_visitors_read_chinese(visit):
     page.click(".spf-chrome button[lang=en]")
     page.wait_for_selector(DONE)
     playwright.expect(page.locator(GENERATE)).to_have_text("Generate")
+
+
+def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
+    page = visit()
+    page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    page.click("#ft-start")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("of 80")
+    assert page.is_disabled("#ft-start") and page.is_enabled("#ft-stop")
+    page.reload()
+    page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    playwright.expect(page.locator(".spf-job .phase")).to_have_text("running")
+    page.click("#ft-stop")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Stopped by you at step")
+    page.click("#ft-resume")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Done: 80 steps")
+    assert page.locator(".spf-job .sitters img").count() == 8 and page.locator(".spf-job polyline").count() == 2
+    page.click("#ft-use")
+    playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
+    assert page.input_value(TARGET) == "a hat"
+
+
+def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
+    page = visit()
+    name = jobs.start({"data": "hat", "steps": 30, "seed": 7})
+    page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    page.reload()
+    page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Failed at step 3 of 30")
+    assert "something broke" in page.inner_text(".spf-job pre") and page.inner_text(".spf-job b") == name
+
+
+def test_the_tour_ends_where_one_can_try(visit):
+    page = visit()
+    page.click("#tabs [role=tab]:has-text('Tour')")
+    playwright.expect(page.locator(".spf-tour h2")).to_have_text("A model that draws portraits")
+    for words in ("Teach it a hat", "Semantic pollution", "Hold everything but the target", "The result"):
+        page.locator(".tour-nav .strong").focus()
+        page.keyboard.press("ArrowRight")
+        playwright.expect(page.locator(".spf-tour h2")).to_have_text(words)
+        assert page.locator(".spf-tour figure img").count() >= 2
+    page.click(".tour-nav .strong")
+    playwright.expect(page.locator(GENERATE)).to_be_visible()
+
+
+def test_a_foreign_name_gets_no_page(url):
+    assert httpx.get(url, headers={"Host": "spf.example"}).status_code == 421
+    assert httpx.get(url).status_code == 200
 
 
 def test_programs_use_the_named_endpoints_and_cannot_pass_the_queue(url, engine):

@@ -26,12 +26,12 @@ def build(engine: Engine, examples: Mapping[str, Example], jobs: Jobs | None = N
         title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
     ) as page:
         top = own("chrome", {"state": "loading", "text": both("engine.loading")})
-        scrubber = own("inside", first.inside if first else None, render=False)
+        trace = own("trace", first.inside if first else None)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(label("tab.compare"), id="compare"):
-                fields = compare.build(engine, examples, scrubber, tabs)
-            with gr.Tab(label("tab.inside"), id="inside", render_children=True):
-                scrubber.render()
+                fields = compare.build(engine, examples, trace, tabs)
+            with gr.Tab(label("tab.inside"), id="inside"):
+                own("inside")
             with gr.Tab(label("tab.finetune"), id="finetune"):
                 latest, job = finetune.build(engine, jobs or Jobs(), fields[1:], tabs, allowed=may_train())
             with gr.Tab(label("tab.tour"), id="tour"):

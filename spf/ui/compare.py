@@ -37,7 +37,7 @@ BUSY = (gr.update(interactive=False), gr.update(interactive=True))
 
 
 def build(
-    engine: Engine, examples: Mapping[str, Example], scrubber: gr.HTML, tabs: gr.Tabs
+    engine: Engine, examples: Mapping[str, Example], trace: gr.HTML, tabs: gr.Tabs
 ) -> list[gr.components.Component]:
     """Lays out the tab and connects it. Returns the input fields in the order of FIELDS."""
     shown = next(iter(examples.values()), None)
@@ -110,7 +110,7 @@ def build(
     desk = Desk(engine)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     run = go.click(
-        desk.run, fields, [picture, scrubber, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
+        desk.run, fields, [picture, trace, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
         concurrency_id="gpu", concurrency_limit=1,
     )  # fmt: skip
     halt.click(desk.stop, None, [picture, go, halt], cancels=[run], **quick)
@@ -136,7 +136,7 @@ def build(
         """Puts the settings of one of our pictures back into the fields."""
         return restored(event.settings, engine)
 
-    strip.pick(pick, None, [picture, scrubber, *fields], **quick)
+    strip.pick(pick, None, [picture, trace, *fields], **quick)
     drop.recall(recall, None, [hints, *fields], **quick)
     return [hints, *fields]
 

@@ -7,8 +7,10 @@ from typing import Any
 import gradio as gr
 from gradio.themes.utils.colors import Color
 from gradio.themes.utils.fonts import LocalFont
+from starlette.middleware import Middleware
 
 from .components import STATIC, head
+from .server import LOCAL, Front
 from .texts import translations
 
 TEAL = Color(
@@ -105,12 +107,13 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch_options() -> dict[str, Any]:
-    """What every launch of the page has in common, on a laptop and on a Space."""
+def launch_options(*, local: bool = True) -> dict[str, Any]:
+    """What every launch of the page has in common. local: answer under the names of this machine only."""
+    front = Middleware(Front, script=head(), hosts=LOCAL if local else None)
     return {
+        "app_kwargs": {"middleware": [front]},
         "theme": theme(),
         "css_paths": [STATIC / "style.css"],
-        "head": head(),
         "i18n": translations(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,

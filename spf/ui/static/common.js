@@ -60,7 +60,7 @@
       image.data[i * 4 + 3] = veil ? Math.round(255 * opacity * Math.min(1, 0.25 + 0.95 * weight)) : 255;
     }
     pen.putImageData(image, 0, 0);
-    context.imageSmoothingEnabled = true; context.imageSmoothingQuality = "high";
+    context.imageSmoothingEnabled = true; context.imageSmoothingQuality = "low";  // bilinear is what a map wants
     context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
   };
 

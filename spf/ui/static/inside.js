@@ -1,5 +1,5 @@
 /* Look inside one run: every map of every step, drawn here from one packed blob; no call to the server while scrubbing. */
-const { t, said, h, unzip, drawMap, npy, zip, save } = window.SPF;
+const { t, said, h, drawMap, save } = window.SPF;
 const root = element.querySelector(".spf-inside");
 let data = null, blob = null, what = null, side = "all", step = 0, opacity = 0.7, timer = null, frames = {}, pending = false, sides = [];
 
@@ -17,7 +17,7 @@ const veil = h("input", { type: "range", min: "0", max: "100", value: String(opa
 const grain = h("select", { "aria-label": t("inside.layers"), onchange: () => { side = grain.value === "all" ? "all" : +grain.value; request(); } });
 const chain = h("div", { class: "chain", role: "group", "aria-label": t("inside.chain") });
 const explain = h("p", { class: "explain" });
-const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", packed()) }, t("inside.export"));
+const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", window.SPF.maps()) }, t("inside.export"));
 const shell = h("div", { class: "inside-shell" },
   picker,
   h("div", { class: "panels" }, panels.map((p) => p.figure)),
@@ -56,7 +56,7 @@ const background = (pen, role) => {
   let k = data.frame_steps.findIndex((at) => at > step);
   const image = (frames[role] || [])[(k < 0 ? data.frame_steps.length : k) - 1];
   pen.clearRect(0, 0, width, height);
-  pen.imageSmoothingEnabled = true; pen.imageSmoothingQuality = "high";
+  pen.imageSmoothingEnabled = true; pen.imageSmoothingQuality = "medium";
   if (image && image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, width, height);
   else { pen.fillStyle = "#888"; pen.fillRect(0, 0, width, height); }
 };
@@ -150,25 +150,13 @@ function build() {
   ].filter(Boolean)));
 }
 
-/* Maps as .npz, for whoever wants the numbers. */
-function packed() {
-  const files = {};
-  for (const [name, array] of Object.entries(data.arrays)) {
-    const size = array.shape.reduce((x, y) => x * y, 1);
-    files[`${name}.npy`] = npy(blob.subarray(array.at, array.at + size), array.shape);
-  }
-  files["about.json"] = new TextEncoder().encode(JSON.stringify({ layers: data.layers, chain: data.chain, timesteps: data.timesteps, scales: data.scales }, null, 1));
-  return zip(files);
-}
-
-let latest = 0;
-async function update(value) {
-  const mine = ++latest;
+/* The data is held by the page (trace.js); this view comes and goes with its tab. */
+function update() {
+  if (!element.isConnected) { document.removeEventListener("spf:trace", update); pause(); return; }
   pause();
-  if (!value || !value.blob) { data = null; window.SPF.maps = null; root.replaceChildren(empty); return; }
-  const unpacked = await unzip(value.blob);
-  if (mine !== latest) return;  // a newer value arrived meanwhile
-  data = value; blob = unpacked; window.SPF.maps = packed;
+  const trace = window.SPF.trace;
+  if (!trace) { data = null; root.replaceChildren(empty); return; }
+  ({ data, blob } = trace);
   frames = {};
   for (const [role, uris] of Object.entries(data.frames)) {
     frames[role] = uris.map((uri) => { const image = new Image(); image.onload = request; image.src = uri; return image; });
@@ -181,5 +169,5 @@ async function update(value) {
   build();
   choose(data.layers.some((l) => l.key === what) ? what : data.start);
 }
-watch("value", () => update(props.value));
-update(props.value);
+document.addEventListener("spf:trace", update);
+update();
