@@ -42,7 +42,7 @@ WANTED: dict[str, GenerateConfig] = {
         "a photo of an old man with gray hair and a beard", "watercolor painting", "replace", "photo", 21
     ),
     "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2),
-    "two": GenerateConfig("a photo of a young man with long brown hair, in a park", ("a hat", "freckled skin"), seed=9),
+    "two": GenerateConfig("a photo of a young man with long brown hair, in a park", ("a hat", "blonde hair"), seed=9),
 }
 """Settings of each example; the adapters are picked from the targets."""
 
