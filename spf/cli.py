@@ -65,6 +65,7 @@ def pretrain(
 @app.command()
 def examples(
     names: Annotated[list[str] | None, typer.Argument(help="which; all for which there are adapters by default")] = None,
+    tries: Annotated[int, typer.Option(help="seeds to draw for each, of which the clearest is kept")] = 1,
 ) -> None:
     """Draw the page's ready examples again and store them in assets/examples."""
     from spf.engine import Engine
@@ -72,7 +73,7 @@ def examples(
 
     engine = Engine()
     engine.load()
-    for name in make(engine, names=names or ()):
+    for name in make(engine, names=names or (), tries=tries):
         typer.echo(name)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from spf.config import GenerateConfig
-from spf.engine import Engine, Result
+from spf.engine import NAIVE, TUNED, Engine, Result
 
 from . import inside, stage
 from .components import enlarged
@@ -97,17 +97,36 @@ def load(folder: Path = FOLDER) -> dict[str, Example]:
     return found
 
 
-def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = ()) -> dict[str, Example]:
-    """Draws and stores the examples for which the engine has adapters; all of them, or the named ones."""
+def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = (), tries: int = 1) -> dict[str, Example]:
+    """Draws and stores the examples for which the engine has adapters; all of them, or the named ones.
+
+    tries: seeds, from the given one on, of which the clearest is kept: the target is there and little else changed.
+    """
     made = {}
     for name, config in WANTED.items():
         config = replace(config, adapter=engine.pick(config.targets))
         if (names and name not in names) or not config.adapter:
             continue
-        result = next(event for event in engine.compare(config) if isinstance(event, Result))
-        made[name] = Example.of(result)
+        drawn = [_drawn(engine, replace(config, seed=config.seed + number)) for number in range(tries)]
+        made[name] = Example.of(max(drawn, key=clarity))
         made[name].save(folder / name)
         log.info(
             "example %s: %s", name, made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn")
         )
     return made
+
+
+def _drawn(engine: Engine, config: GenerateConfig) -> Result:
+    return next(event for event in engine.compare(config) if isinstance(event, Result))
+
+
+def clarity(result: Result) -> tuple[float, ...]:
+    """How well a comparison shows what it is about; larger is better."""
+    report = result.reports[TUNED]
+    naive = result.reports.get(NAIVE) or {}
+    return (
+        report["response"] or 0.0,
+        -(report["pollution"] or 0.0),
+        naive.get("pollution") or 0.0,
+        report["identity"] or 0.0,
+    )

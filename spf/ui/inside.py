@@ -19,8 +19,8 @@ from .texts import both, same
 def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
-    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] in parts of
-    the phrase's largest value in either model, chain [S,P+2,h,w].
+    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] between the
+    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w].
     """
     trace = result.trace
     original, tuned = trace.original, trace.tuned[TUNED]
@@ -30,10 +30,10 @@ def payload(result: Result) -> dict[str, Any]:
     for side in sorted(tuned.maps):
         ours = tuned.maps[side][:, 0].astype(np.float32)
         theirs = _aligned(original.maps[side][:, 0].astype(np.float32), original.phrases, tuned.phrases)
-        top = np.maximum(ours.max((0, 2, 3)), theirs.max((0, 2, 3))).clip(1e-8)  # one scale a phrase: [G]
-        scales[str(side)] = dict(zip(tuned.phrases, top.round(6).tolist(), strict=True))
-        blob.add(f"tuned/{side}", ours / top[:, None, None])
-        blob.add(f"original/{side}", theirs / top[:, None, None])
+        low, high = _range(ours, theirs, [phrase in original.phrases for phrase in tuned.phrases])
+        scales[str(side)] = {p: [float(a), float(b)] for p, a, b in zip(tuned.phrases, low, high, strict=True)}
+        for role, maps in (("tuned", ours), ("original", theirs)):
+            blob.add(f"{role}/{side}", (maps - low[:, None, None]) / (high - low)[:, None, None])
     chain = np.stack([np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)])
     blob.add("chain", chain)
     return {
@@ -68,6 +68,14 @@ class Blob:
 
     def packed(self) -> str:
         return base64.b64encode(gzip.compress(b"".join(self._parts), 6, mtime=0)).decode()
+
+
+def _range(ours: np.ndarray, theirs: np.ndarray, both: list[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest value of each phrase over all steps of both models, [G] each: one scale, so maps compare."""
+    low, high = ours.min((0, 2, 3)), ours.max((0, 2, 3))
+    low = np.where(both, np.minimum(low, theirs.min((0, 2, 3))), low)
+    high = np.where(both, np.maximum(high, theirs.max((0, 2, 3))), high)
+    return low, np.maximum(high, low + 1e-8)
 
 
 def _aligned(maps: np.ndarray, have: tuple[str, ...], want: tuple[str, ...]) -> np.ndarray:
