@@ -307,23 +307,29 @@ def _necklace(c: _Canvas, cx: float, f: _Face):
         c.fill(_ellipse(x - 0.005, y - 0.006, 0.006, 0.006, 10), (255, 255, 255))
 
 
-def _wrinkles(c: _Canvas, p: Portrait, f: _Face, skin):
+def _age(c: _Canvas, p: Portrait, f: _Face, skin, outline):
+    """What tells the ages apart lies where nothing covers it: rosy cheeks, plain cheeks with folds, hollow cheeks."""
     if p.age == "young":
+        for s in (-1, 1):
+            rosy = _ellipse(s * f.w * 0.60, f.h * 0.30, f.w * 0.27, f.h * 0.16)
+            c.fill(rosy, _mix(skin, (232, 70, 78), 0.46), blur=0.009, alpha=0.9, inside=outline)
         return
     old = p.age == "old"
     ink, a = _darker(skin, 0.52), 0.9 if old else 0.75
     for s in (-1, 1):
-        fold = [(s * f.nose_w * 1.9, f.nose_y - 0.002), (s * (f.mouth_w + 0.012), f.mouth_y - 0.02), (s * (f.mouth_w + 0.017), f.mouth_y + (0.022 if old else 0.0))]
-        c.fill(_arc(fold, 0.0135 if old else 0.0115), ink, alpha=a)
-        bag = [(s * (f.eye_x - f.eye_w), f.eye_y + 0.030), (s * f.eye_x, f.eye_y + 0.041), (s * (f.eye_x + f.eye_w), f.eye_y + 0.028)]
-        c.fill(_arc(bag, 0.0065), ink, alpha=a * 0.9)
         if old:
-            for dy in (-0.010, 0.004, 0.017):
-                c.fill(_arc([(s * (f.eye_x + f.eye_w + 0.010), f.eye_y + dy * 0.4), (s * (f.eye_x + f.eye_w + 0.030), f.eye_y + dy)], 0.0095), ink, alpha=0.85)
-            c.fill(_arc([(s * f.w * 0.66, f.h * 0.30), (s * f.w * 0.70, f.h * 0.46), (s * f.w * 0.56, f.h * 0.64)], 0.011), ink, alpha=0.6)
+            hollow = _smooth([(s * f.w * 0.98, f.h * 0.02), (s * f.w * 0.50, f.h * 0.24), (s * f.w * 0.58, f.h * 0.50), (s * f.w * 0.92, f.h * 0.52)])
+            c.fill(hollow, _darker(skin, 0.34), blur=0.006, alpha=0.8, inside=outline)
+            pouch = _ellipse(s * f.eye_x, f.eye_y + 0.038, f.eye_w * 0.95, 0.017)
+            c.fill(pouch, _darker(skin, 0.36), alpha=0.8)
+            c.fill(_ellipse(s * f.eye_x, f.eye_y + 0.033, f.eye_w * 0.8, 0.011), _lighter(skin, 0.12), alpha=0.9)
+            for dy in (-0.010, 0.017):
+                c.fill(_arc([(s * (f.eye_x + f.eye_w + 0.010), f.eye_y + dy * 0.4), (s * (f.eye_x + f.eye_w + 0.032), f.eye_y + dy)], 0.0105), ink, alpha=0.85)
+        fold = [(s * f.nose_w * 1.8, f.nose_y - 0.004), (s * (f.mouth_w + 0.013), f.mouth_y - 0.022), (s * (f.mouth_w + 0.018), f.mouth_y + (0.026 if old else 0.004))]
+        c.fill(_arc(fold, 0.0145), ink, alpha=a)
     if old:
-        for k, y in enumerate((-0.112, -0.082)):
-            c.fill(_arc([(-0.062 + 0.006 * k, f.eye_y + y + 0.004), (0, f.eye_y + y - 0.004), (0.062 - 0.006 * k, f.eye_y + y + 0.004)], 0.0115), ink, alpha=0.9)
+        for k, y in enumerate((-0.112, -0.080)):
+            c.fill(_arc([(-0.066 + 0.006 * k, f.eye_y + y + 0.004), (0, f.eye_y + y - 0.004), (0.066 - 0.006 * k, f.eye_y + y + 0.004)], 0.0125), ink, alpha=0.9)
 
 
 def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
@@ -349,8 +355,8 @@ def _eyes(c: _Canvas, p: Portrait, f: _Face, hair, skin, rng):
                 for k, (a, b) in enumerate(((0.78, 0.62), (1.0, 0.22))):
                     c.fill(_arc([(x + s * w * a, y - h * b + droop), (x + s * w * (a + 0.42), y - h * b - 0.017 + droop + 0.004 * k)], 0.009), ink, "eyes")
         lift = {"surprised": -0.024, "laughing": -0.010}.get(e, 0.0)
-        slope = {"sad": 0.026, "surprised": 0.002}.get(e, 0.004)  # outer end minus inner end
-        inner = (x - s * f.eye_w * 1.0, f.brow_y + lift + (0.004 if e != "sad" else -0.014))
+        slope = {"sad": 0.032, "surprised": 0.002}.get(e, 0.004)  # outer end minus inner end
+        inner = (x - s * f.eye_w * 1.0, f.brow_y + lift + (0.004 if e != "sad" else -0.018))
         outer = (x + s * f.eye_w * 1.25, f.brow_y + lift + slope)
         arch = (x + s * f.eye_w * 0.2, f.brow_y + lift - (0.010 if e != "sad" else 0.004))
         c.fill(_arc([inner, arch, outer], f.brow_t), _mix(hair, skin, 0.08), "brows")
@@ -382,7 +388,7 @@ def _mouth(c: _Canvas, p: Portrait, f: _Face, skin):
         c.fill([(-w, y - 0.02), (w, y - 0.02), (w, y + 0.007), (-w, y + 0.007)], (252, 252, 250), "mouth", inside=cave)
         c.fill(_ellipse(0, y + 0.036, w * 0.42, 0.014), (206, 88, 94), "mouth", inside=cave)
     else:
-        bend = {"neutral": 0.002, "smiling": 0.024, "sad": -0.020}[e]
+        bend = {"neutral": 0.002, "smiling": 0.030, "sad": -0.027}[e]
         full = 0.020 if woman else 0.014
         if e == "smiling":
             w *= 1.14
@@ -430,6 +436,9 @@ def _front_hair(c: _Canvas, p: Portrait, f: _Face, hair, rng):
     w, h = f.w, f.h
     if p.hair_style == "bald":
         c.fill(_ellipse(-w * 0.28, -h * 0.74, w * 0.24, h * 0.10), (255, 255, 255), blur=0.012, alpha=0.45)
+        for s in (-1, 1):  # a rim above the ears, so that a bald head has a hair colour too
+            rim = [(s * 0.92 * w, -0.50 * h), (s * 1.10 * w, -0.44 * h), (s * 1.17 * w, -0.16 * h), (s * 1.13 * w, 0.10 * h), (s * 0.95 * w, 0.06 * h), (s * 0.90 * w, -0.22 * h)]
+            c.fill(_smooth(rim, 8), hair, "hair", shade=0.4)
         return
     side = 1 if p.seed % 2 else -1
     skull = [(x * w, y * h) for x, y in _TOP]
@@ -499,11 +508,11 @@ def _hat(c: _Canvas, p: Portrait, f: _Face, rng):
 def _freckles(c: _Canvas, f: _Face, skin, p: Portrait, rng):
     ink = _mix(skin, (120, 52, 20), 0.72) if p.skin in ("fair", "tan") else _darker(skin, 0.62)
     for s in (-1, 1, 0):
-        n = 9 if s else 5
+        n = 8 if s else 4
         xs = s * f.w * 0.52 + rng.normal(0, f.w * (0.20 if s else 0.11), n)
         ys = f.h * (0.24 if s else 0.12) + rng.normal(0, f.h * 0.12, n)
         for x, y in zip(xs.clip(-f.w * 0.86, f.w * 0.86), ys.clip(f.eye_y + 0.03, f.h * 0.6)):
-            r = float(rng.uniform(0.0085, 0.0120))
+            r = float(rng.uniform(0.0105, 0.0140))
             c.fill(_ellipse(x, y, r, r, 10), ink, alpha=0.9)
 
 
@@ -567,11 +576,9 @@ def render(p: Portrait, size: int = 128) -> Drawing:
         c.fill(_ellipse(s * f.w * 1.02, 0.014, 0.013, 0.026), _darker(skin, 0.26), alpha=0.7)
     outline = f.outline()
     c.fill(outline, skin, "face", shade=0.42)
-    for s in (-1, 1):
-        c.fill(_ellipse(s * f.w * 0.58, f.h * 0.30, f.w * 0.24, f.h * 0.13), _mix(skin, (226, 70, 70), 0.42), blur=0.016, alpha=0.7 if p.gender == "woman" else 0.35, inside=outline)
+    _age(c, p, f, skin, outline)
     if p.freckles != "none":
         _freckles(c, f, skin, p, rng_freckles)
-    _wrinkles(c, p, f, skin)
     _nose(c, f, skin)
     if p.beard != "none":
         _beard(c, p, f, hair, rng_beard)

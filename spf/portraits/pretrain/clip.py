@@ -117,7 +117,7 @@ def train_clip(stage: Stage) -> Fitted:
     """Text tower alone (30 % of the time), image tower alone (35 %), then both together."""
     sizes = stage.preset.clip
     data, unseen = stage.data("often"), stage.data("often", split="dev")
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(tiles=True)
     device = accelerator.device
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")

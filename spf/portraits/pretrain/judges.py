@@ -65,7 +65,7 @@ def train_judges(stage: Stage) -> Fitted:
     """Train and save `checkpoints/judges`."""
     sizes = stage.preset.judges
     data, unseen = stage.data("often"), stage.data("often", split="dev")
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(tiles=True)
     torch.manual_seed(stage.seed)
     judges = Judges(stage.preset.image_size, sizes.channels).to(memory_format=torch.channels_last)
     if stage.resume:

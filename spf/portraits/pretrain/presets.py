@@ -46,11 +46,11 @@ class UnetSizes:
     heads: int = 4
     layers: int = 1
     norm_groups: int = 32
-    batch: int = 16
+    batch: int = 32
     lr: float = 8e-4
     crossing: float = 4.0
     """Factor on the learning rate of the cross-attention layers."""
-    portraits: int = 16_000
+    portraits: int = 20_000
 
 
 @dataclasses.dataclass(frozen=True)

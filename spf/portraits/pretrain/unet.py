@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -74,7 +75,7 @@ def train_unet(stage: Stage) -> Fitted:
     for part, name in (("vae", "vae"), ("text_encoder", "clip")):
         if not (base / part / "config.json").exists():
             raise BadInput(f"{base / part} is missing; run: python -m spf pretrain {name}.")
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(tiles=True)
     device = accelerator.device
     vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32).to(device).eval()
     text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", torch_dtype=torch.float32).to(device).eval()
@@ -90,6 +91,8 @@ def train_unet(stage: Stage) -> Fitted:
     if stage.resume:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
     unet = unet.to(device)
+    if accelerator.mixed_precision == "bf16" and device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())  # the fused attention is slow backwards in bf16 on processors
     scheduler = new_scheduler()
     alphas = scheduler.alphas_cumprod.to(device)
     weights = min_snr(alphas)

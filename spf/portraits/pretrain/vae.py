@@ -143,7 +143,7 @@ def train_vae(stage: Stage) -> Fitted:
     sizes = stage.preset.vae
     data = stage.data("often")
     unseen = stage.data("often", split="dev", n=64)
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(tiles=True)
     torch.manual_seed(stage.seed)
     vae = new_vae(sizes, stage.preset.image_size)
     folder = stage.checkpoints / "base" / "vae"
