@@ -1,29 +1,32 @@
 """The one denoising loop, and the side-by-side drawing of original and tuned model that records what the maps show.
 
 `sample` is DDIM without noise (Song et al. 2021); its callback serves progress, previews, cancelling and tracing, so no
-second loop is written anywhere. `sample_pair` draws the base text with the original weights and the complete text with
-tuned ones from the same noise. One step costs one UNet call for the original and two for each tuned variant: its own,
-and the reference path on the same latent, which the control map compares with.
+second loop is written anywhere. `TunedPath` draws complete texts with tuned weights, plain, guided by the control map, or
+under an edit of `spf.edits`. `sample_pair` draws the base text with the original weights and the complete text with tuned
+ones from the same noise. One step costs one UNet call for the original and two for each tuned variant: its own, and the
+reference path on the same latent, which the control map compares with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .attention import Record, phrase_stack, record, resized
+from .attention import Groups, Record, phrase_stack, record, resized
+from .config import Config, choice, real
 from .errors import BadInput, NotFinite
 from .models import Base
 from .paths import Adapter, response
-from .prompts import ComposedPrompt, pad_columns
-from .sfcm import SfcmConfig, noise_difference, phrase_distances, subtracted
+from .prompts import PAD, ComposedPrompt, pad_columns
+from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
-ORIGINAL, TUNED = "original", "tuned"
+ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 
@@ -50,6 +53,16 @@ class Step:
 
 Callback = Callable[[Step], None]
 Predict = Callable[[Tensor, Tensor], Tensor]
+Adjust = Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class GuideConfig(Config):
+    """SFCM-guided sampling (ours): each step uses eps_ref + M (eps_res - eps_ref), so that outside M the reference rules."""
+
+    map: str = choice("sfcm", ("sfcm", "difference", "attention"), "M: the control map, the bare noise difference, or the target's attention")
+    scale: str = choice("stretch", SCALES, "scale of M unless it is the control map, which has its own")
+    start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
@@ -88,11 +101,13 @@ def sample(
     guidance: float = 4.0,
     callback: Callback | None = None,
     predict: Predict | None = None,
+    adjust: Adjust | None = None,
 ) -> Tensor:
     """Clean latents [B,C,h,w] from noise, with the weights that are active now.
 
     embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes
-    the place of the guided prediction. Raises NotFinite, and whatever the callback raises.
+    the place of the guided prediction; adjust(latents, index) may change the latents after a step. Raises NotFinite, and
+    whatever the callback raises.
     """
     scheduler = base.new_scheduler(steps)
     predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
@@ -103,7 +118,7 @@ def sample(
                 f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance."
             )
         moved = scheduler.step(eps, timestep, latents)
-        latents = moved.prev_sample
+        latents = adjust(moved.prev_sample, index) if adjust else moved.prev_sample
         if callback:
             callback(Step("", index, index + 1, steps, int(timestep), latents, moved.pred_original_sample, eps))
     return latents
@@ -222,6 +237,170 @@ def prompt_distances(
     )
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the rows of a batch say: token columns by path, the phrases of the chain and of the target, and distances [1 or B,P]."""
+
+    groups: dict[str, Groups | list[Groups]]
+    names: list[str]
+    targets: list[str]
+    distances: Tensor
+
+
+def said(base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = SfcmConfig()) -> Said:
+    """One prompt keeps the names of its phrases; several are numbered, rows with fewer phrases have distance 0 for the rest."""
+    groups = {path: [prompt.groups(base.tokenizer, path) for prompt in prompts] for path in ("base", "complete")}
+    found = [prompt_distances(base, prompt, settings) for prompt in prompts]
+    if len(prompts) == 1:
+        names, distances = found[0]
+        targets = [phrase.text for phrase in prompts[0].target_phrases]
+        return Said({path: rows[0] for path, rows in groups.items()}, names, targets, distances[None].to(base.device))
+    most = max(len(names) for names, _ in found)
+    numbers = [f"phrase {number}" for number in range(most)]
+    table = torch.zeros(len(prompts), most)
+    numbered: dict[str, Groups | list[Groups]] = {"base": [], "complete": []}
+    for row, (prompt, (names, distances)) in enumerate(zip(prompts, found, strict=True)):
+        table[row, : len(names)] = distances
+        for path, rows in groups.items():
+            columns = {number: rows[row][name] for number, name in zip(numbers, names, strict=False)} | {PAD: rows[row][PAD]}
+            if path == "complete":
+                columns[TARGET] = sorted({c for phrase in prompt.target_phrases for c in rows[row][phrase.text]})
+            numbered[path].append(columns)
+    return Said(numbered, numbers, [TARGET], table.to(base.device))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one step of a tuned path showed: attention maps, and [B,h,w] noise difference, control map, and [B,P,s,s] the
+    phrase maps that it subtracts; attention [B,s,s]: of the target."""
+
+    record: Record
+    difference: Tensor
+    sfcm: Tensor
+    removed: Tensor
+    attention: Tensor
+
+
+class Edit(Protocol):
+    """Changes the drawing of complete texts without training; see `spf.edits`.
+
+    states: the text states [B,77,D] to use in place of those of the complete texts. beside: whether the base text is drawn
+    by the original weights beside it; then hear() is active while that path predicts, speak() while the tuned one does, and
+    adjust(source, latents, done) may change the tuned path's latents after a step. done is the share of steps done.
+    """
+
+    beside: bool
+
+    def states(self, base: Base, prompts: Sequence[ComposedPrompt], states: Tensor) -> Tensor: ...
+
+    def begin(self, base: Base, prompts: Sequence[ComposedPrompt], rows: int) -> None: ...
+
+    def hear(self) -> AbstractContextManager: ...
+
+    def speak(self, done: float) -> AbstractContextManager: ...
+
+    def adjust(self, source: Tensor, latents: Tensor, done: float) -> Tensor: ...
+
+
+class TunedPath:
+    """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
+
+    compare: run the reference path on the same latents, for the control map (always done for a guide). guide, edit: see
+    `GuideConfig` and `spf.edits`. Raises BadInput when words of a target fall off the end.
+    """
+
+    def __init__(
+        self, base: Base, prompts: Sequence[ComposedPrompt], *, guidance: float = 4.0, settings: SfcmConfig = SfcmConfig(),
+        guide: GuideConfig | None = None, edit: Edit | None = None, compare: bool = True,
+    ) -> None:  # fmt: skip
+        self.base, self.prompts, self.guidance, self.settings = base, list(prompts), guidance, settings
+        self.guide, self.edit, self.compare = guide, edit, compare or guide is not None
+        texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
+        self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
+        if edit:
+            self.complete = edit.states(base, self.prompts, self.complete)
+        self.said = said(base, self.prompts, settings) if self.compare else None
+
+    def record(self, path: str, rows: int):
+        """Recorder of one text's phrases on the conditional rows, which come last."""
+        return record(self.base.unet, self.said.groups[path], rows=slice(-rows, None), largest=LARGEST_MAP)
+
+    @torch.inference_mode()
+    def draw(
+        self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None
+    ) -> Tensor:
+        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed."""
+        beside = self.edit is not None and self.edit.beside
+        shown: list[Shown | None] = [None]
+        done = 0
+        if self.edit:
+            self.edit.begin(self.base, self.prompts, len(noise))
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            nonlocal done
+            parts = []
+            if beside:
+                source, latents = latents.chunk(2)
+                with self.edit.hear():
+                    parts.append(denoise(self.base, source, timestep, self.plain, self.uncond, self.guidance)[0])
+            eps, shown[0] = self.step(switch, latents, timestep, done / steps)
+            done += 1
+            return torch.cat([*parts, eps])
+
+        def adjust(latents: Tensor, index: int) -> Tensor:
+            source, latents = latents.chunk(2)
+            return torch.cat([source, self.edit.adjust(source, latents, (index + 1) / steps)])
+
+        def own(step: Step) -> None:
+            rows = slice(-len(noise), None)
+            fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "eps")}
+            now = {"difference": shown[0].difference, "sfcm": shown[0].sfcm} if shown[0] else {}
+            watch(replace(step, **fields, **now), shown[0])
+
+        start = torch.cat([noise, noise]) if beside else noise
+        return sample(
+            self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
+            adjust=adjust if beside else None, callback=own if watch else None,
+        )[-len(noise) :]  # fmt: skip
+
+    def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
+        """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
+        base, rows = self.base, len(latents)
+        blends = self.guide is not None and done >= self.guide.start
+        with (
+            switch,
+            self.record("complete", rows) if self.compare else nullcontext() as res,
+            self.edit.speak(done) if self.edit else nullcontext(),
+        ):
+            guided, eps_res = denoise(base, latents, timestep, self.complete, self.uncond, self.guidance)
+        if not self.compare:
+            return guided, None
+        with self.record("base", rows) if self.settings.map_path != "response" else nullcontext() as ref:
+            strength = self.guidance if blends else 1  # without a blend only the conditional prediction is needed
+            guided_ref, eps_ref = denoise(base, latents, timestep, self.plain, self.uncond, strength)
+        difference = noise_difference(eps_res, eps_ref, self.settings.channels)
+        removed = self.phrase_maps(res, ref)
+        control = subtracted(difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain())
+        attention = phrase_stack(res, self.said.targets, self.settings.map_layers).sum(1)
+        shown = Shown(res, difference, control, removed, attention)
+        if not blends:
+            return guided, shown
+        return guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref), shown
+
+    def blend(self, shown: Shown) -> Tensor:
+        """M of the guide, [B,h,w] in [0,1]."""
+        if self.guide.map == "sfcm":
+            return shown.sfcm
+        if self.guide.map == "difference":
+            return scaled(shown.difference, self.guide.scale)
+        return scaled(resized(shown.attention, shown.difference.shape[-1]), self.guide.scale)
+
+    def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
+        """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
+        paths = {"response": [res], "reference": [ref], "mean": [res, ref]}[self.settings.map_path]
+        return torch.stack([phrase_stack(path, self.said.names, self.settings.map_layers) for path in paths]).mean(0)
+
+
 @torch.inference_mode()
 def sample_pair(
     base: Base,
@@ -234,20 +413,22 @@ def sample_pair(
     scale: float = 1.0,
     settings: SfcmConfig = SfcmConfig(),
     sfcm_guided: bool = False,
+    guide: GuideConfig = GuideConfig(),
+    edit: Edit | None = None,
     original: PathTrace | None = None,
     callback: Callback | None = None,
 ) -> Trace:
     """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
 
     adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
-    for the complete text. scale: strength of the adapters. sfcm_guided: each step uses eps_ref + SFCM (eps_res -
-    eps_ref), so that outside the map the reference is followed. original: the original path of an earlier trace; used
-    if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the callback
-    raises.
+    for the complete text. scale: strength of the adapters. sfcm_guided: each step blends both predictions as `guide`
+    says. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
+    trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
+    callback raises.
     """
     variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
-    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, sfcm_guided)
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, guide if sfcm_guided else None, edit)
     known = original if original is not None and original.key == pair.key else None
     total = steps * (len(switches) + (known is None))
     original = known or pair.draw_original(_counted(callback, ORIGINAL, 0, total))
@@ -278,69 +459,41 @@ def _counted(callback: Callback | None, path: str, before: int, total: int) -> C
 class _Pair:
     """What both paths of one drawing share: noise, text states, phrases."""
 
-    def __init__(self, base, prompt, seeds, steps, guidance, settings, sfcm_guided) -> None:
-        self.base, self.prompt, self.seeds, self.settings, self.sfcm_guided = base, prompt, seeds, settings, sfcm_guided
+    def __init__(self, base, prompt, seeds, steps, guidance, settings, guide, edit) -> None:
+        self.base, self.prompt, self.seeds = base, prompt, seeds
         self.noise = initial_latents(base, seeds)
-        self.uncond, self.plain, self.complete = base.encode_text(["", prompt.base, prompt.complete]).split(1)
-        self.groups = {path: prompt.groups(base.tokenizer, path) for path in ("base", "complete")}
-        self.names, distances = prompt_distances(base, prompt, settings)
-        self.distances = distances.to(base.device)
-        self.how = {"steps": steps, "guidance": guidance}
+        self.tuned = TunedPath(base, [prompt], guidance=guidance, settings=settings, guide=guide, edit=edit)
+        self.names, self.distances = self.tuned.said.names, self.tuned.said.distances[0]
+        self.steps, self.guidance = steps, guidance
         model = (base.name, str(base.folder), str(base.dtype))
         self.key = (*model, prompt.base, tuple(self.names), seeds, steps, guidance)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
-    def record(self, path: str):
-        """Recorder of one text's phrases on the conditional rows, which come last."""
-        return record(self.base.unet, self.groups[path], rows=slice(-len(self.seeds), None), largest=LARGEST_MAP)
-
     def draw_original(self, callback: Callback) -> PathTrace:
-        kept = Recorder()
-
-        with self.record("base") as shown:
+        kept, tuned = Recorder(), self.tuned
+        with tuned.record("base", len(self.seeds)) as shown:
 
             def watch(step: Step) -> None:
                 kept.add_maps(shown)
                 callback(step)
 
-            latents = sample(self.base, self.noise, self.plain, self.uncond, callback=watch, **self.how)
+            how = {"steps": self.steps, "guidance": self.guidance, "callback": watch}
+            latents = sample(self.base, self.noise, tuned.plain, tuned.uncond, **how)
         return self.trace(self.prompt.base, "base", latents, kept)
 
     def draw_tuned(self, switch: response, callback: Callback) -> PathTrace:
-        kept, now = Recorder(), {}
-        reference_maps = self.settings.map_path != "response"
+        kept = Recorder()
 
-        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-            guidance = self.how["guidance"]
-            with switch, self.record("complete") as res:
-                guided, eps_res = denoise(self.base, latents, timestep, self.complete, self.uncond, guidance)
-            with self.record("base") if reference_maps else nullcontext() as ref:
-                strength = guidance if self.sfcm_guided else 1  # without it only the conditional prediction is needed
-                guided_ref, eps_ref = denoise(self.base, latents, timestep, self.plain, self.uncond, strength)
-            difference = noise_difference(eps_res, eps_ref, self.settings.channels)
-            removed = self.phrase_maps(res, ref)
-            distances = self.distances.expand(len(latents), -1)
-            control = subtracted(difference, removed, distances, **self.settings.chain())
-            kept.add_maps(res)
-            for name, value in (("difference", difference), ("sfcm", control), ("removed", removed)):
-                kept.add(name, value)
-            now.update(difference=difference, sfcm=control)
-            return guided_ref + control[:, None].to(guided) * (guided - guided_ref) if self.sfcm_guided else guided
+        def watch(step: Step, shown: Shown) -> None:
+            kept.add_maps(shown.record)
+            for name in ("difference", "sfcm", "removed"):
+                kept.add(name, getattr(shown, name))
+            callback(step)
 
-        watch = lambda step: callback(replace(step, **now))  # noqa: E731
-        latents = sample(self.base, self.noise, self.complete, self.uncond, predict=predict, callback=watch, **self.how)
+        latents = self.tuned.draw(switch, self.noise, self.steps, watch)
         return self.trace(self.prompt.complete, "complete", latents, kept)
-
-    def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
-        """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
-        stacks = {
-            "response": lambda: phrase_stack(res, self.names, self.settings.map_layers),
-            "reference": lambda: phrase_stack(ref, self.names, self.settings.map_layers),
-        }
-        wanted = stacks if self.settings.map_path == "mean" else [self.settings.map_path]
-        return torch.stack([stacks[path]() for path in wanted]).mean(0)
 
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
         arrays = kept.arrays(["difference", "sfcm", "removed"])
-        return PathTrace(text, tuple(self.groups[path]), images, final, kept.maps(), self.key, **arrays)
+        return PathTrace(text, tuple(self.tuned.said.groups[path]), images, final, kept.maps(), self.key, **arrays)
