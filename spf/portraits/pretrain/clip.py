@@ -26,7 +26,7 @@ from spf.files import load_tensors, write_json
 from spf.portraits.captions import caption, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, sample_portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import ClipSizes
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
 from spf.tokenizer import build_tokenizer
@@ -126,6 +126,8 @@ def train_clip(stage: Stage) -> Fitted:
     settled = (stage.checkpoints / "base" / "unet").exists()
     if settled:  # a denoiser has learnt to read this text tower
         log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
+        if stage.resume:
+            start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
         clip.text_model.load_state_dict(load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors"))
         clip.text_model.requires_grad_(False)
         towers.text_head.requires_grad_(False)

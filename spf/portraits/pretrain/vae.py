@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import VaeSizes
 from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
@@ -29,6 +29,9 @@ _WEIGHTY = {
 }  # fmt: skip
 WEIGHTS = np.array([_WEIGHTY.get(name, 1.0) for name in REGIONS], np.float32)
 """Weight of a pixel by its region: a face is a twentieth of the picture and most of what a portrait says."""
+
+ROUGH = 0.15
+"""Most noise, in deviations of a latent, that the decoder learns to see through once it decodes drawn latents."""
 
 
 def new_vae(sizes: VaeSizes, image_size: int) -> AutoencoderKL:
@@ -130,23 +133,33 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
     quant.bias.copy_(bias)
 
 
-def save_vae(vae: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
-    """Write a copy with normalised latents (statistics of `images`) in half precision."""
+def save_vae(vae: AutoencoderKL, images: np.ndarray | None, folder: Path) -> None:
+    """Write a copy in half precision, with latents normalised to the statistics of `images` if there are any."""
     final = copy.deepcopy(vae).eval()
-    normalise_latents(final, encode_all(final, images))
+    if images is not None:
+        normalise_latents(final, encode_all(final, images))
     with replaced_folder(folder) as part:
         save_half(final, part)
 
 
 def train_vae(stage: Stage) -> Fitted:
-    """Train and save `checkpoints/base/vae`; the last fifth of the time goes to whole portraits."""
+    """Train and save `checkpoints/base/vae`; the last fifth of the time goes to whole portraits.
+
+    Once there is a denoiser, its latents must stay what they are: from then on only the decoder is trained further.
+    """
     sizes = stage.preset.vae
     data = stage.data("often")
     unseen = stage.data("often", split="dev", n=64)
     accelerator = make_accelerator(tiles=True)
     torch.manual_seed(stage.seed)
     vae = new_vae(sizes, stage.preset.image_size)
-    folder = stage.checkpoints / "base" / "vae"
+    base, lr, size = stage.checkpoints / "base", sizes.lr, sizes.batch
+    folder, settled = base / "vae", (base / "unet" / "config.json").exists()
+    if settled:
+        start_from(vae, folder / "diffusion_pytorch_model.safetensors")
+        lr, size = lr / 4, 4 * size
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
 
     def loss(step: int, rng: np.random.Generator, crop: int, batch: int):
         chosen = batch_indices(rng, len(data), batch)
@@ -154,7 +167,9 @@ def train_vae(stage: Stage) -> Fitted:
         target = to_tensor(images).to(accelerator.device)
         weight = torch.from_numpy(WEIGHTS[regions])[:, None].to(target.device)
         posterior = vae.encode(target).latent_dist
-        latents = posterior.mean + posterior.std * noise(rng, posterior.mean.shape).to(target.device)
+        rough = torch.from_numpy(rng.uniform(0, ROUGH if settled else 0, (batch, 1, 1, 1)).astype(np.float32))
+        spread = posterior.std + rough.to(target.device)
+        latents = posterior.mean + spread * noise(rng, posterior.mean.shape).to(target.device)
         value, terms = reconstruction_loss(
             vae.decode(latents).sample.float(), target, weight / weight.mean(), sizes.edges
         )
@@ -162,21 +177,21 @@ def train_vae(stage: Stage) -> Fitted:
         return value + sizes.kl * kl, {**terms, "kl": kl}
 
     def save() -> None:
-        save_vae(vae, data.images[:512], folder)
+        save_vae(vae, None if settled else data.images[:512], folder)
         log.info("saved %s: %.2f dB on unseen portraits", folder, check_vae(vae, unseen.images))
 
     whole = stage.preset.image_size
-    fewer = max(1, sizes.batch * sizes.crop**2 // whole**2)
+    fewer = max(1, size * sizes.crop**2 // whole**2)
 
     def phase(name: str, crop: int, batch: int, lr: float, share: float) -> Fitted:
         return fit(
             vae, lambda step, rng: loss(step, rng, crop, batch), lr=lr, weight_decay=0.0, average=0.999,
-            out=stage.out / f"vae-{name}", name=f"vae, {name}", seed=stage.seed, resume=stage.resume, save=save,
+            out=stage.out / f"{'decoder' if settled else 'vae'}-{name}", name=f"vae, {name}", seed=stage.seed, resume=stage.resume, save=save,
             accelerator=accelerator, **stage.length("vae", share),
         )  # fmt: skip
 
-    phase("crops", sizes.crop, sizes.batch, sizes.lr, 0.8)
-    return phase("whole", whole, fewer, sizes.lr / 5, 0.2)
+    phase("crops", sizes.crop, size, lr, 0.8)
+    return phase("whole", whole, fewer, lr / 5, 0.2)
 
 
 @torch.no_grad()
