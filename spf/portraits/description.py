@@ -60,12 +60,12 @@ TARGETS: dict[str, Target] = {
     for t in (
         Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.02),
         Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.05),
-        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.03),
+        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.012),
         Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.003),
         Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
         Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.012),
         Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.004),
-        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.003),
+        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.001),
     )
 }
 """Targets by name; empty `regions` means that the whole picture may change."""
