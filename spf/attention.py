@@ -29,7 +29,8 @@ POOL = ("sum", "mean")
 class Record:
     """What the last forward pass inside `record` showed, layer by layer, in the order of the network.
 
-    maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over heads, fp32.
+    maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over heads, fp32; or
+    [B,heads,h,w] if the heads were asked for.
     queries[layer]: [B,h*w,C] cross-attention queries. Both carry gradients when the forward pass did.
     """
 
@@ -68,12 +69,14 @@ def record(
     rows: slice = slice(None),
     pool: str = "sum",
     largest: int | None = None,
+    heads: bool = False,
 ) -> Iterator[Record]:
     """Records every forward pass of `unet` inside the block; the record holds the last one. Hooks are gone afterwards.
 
     groups: token columns of each phrase, for all rows or one mapping per row (a phrase missing in a row gives zeros).
     keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the conditional half.
     pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips maps of larger sides.
+    heads: keeps every head's map instead of their mean.
     With gradient checkpointing, run backward inside the block: it repeats the forward pass.
     """
     if keep not in KEEP or pool not in POOL:
@@ -84,7 +87,7 @@ def record(
     columns = None if keep == "queries" else Columns(groups, pool)
     with ExitStack() as stack:
         for name, layer in cross_attention_layers(unet).items():
-            probe = Probe(name, layer, shown, columns, "queries" in keep, rows, largest)
+            probe = Probe(name, layer, shown, columns, "queries" in keep, rows, largest, heads)
             stack.callback(layer.to_q.register_forward_hook(probe.on_query).remove)
             stack.callback(layer.to_k.register_forward_hook(probe.on_key).remove)
         yield shown
@@ -124,6 +127,7 @@ class Probe:
     queries: bool
     rows: slice
     largest: int | None
+    heads: bool = False
     waiting: Tensor | None = None
 
     def on_query(self, _module, _inputs, query: Tensor) -> None:
@@ -140,22 +144,23 @@ class Probe:
             raise BadInput(
                 f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded."
             )
-        maps = phrase_maps(self.layer, query, key[self.rows], self.columns.matrix(key.shape[1], key.device))
-        maps = maps.unflatten(1, (side, side))  # [B,h*w,P] -> [B,h,w,P]
+        columns = self.columns.matrix(key.shape[1], key.device)
+        maps = phrase_maps(self.layer, query, key[self.rows], columns, self.heads)
+        maps = maps.unflatten(-2, (side, side))  # [...,h*w,P] -> [...,h,w,P]
         self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1), strict=True))
 
 
-def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor) -> Tensor:
+def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor, heads: bool = False) -> Tensor:
     """softmax(q k / sqrt(d)) summed over each phrase's columns and averaged over heads, in fp32.
 
-    query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P].
+    query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P], or [B,heads,N,P] with all heads.
     """
     query, key = (
         value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key)
     )  # [B,heads,N or T,d]
     with torch.autocast(query.device.type, enabled=False):  # it would round the fp32 products
         probabilities = (query.float() * layer.scale @ key.float().transpose(-1, -2)).softmax(-1)  # [B,heads,N,T]
-        return probabilities.mean(1) @ columns
+        return probabilities @ columns[:, None] if heads else probabilities.mean(1) @ columns
 
 
 def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None) -> dict[str, Tensor]:

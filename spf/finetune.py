@@ -19,28 +19,35 @@ import accelerate
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_json, save_tensors, write_json
-from spf.methods import METHODS, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, adapter_name, build, fingerprint
+from spf.methods import (
+    NAMES, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, Word, adapter_name, build, fingerprint,
+)  # fmt: skip
 from spf.models import Base
-from spf.paths import DOWN, UP, Adapter, TunablePaths, load_adapter, save_adapter
+from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stock_lora
+from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
 from spf.portraits.description import ATTRIBUTES, Target
+from spf.portraits.grounding import places
 from spf.portraits.tailored import SIZE, TailoredItem, get_target, replaced, tailored_set
 from spf.portraits.texts import base_captions
 from spf.prompts import PAD as PAD_PHRASE
-from spf.prompts import ComposedPrompt, compose
+from spf.prompts import ComposedPrompt, columns_of, compose
 from spf.sampling import initial_latents, prompt_distances, sample
 from spf.sfcm import SfcmConfig
 from spf.training import fit, make_accelerator
+from spf.userdata import UserSet, is_set
+from spf.userdata import load as load_set
 
 log = logging.getLogger(__name__)
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
 STATE = "state"
 RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STATE}/own.safetensors"
 """In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
@@ -51,8 +58,8 @@ OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 class FinetuneConfig(Config):
     """One run of `finetune`; the method's own settings come beside it."""
 
-    method: str = choice("spf", tuple(METHODS), "how to fine-tune")
-    data: str = text("hat", help="the tailored set: name of its target")
+    method: str = choice("spf", NAMES, "how to fine-tune: a method, or an ablation of one")
+    data: str = text("hat", help="the tailored set: name of its target, or a folder made by `spf.userdata`")
     steps: int = whole(600, 1, 1_000_000, "training steps")
     images: int = whole(SIZE, 1, 100_000, "pictures in the tailored set")
     seed: int = whole(0, 0, LARGEST_SEED, "start of all random numbers")
@@ -72,35 +79,42 @@ def finetune(
 ) -> Path:
     """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
 
+    An adapter of low-rank pairs alone is also written as <adapter name>.lora.safetensors, for the stock `load_lora_weights`.
+
     settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
     which keeps a state that the next call with `resume` continues. Raises BadInput before anything is computed.
     """
-    method, target, out = build(config.method, settings), get_target(config.data), Path(out)
-    if method.wants_clip and base.clip is None:
-        raise BadInput(f"model {base.name} has no clip folder beside it, so set enhanced to 0 for method {config.method}.")
+    method, target, out = build(config.method, settings), target_of(config.data), Path(out)
+    method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
     claim(out, config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}, resume)
     accelerator = accelerator or make_accelerator()
     if base.device != accelerator.device:
         base.to(accelerator.device)
-    data = tailored_rows(base, target, config.images, config.seed, method.config)
+    if is_set(config.data):
+        data = user_rows(base, load_set(config.data), method)
+    else:
+        data = tailored_rows(base, target, config.images, config.seed, method.config, words=method.wants_words)
     own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
-    empty, last = base.encode_text([""]), {}
+    empty, alone = base.encode_text(["", target.text]).split(1)
+    last: dict[str, float] = {}
+    memory: dict[str, Tensor] = {}
 
-    names = method.parameter_names(base.unet)
-    with TunablePaths(base.unet, dict.fromkeys([*names, *(start.names() if start else ())])) as paths:
-        if start:
-            paths.load(start)
-            for name in set(paths.names) - set(names):
-                paths.parameters[name].requires_grad_(False)  # on in the response path, but trained no further
+    with method.paths(base.unet, config.steps, config.seed, start) as paths:
+
+        def context(step: int, rng: np.random.Generator) -> Context:
+            return Context(base, paths, step, config.steps, rng, empty, own.rows if own else None, alone, memory)
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
             picks = rng.choice(len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch)
-            ctx = Context(base, paths, step, config.steps, rng, empty, own.rows if own else None)
+            ctx = context(step, rng)
             if method.wants_control(step, config.steps) and data.rows.control is None:
                 add_control(method, [data.rows, *([own.all] if own else [])], ctx, config.seed, out / CONTROL)
             return method.loss(data.rows.take(picks), ctx)
+
+        def after_step(step: int) -> Terms:
+            return method.after_step(context(step, np.random.default_rng([config.seed, step])))
 
         def follow(step: int, terms: Terms, eta: float) -> None:
             last.update(terms, step=step)
@@ -109,11 +123,15 @@ def finetune(
 
         def save() -> None:
             made = paths.adapter(describe(base, config, method, target, last))
-            save_adapter(low_rank(made, config.rank) if config.rank else made, path)
+            made = low_rank(made, config.rank) if config.rank else made
+            save_adapter(made, path)
+            if stock := stock_lora(made):
+                save_tensors(path.with_suffix(STOCK), stock, made.metadata)
 
         done = fit(
             base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / STATE, resume=resume,
-            average=method.config.average or None, seed=config.seed, save=save, callback=follow, accelerator=accelerator,
+            average=method.config.average or None, seed=config.seed, save=save, callback=follow, after_step=after_step,
+            memory=memory, accelerator=accelerator,
             name=f"{config.method} {target.name}",
         )  # fmt: skip
         if not last:  # a finished run was continued: nothing was left to train
@@ -159,27 +177,80 @@ class Data:
     texts: list[str]
 
 
-def tailored_rows(base: Base, target: Target, images: int, seed: int, config: MethodConfig) -> Data:
-    """Draws the tailored set of a target at the size of the base and encodes pictures and texts once."""
+def tailored_rows(
+    base: Base, target: Target, images: int, seed: int, config: MethodConfig, *, words: bool = False
+) -> Data:
+    """Draws the tailored set of a target at the size of the base and encodes pictures and texts once.
+
+    words: also where in the picture each noun of the complete text shows, from the renderer's exact regions.
+    """
     items = tailored_set(target.name, images, seed)
-    texts = [item.base_text if config.text == "caption" else full_text(item, target) for item in items]
-    latents, seen = [], []
+    captions = [item.base if config.text == "caption" else _full_caption(item, target) for item in items]
+    texts = [made.text for made in captions]
+    latents, seen, found = [], [], []
     for first in range(0, images, OWN_BATCH):
-        drawn, _ = draw([item.portrait for item in items[first : first + OWN_BATCH]], base.image_size)
+        drawn, regions = draw([item.portrait for item in items[first : first + OWN_BATCH]], base.image_size)
         pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
         with torch.no_grad():
             latents.append(base.encode(pixels))
             seen += [base.clip_images(pixels)] if base.clip is not None else []
+        if words:
+            found += [grounded(base, made, target, r) for made, r in zip(captions[first : first + OWN_BATCH], regions)]
     rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
+    rows.image = torch.cat(seen) if seen else None
+    rows.words = found if words else None
+    return Data(rows, texts)
+
+
+def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
+    """The words of a complete text with their places [h,w] at the size of the latents: a cell that an object touches counts.
+
+    Words that fell off the end of the text, or whose object is not in the picture, are left out.
+    """
+    prompt = compose(made.text, target.text, target.mode, target.replace)
+    words = []
+    for noun, phrase, pixels in places(prompt, made, target, regions):
+        columns = [tuple(columns_of(base.tokenizer, prompt.complete, [span])) for span in (noun, phrase)]
+        if columns[0] and pixels.any():
+            mask = adaptive_max_pool2d(torch.from_numpy(pixels)[None].float(), base.latent_size)[0].bool()
+            words.append(Word(*columns, mask.to(base.device)))
+    return words
+
+
+def target_of(data: str) -> Target:
+    """The target of a tailored set by its name, or of a set of one's own by its folder. Raises BadInput."""
+    return load_set(data).target if is_set(data) else get_target(data)
+
+
+def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
+    """Encodes pictures of one's own and their captions as `tailored_rows` does drawn ones.
+
+    Raises BadInput for a method that learns from exact regions, which only drawn pictures have.
+    """
+    if getattr(method, "wants_words", False):
+        raise BadInput(f"method is {method.name} but must be one that needs no exact regions, for pictures of one's own.")
+    items, latents, seen = chosen.items, [], []
+    for first in range(0, len(items), OWN_BATCH):
+        stack = np.stack([item.pixels(base.image_size) for item in items[first : first + OWN_BATCH]])
+        pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
+        with torch.no_grad():
+            latents.append(base.encode(pixels))
+            seen += [base.clip_images(pixels)] if base.clip is not None else []
+    texts, settings = [item.base_text for item in items], method.config
+    rows = encoded(base, torch.cat(latents), texts, chosen.target, settings if isinstance(settings, SfcmConfig) else SfcmConfig())
     rows.image = torch.cat(seen) if seen else None
     return Data(rows, texts)
 
 
 def full_text(item: TailoredItem, target: Target) -> str:
     """Base text of a picture that names every attribute; in replace mode with the word to replace."""
+    return _full_caption(item, target).text
+
+
+def _full_caption(item: TailoredItem, target: Target) -> Caption:
     before = {target.attribute: target.replace} if target.mode == "replace" else {}
     hidden = set() if before else {target.attribute}
-    return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden).text
+    return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden)
 
 
 def encoded(base: Base, latents: Tensor, texts: Sequence[str], target: Target, settings: SfcmConfig) -> Rows:
@@ -214,7 +285,7 @@ class OwnPortraits:
 
     def __init__(self, base: Base, target: Target, config, set_texts: Sequence[str], seed: int, folder: Path):
         count = config.own_count
-        if config.own_texts == "set":
+        if config.own_texts == "set" or not target.attribute:  # a target of one's own has no held-out texts
             texts = [set_texts[i % len(set_texts)] for i in range(count)]
         else:
             texts = [made.text for _, made in base_captions(target, count, seed, "train")]
@@ -266,11 +337,11 @@ def _parts(count: int) -> list[range]:
 
 
 def low_rank(adapter: Adapter, rank: int) -> Adapter:
-    """The adapter with each matrix replaced by its best approximation of the given rank, where that is smaller."""
+    """The adapter with each matrix replaced by its best approximation of the given rank, where that is smaller; pairs stay."""
     tensors = {}
     for name, value in adapter.tensors.items():
         rows, columns = value.shape[0], value[0].numel() if value.ndim > 1 else 0
-        if rank * (rows + columns) >= rows * columns:
+        if rank * (rows + columns) >= rows * columns or name.endswith((DOWN, UP)):
             tensors[name] = value
             continue
         u, s, v = torch.linalg.svd(value.float().reshape(rows, columns), full_matrices=False)

@@ -2,6 +2,7 @@
 
 Names are the paper's (arXiv 2504.00396); its equations were not available, so forms, norms and reductions are our
 reading of the figures, the alternatives are named arguments, and the default is the reading that we tried first.
+The last five belong to rival methods, which they name.
 """
 
 from __future__ import annotations
@@ -154,3 +155,43 @@ def predicted_clean(latents: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """One-step clean latent (x_t - sqrt(1-a) eps) / sqrt(a). Song et al. 2021 (DDIM), Eq. 9. alpha_bar [B] or []."""
     alpha_bar = alpha_bar.to(latents).reshape(-1, 1, 1, 1)
     return (latents - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
+
+
+def token_grounding(maps: Tensor, mask: Tensor) -> Tensor:
+    """sum_k mean_j (1 - mean_heads inside/all)^2: a word's attention lies where its object does. Token loss
+    of TokenCompose (arXiv 2312.03626), as in its code: the mean over heads is inside the square, the layers k are added.
+
+    maps [K,heads,T,h,w]: attention of the K layers of one level to the T tokens of one word; mask [h,w] of the object.
+    """
+    inside = (maps * mask).sum((-2, -1)) / maps.sum((-2, -1)).clamp(min=1e-12)  # [K,heads,T]
+    return (1 - inside.mean(1)).square().mean(1).sum()
+
+
+def pixel_grounding(maps: Tensor, mask: Tensor, floor: float = 1e-6) -> Tensor:
+    """Binary cross-entropy of P and the mask, averaged over positions; P is the attention to all of a word's tokens,
+    averaged over layers and heads. Pixel loss of TokenCompose (arXiv 2312.03626). maps and mask as in `token_grounding`.
+    """
+    share = maps.mean((0, 1)).sum(0).clamp(floor, 1 - floor)  # [h,w]
+    mask = mask.to(share.dtype)
+    return -(mask * share.log() + (1 - mask) * (1 - share).log()).mean()
+
+
+def orthogonality(matrices: Sequence[Tensor]) -> Tensor:
+    """mean || A A^T - I ||_F over matrices A [r,n]: how far their rows are from orthonormal. AdaLoRA (arXiv 2303.10512),
+    the regulariser of A and B, not squared, as in the authors' code."""
+    return torch.stack([(a @ a.T - torch.eye(len(a), device=a.device, dtype=a.dtype)).norm() for a in matrices]).mean()
+
+
+def projection(learnt: Tensor, bias: Tensor) -> Tensor:
+    """lambda* = <learnt, bias> / ||bias||^2 for each row [B,...] -> [B]: how much of the bias was learnt. PureCC
+    (arXiv 2603.07561), adaptive scale."""
+    learnt, bias = learnt.flatten(1), bias.flatten(1)
+    return (learnt * bias).sum(1) / bias.square().sum(1).clamp(min=1e-12)
+
+
+def pure_goal(base: Tensor, bias: Tensor, scale: Tensor) -> Tensor:
+    """v_goal = v(base text) + lambda R_tar: the original and an increment, nothing else. PureCC (arXiv 2603.07561).
+
+    base, bias: predictions [B,C,h,w], the bias being what the extractor adds for the target; scale: lambda [B].
+    """
+    return base + scale.view(-1, 1, 1, 1) * bias

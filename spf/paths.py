@@ -22,6 +22,8 @@ from .models import Base, checkpoints
 
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
 DOWN, UP = ".down", ".up"
+STOCK = ".lora.safetensors"
+"""End of the name of a file for the stock `load_lora_weights`, which lies beside the adapter of the same name."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,22 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
+def stock_lora(adapter: Adapter) -> dict[str, Tensor] | None:
+    """The adapter as `StableDiffusionPipeline.load_lora_weights` reads it; None unless it is all low-rank pairs.
+
+    The scale lies in `up` already, and without an alpha the loader takes a scale of 1.
+    """
+    if not all(key.endswith((f".weight{DOWN}", f".weight{UP}")) for key in adapter.tensors):
+        return None
+    halves = {f".weight{DOWN}": ".lora_A.weight", f".weight{UP}": ".lora_B.weight"}
+    return {
+        f"unet.{key.removesuffix(end)}{stock}": value
+        for key, value in adapter.tensors.items()
+        for end, stock in halves.items()
+        if key.endswith(end)
+    }
+
+
 def check_fit(unet: UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str) -> None:
     """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter of the unet."""
     wanted = {name: tuple(parameter.shape) for name, parameter in unet.named_parameters()}
@@ -227,4 +245,5 @@ def adapter_path(source: str | Path) -> Path:
 
 def adapter_names() -> list[str]:
     """Names of the adapters in checkpoints/adapters."""
-    return sorted(path.stem for path in (checkpoints() / "adapters").glob("*.safetensors"))
+    files = (checkpoints() / "adapters").glob("*.safetensors")
+    return sorted(path.stem for path in files if not path.name.endswith(STOCK))

@@ -72,6 +72,8 @@ def fit(
     save: Callable[[], None] | None = None,
     save_every: float = 180.0,
     callback: Callable[[int, Terms, float], None] | None = None,
+    after_step: Callable[[int], dict] | None = None,
+    memory: dict[str, Tensor] | None = None,
     accelerator: accelerate.Accelerator | None = None,
     name: str = "training",
 ) -> Fitted:
@@ -84,6 +86,8 @@ def fit(
     out       folder of the resumable state; None keeps nothing. `resume` continues what is there
     save      called with the averaged weights in place every `save_every` seconds of training and at the end
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which saves and stops
+    after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the step are still there
+    memory    tensors that the state keeps besides the weights; a run that continues finds them in it again
 
     With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the end `module` holds
     the averaged weights. Raises NotFinite when the loss is not a number, BadInput for an unusable saved state.
@@ -103,7 +107,7 @@ def fit(
         fused=True,
     )
     objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
-    run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed)
+    run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed, memory)
     if resume:
         run.load()
 
@@ -128,9 +132,10 @@ def fit(
             accelerator.backward(value)
             accelerator.clip_grad_norm_([p for params, _ in groups for p in params], clip)
             optimizer.step()
+            exact = after_step(run.step) if after_step else {}
             optimizer.zero_grad()
             run.advance(_shared_time(time.monotonic() - began, accelerator))
-            terms = _smooth(terms, {"loss": value, **parts})
+            terms = _smooth(terms, {"loss": value, **parts}) | _smooth({}, exact)
             eta = run.seconds * (1 / max(done, 1e-9) - 1) if minutes else run.seconds / run.step * (steps - run.step)
             show(run.step, min(done, 1.0), eta, terms)
             try:
@@ -180,8 +185,12 @@ def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
 class _Run:
     """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors, then state.json."""
 
-    def __init__(self, module: nn.Module, optimizer, average: float | None, folder: Path | None, seed: int):
+    def __init__(
+        self, module: nn.Module, optimizer, average: float | None, folder: Path | None, seed: int,
+        memory: dict[str, Tensor] | None = None,
+    ):  # fmt: skip
         self.module, self.optimizer, self.decay, self.folder, self.seed = module, optimizer, average, folder, seed
+        self.memory = {} if memory is None else memory
         self.step, self.seconds = 0, 0.0
         trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.frozen = {name for name, _ in module.named_parameters()} - trainable
@@ -238,6 +247,7 @@ class _Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"module.{k}": v.detach() for k, v in self.tensors.items()} | self._optimizer_tensors()
         tensors |= {f"mean.{k}": v for k, v in (self.mean or {}).items()}
+        tensors |= {f"memory.{k}": v for k, v in self.memory.items()}
         path = self.folder / f"state-{self.step:08d}.safetensors"
         save_tensors(path, {name: value.clone() for name, value in tensors.items()}, {"step": str(self.step)})
         state = {"step": self.step, "seconds": self.seconds, "seed": self.seed, "file": path.name}
@@ -270,6 +280,7 @@ class _Run:
             memory = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
             if all(value is not None for value in memory.values()):
                 inner.state[parameter] = {key: value.to(parameter.device) for key, value in memory.items()}
+        self.memory |= {k.removeprefix("memory."): v for k, v in tensors.items() if k.startswith("memory.")}
         self.step, self.seconds = state["step"], state["seconds"]
         log.info("continuing at step %d (%.0f s of training behind it)", self.step, self.seconds)
 

@@ -1,16 +1,18 @@
 """Fine-tuning methods: one file each, one interface, and what they share.
 
 A method says which weights train and what the loss of one batch is; `spf.finetune` brings the data, the loop and the
-saved adapter. Adding a method means one new file and one line in `METHODS`.
+saved adapter. Adding a method means one new file and one line in `METHODS`; a set of settings with a name of its own is
+one line in `ABLATIONS`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +22,27 @@ from spf.config import Config, check_choice, choice, real, whole
 from spf.errors import BadInput
 from spf.losses import diffusion, min_snr
 from spf.models import Base
-from spf.paths import TunablePaths
+from spf.paths import Adapter, TunablePaths
 
-METHODS = {"naive": "Naive", "spf": "Spf"}
+METHODS = {
+    "naive": "Naive", "lora": "Lora", "adalora": "AdaLora", "tokencompose": "TokenCompose", "purecc": "PureCC", "spf": "Spf",
+}  # fmt: skip
+"""Name and file of each method -> its class."""
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "spf-no-text": ("spf", {"text_consistent": 0.0}),
+    "spf-no-fine": ("spf", {"fine_grained": 0.0}),
+    "spf-no-enhanced": ("spf", {"enhanced": 0.0}),
+    "spf-no-sfcm": ("spf", {"complement": "none", "masked": 0.0, "averaged": 0}),
+    "spf-paper": (
+        "spf",
+        {"relative": False, "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1, "averaged": 0, "power": 1.0,
+         "subtract": 1.0, "embedding": "complete", "scale": "min-max", "text_consistent": 0.002, "fine_grained": 0.05},
+    ),
+}  # fmt: skip
+"""Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
+paper's ablation, the last is the method without anything of ours; its weights are those of the absolute losses that
+weigh at the start what the relative ones do."""
+NAMES = (*METHODS, *ABLATIONS)
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
 """Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target."""
 
@@ -42,6 +62,14 @@ class MethodConfig(Config):
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
 
 
+class Word(NamedTuple):
+    """A noun of the complete text, the phrase around it, as token columns, and mask bool [h,w], where its object is."""
+
+    noun: tuple[int, ...]
+    phrase: tuple[int, ...]
+    mask: Tensor
+
+
 @dataclass
 class Rows:
     """Pictures with both texts, encoded: what a step is made of.
@@ -49,7 +77,8 @@ class Rows:
     latents [B,C,h,w]; base, complete [B,77,D] text states; base_columns, complete_columns: token columns of
     "phrase 0" ... (the same phrases in both), "pad", and "target" in the complete text; distances [B,P] of each phrase
     to the target, 0 where a row has fewer; image, target [B,E] CLIP embeddings of the picture and of the target text
-    (None for a base without CLIP); control [B,h,w] a control map of the picture, if one was made beforehand.
+    (None for a base without CLIP); control [B,h,w] a control map of the picture, if one was made beforehand; words: for
+    each row the words of the complete text whose place in the picture is known, if a method wants them.
     """
 
     latents: Tensor
@@ -61,6 +90,7 @@ class Rows:
     image: Tensor | None = None
     target: Tensor | None = None
     control: Tensor | None = None
+    words: Sequence[Sequence[Word]] | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -100,16 +130,20 @@ def _join(a, b):
 class Context:
     """What a method may use in a step: the base, its two paths, where the run stands, and all its randomness.
 
-    empty [1,77,D]: text states of the empty text, which guidance compares with. `own(rng, n)` gives rows of the original model's own portraits, drawn from base texts alone.
+    empty [1,77,D]: text states of the empty text, which guidance compares with; target [1,77,D]: of the target's text
+    alone. `own(rng, n)` gives rows of the original model's own portraits, drawn from base texts alone. memory: tensors
+    that a method keeps from step to step; a resumed run gets them back.
     """
 
     base: Base
-    paths: TunablePaths
+    paths: Paths
     step: int
     steps: int
     rng: np.random.Generator
     empty: Tensor
     own: Callable[[np.random.Generator, int], Rows] | None = None
+    target: Tensor | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def train_steps(self) -> int:
@@ -134,25 +168,75 @@ class Context:
         return self.base.unet(latents, timesteps, states).sample
 
 
-class Method(Protocol):
-    """A way to fine-tune. `loss` is a pure function of the weights, the rows and the context."""
+class Paths(Protocol):
+    """What trains, and the way back to the original weights: `paths.TunablePaths` or `injected.LoraPaths`."""
+
+    parameters: Mapping[str, torch.nn.Parameter]
+
+    def reference(self) -> AbstractContextManager:
+        """Original weights and no gradient inside the block."""
+
+    def restore(self) -> None:
+        """Gives the trained parameters the values that they started with."""
+
+    def adapter(self, metadata: Mapping[str, str]) -> Adapter:
+        """What was learnt so far."""
+
+
+class Method:
+    """A way to fine-tune: what trains, and the loss of a step. Everything but the loss has a usual form.
+
+    wants_own: rows of the original model's own portraits; wants_clip: embeddings; wants_words: words with their places.
+    """
 
     name: ClassVar[str]
-    config: MethodConfig
-    wants_own: bool
-    wants_clip: bool
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    wants_own: bool = False
+    wants_clip: bool = False
+    wants_words: bool = False
+
+    def __init__(self, config: MethodConfig) -> None:
+        self.config = config
+
+    def check(self, base: Base, steps: int) -> None:
+        """Raises BadInput when a run of so many steps cannot be made with this base."""
+        if self.wants_clip and base.clip is None:
+            raise BadInput(f"model {base.name} has no clip folder beside it, so set enhanced to 0 for method {self.name}.")
 
     def parameter_names(self, unet) -> list[str]:
-        """Names of the UNet parameters that train."""
+        """Names of the UNet parameters that train in place."""
+        raise NotImplementedError
+
+    def paths(self, unet, steps: int, seed: int = 0, start: Adapter | None = None) -> AbstractContextManager[Paths]:
+        """Opens the two paths for a run of so many steps. start: an adapter to begin with, which the result contains."""
+        return in_place(unet, self.parameter_names(unet), start)
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
-        """(scalar loss, its terms for the log) of one step."""
+        """(scalar loss, its terms for the log) of one step; a pure function of the weights, the rows and the context."""
+        raise NotImplementedError
+
+    def after_step(self, ctx: Context) -> Terms:
+        """What a step still does once the optimiser is through, gradients being there; terms that the log shows as they are."""
+        return {}
 
     def wants_control(self, step: int, steps: int) -> bool:
         """Whether rows need their control map from this step on."""
+        return False
 
     def control(self, rows: Rows, ctx: Context) -> Tensor:
         """Control maps [B,h,w] of the rows, with the weights as they are now."""
+        raise NotImplementedError
+
+
+@contextmanager
+def in_place(unet, names: Sequence[str], start: Adapter | None = None) -> Iterator[TunablePaths]:
+    """The named parameters train; what else `start` tunes is on in the response path, but trained no further."""
+    with TunablePaths(unet, dict.fromkeys([*names, *(start.names() if start else ())])) as paths:
+        if start:
+            paths.load(start)
+            for name in set(paths.names) - set(names):
+                paths.parameters[name].requires_grad_(False)
+        yield paths
 
 
 def noisy(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
@@ -182,19 +266,20 @@ def fingerprint(unet: torch.nn.Module) -> str:
 
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """The method of that name with the given settings. Raises BadInput for unknown names, settings or values."""
-    kind = _kind(name)
-    return kind(kind.Config.from_dict(settings or {}))
+    """The method or ablation of that name with the given settings. Raises BadInput for unknown names, settings or values."""
+    kind, preset = _kind(name)
+    return kind(kind.Config.from_dict({**preset, **(settings or {})}))
 
 
 def config_of(name: str) -> type[MethodConfig]:
-    """The settings class of a method."""
-    return _kind(name).Config
+    """The settings class of a method or ablation."""
+    return _kind(name)[0].Config
 
 
-def _kind(name: str):
-    check_choice("method", name, tuple(METHODS))
-    return getattr(import_module(f"spf.methods.{name}"), METHODS[name])
+def _kind(name: str) -> tuple[type[Method], dict[str, Any]]:
+    check_choice("method", name, NAMES)
+    method, preset = ABLATIONS.get(name, (name, {}))
+    return getattr(import_module(f"spf.methods.{method}"), METHODS[method]), preset
 
 
 def parse_settings(name: str, pairs: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from spf.config import choice
-from spf.methods import Context, MethodConfig, Rows, Terms, denoising
+from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
 from spf.paths import all_names, cross_attention_names
 
 
@@ -17,21 +17,15 @@ class NaiveConfig(MethodConfig):
     trainable: str = choice("all", ("all", "cross-attention"), "which weights train")
 
 
-class Naive:
+class Naive(Method):
     """Text encoder and autoencoder stay as they are."""
 
     name: ClassVar[str] = "naive"
     Config = NaiveConfig
-    wants_own = wants_clip = False
-
-    def __init__(self, config: NaiveConfig):
-        self.config = config
+    config: NaiveConfig
 
     def parameter_names(self, unet) -> list[str]:
         return all_names(unet) if self.config.trainable == "all" else cross_attention_names(unet)
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         return denoising(batch, ctx, self.config)
-
-    def wants_control(self, step: int, steps: int) -> bool:
-        return False

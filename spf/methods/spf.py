@@ -23,7 +23,7 @@ from spf.losses import (
     COMPLEMENTS, ENHANCED, LAYERS, NORMS, complement, diffusion, enhanced, fine_grained, min_snr, predicted_clean,
     text_consistent,
 )  # fmt: skip
-from spf.methods import PAD, PHRASE, TARGET, Context, MethodConfig, Rows, Terms, denoising, noisy
+from spf.methods import PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, denoising, noisy
 from spf.paths import all_names, cross_attention_names
 from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 
@@ -105,14 +105,12 @@ class Evidence(NamedTuple):
     target: Tensor
 
 
-class Spf:
+class Spf(Method):
     """Stage 1 is plain fine-tuning of the same weights, stage 2 the dual-path alignment."""
 
     name: ClassVar[str] = "spf"
     Config = SpfConfig
-
-    def __init__(self, config: SpfConfig):
-        self.config = config
+    config: SpfConfig
 
     @property
     def wants_own(self) -> bool:
