@@ -8,6 +8,7 @@ import torch
 from portrait_world import new_portrait_base
 
 from spf.errors import BadInput, Cancelled
+from spf.evaluation import entries
 from spf.evaluation import protocol as p
 from spf.evaluation.judges import Judges
 from spf.paths import Adapter, cross_attention_names, save_adapter
@@ -108,6 +109,138 @@ def test_replacement_targets_and_guided_sampling(base, judges, tmp_path):
     assert "outside" not in measured and "sfcm_ap" not in measured  # a style may change everything
 
 
+class Rows:
+    """Counts the rows that the UNet sees."""
+
+    def __init__(self, base):
+        self.seen, self.base = 0, base
+
+    def __enter__(self):
+        self.hook = self.base.unet.register_forward_pre_hook(self.see)
+        return self
+
+    def see(self, _module, inputs):
+        self.seen += len(inputs[0])
+
+    def __exit__(self, *error):
+        self.hook.remove()
+
+
+def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(base, judges, folder, tmp_path):
+    config = p.EvaluateConfig(**SMALL | {"maps": 0})
+    pair = 2 * 2  # a guided prediction for each of two steps
+    with Rows(base) as rows:
+        tuned = p.find_adapters(base, ["original", "naive", "naive+guided"], ["hat"], folder)
+        first = p.evaluate(base, judges, tuned, config, tmp_path / "a", originals=tmp_path / "shared")
+    assert rows.seen == 6 * pair * (1 + 1 + 2 + 2)  # original; original asked; naive and its base text; two paths
+    assert value(first, "naive", "retention") == value(first, "naive+guided", "retention")
+    with Rows(base) as rows:
+        p.evaluate(base, judges, p.find_adapters(base, ["spf"], ["hat"], folder), config, tmp_path / "b", originals=tmp_path / "shared")
+    assert rows.seen == 6 * pair * 2 and not (tmp_path / "b" / "originals").exists()
+    assert len(list((tmp_path / "shared").iterdir())) == 6 and len(list((tmp_path / "b" / "pictures").iterdir())) == 6
+
+
+def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
+    """Guiding from the end on is no guiding; by a map that is the same for both paths it follows the reference."""
+    tuned = p.find_adapters(base, ["spf", "spf+guided:1.0", "spf+guided", "spf+guided:attention", "spf+guided:difference:0.5"], ["hat"], folder)
+    results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
+    found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
+    assert found["spf+guided:1.0"]["clip"] == found["spf"]["clip"] != found["spf+guided"]["clip"] != found["spf+guided:attention"]["clip"]
+    assert found["spf"]["guided"] is None and found["spf+guided:difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5}
+    assert value(results, "spf+guided", "outside") < value(results, "spf", "outside")
+
+
+def test_settings_of_the_whole_run_guide_what_does_not_say_itself():
+    run = p.EvaluateConfig(guided=True, guided_map="attention", guided_from=0.2)
+    assert run.guide(None) == p.GuideConfig("attention", start=0.2)
+    assert run.guide(p.GuideConfig("difference", start=0.5)) == p.GuideConfig("difference", start=0.5)
+    assert p.EvaluateConfig(guided_map="attention").guide(None) is None
+
+
+def test_batches_of_different_texts_are_measured_as_single_ones(base, judges, folder, tmp_path):
+    tuned = p.find_adapters(base, ["spf+guided"], ["hat"], folder)
+    single, batched = (
+        p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"batch": n, "maps": 3}), tmp_path / str(n)) for n in (1, 6)
+    )
+    for a, b in zip(single["rows"], batched["rows"]):
+        assert (a["measure"], a["value"]) == (b["measure"], pytest.approx(b["value"], abs=2e-3))
+    for one, six in zip(*(sorted(lines(tmp_path / str(n)), key=lambda row: row["key"]) for n in (1, 6))):
+        assert len(six["timesteps"]) == 2 and set(six["steps"]) == set(one["steps"])
+
+
+def test_processes_share_the_work(base, judges, folder, tmp_path, monkeypatch):
+    class State:
+        num_processes, is_main_process = 2, True
+
+        def __init__(self):
+            self.process_index = State.current
+
+        def wait_for_everyone(self):
+            pass
+
+    tuned, config = p.find_adapters(base, ["naive", "spf"], ["hat"], folder), p.EvaluateConfig(**SMALL | {"batch": 2})
+    alone = p.evaluate(base, judges, tuned, config, tmp_path / "alone")
+    monkeypatch.setattr(p.accelerate, "PartialState", State)
+    for State.current in (0, 1):
+        together = p.evaluate(base, judges, tuned, config, tmp_path / "out")
+    counts = [len((tmp_path / "out" / f"rows-{n}.jsonl").read_text().splitlines()) for n in (0, 1)]
+    assert counts == [8, 4] and together["rows"] == alone["rows"]
+
+
+def test_texts_from_a_file(base, judges, tmp_path):
+    (tmp_path / "texts.txt").write_text("# people\na photo of a young woman with long red hair\n\na photo of a man wearing a white T-shirt\n")
+    texts = p.read_texts(tmp_path / "texts.txt")
+    tuned = p.find_adapters(base, ["original"], ["hat", "dress"])
+    p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"seeds": 1}), tmp_path / "out", texts=texts)
+    assert [row["text"] for row in lines(tmp_path / "out")] == [f"{texts[0]}, a hat", f"{texts[1]}, a hat", "a photo of a man wearing a white dress"]
+    for wrong in ("", "# nothing\n"):
+        (tmp_path / "wrong.txt").write_text(wrong)
+        with pytest.raises(BadInput, match="holds no text"):
+            p.read_texts(tmp_path / "wrong.txt")
+    with pytest.raises(BadInput, match="must be a number or a text file"):
+        p.read_texts(tmp_path / "none.txt")
+    with pytest.raises(BadInput, match='no text with the word "T-shirt"'):
+        p.evaluate(base, judges, p.find_adapters(base, ["original"], ["dress"]), p.EvaluateConfig(), tmp_path / "x", texts=texts[:1])
+
+
+def test_a_curve_over_training_steps(base, judges, folder, tmp_path):
+    for step, name in ((10, "hat"), (5, "hat-naive")):
+        (tmp_path / f"step-{step}.safetensors").write_bytes((folder / f"{name}.safetensors").read_bytes())
+    tuned = p.find_adapters(base, [f"spf={tmp_path}/step-{{step}}.safetensors"], ["hat"])
+    assert [(one.method, one.step) for one in tuned] == [("spf 5", 5), ("spf 10", 10)]
+    results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
+    curve = [row for row in results["curves"] if row["measure"] == "outside"]
+    assert [(row["method"], row["step"]) for row in curve] == [("spf", 5), ("spf", 10)] and curve[0]["value"] < curve[1]["value"]
+    with pytest.raises(BadInput, match="no file fits"):
+        p.find_adapters(base, [f"spf={tmp_path}/stop-{{step}}.safetensors"], ["hat"])
+
+
+def test_words_of_methods():
+    assert entries.parse("spf") == entries.Entry("spf", "spf") and entries.parse("p2p").weights == "original"
+    assert entries.parse("p2p@naive") == entries.Entry("p2p@naive", "naive", "p2p")
+    assert entries.parse("magnet@base").weights == "original"
+    assert entries.parse("mine+guided:attention:0.3=x.safetensors") == entries.Entry(
+        "mine+guided:attention:0.3", "mine", "", p.GuideConfig("attention", start=0.3), "x.safetensors")  # fmt: skip
+    for word in ("", "wish@naive", "spf+led", "spf+guided:blur", "spf+guided:2", "p2p@"):
+        with pytest.raises(BadInput):
+            entries.parse(word)
+
+
+def test_all_methods_are_those_with_adapters_and_what_needs_no_training():
+    names = {"hat", "hat-naive", "dress-naive", "dress-lora", "crown"}
+    methods = entries.every_method(names)
+    assert methods[:3] == ["original", "naive", "lora"] and methods[3] == "spf"
+    assert {"magnet", "p2p", "p2p@naive", "magnet@naive", "p2p@spf", "naive+guided", "spf+guided"} <= set(methods)
+    assert entries.every_target(methods, names) == ["hat", "dress"]
+    assert len(entries.every_target(["original", "p2p"], names)) == 8
+
+
+def test_what_is_missing_is_told(base, folder):
+    missing = []
+    found = p.find_adapters(base, ["original", "naive"], ["hat", "dress"], folder, missing)
+    assert len(found) == 3 and missing == ["dress-naive"]
+
+
 def test_adapters_by_label_and_file(base, folder):
     found = p.find_adapters(base, ["spf", f"mine={folder}/{{target}}-naive.safetensors"], ["hat"], folder)
     assert [one.method for one in found] == ["spf", "mine"] and found[0].key != found[1].key
@@ -116,9 +249,9 @@ def test_adapters_by_label_and_file(base, folder):
             p.find_adapters(base, methods, targets, folder)
 
 
-def reading(values, identity=(1.0, 0.0), regions=None):
+def reading(values, identity=(1.0, 0.0), regions=None, images=None):
     regions = np.zeros((1, 4, 4), int) if regions is None else regions
-    return p._Read(np.zeros((1, 4, 4, 3)), [values], np.array([identity]), regions)
+    return p.Seen(np.zeros((1, 4, 4, 3)) if images is None else images, [values], np.array([identity]), regions)
 
 
 def test_one_row_by_hand():
@@ -130,11 +263,14 @@ def test_one_row_by_hand():
     regions[0, 0] = p.REGIONS.index("hat")
     control = np.zeros((4, 4), np.float32)
     control[0] = 0.8
-    row = p._measure(reading(before), 0, reading(after, (0.6, 0.8), regions), reading(before), 0, control, TARGETS["hat"])
+    looks = p._Looks([9, 1], {"sfcm": np.stack([control, 0 * control]), "difference": np.stack([1 - control] * 2)})
+    row = p._measure(reading(before), 0, reading(after, (0.6, 0.8), regions), before, 0, looks, TARGETS["hat"])
     assert row["response"] == 1 and row["pollution"] == pytest.approx(3 / 15) and row["changed"] == ["age", "background", "tilt"]
     assert row["pollution_bias"] == 0.5 and row["pollution_other"] == pytest.approx(1 / 11, abs=1e-6)  # age, expression, background, gender
     assert row["bias"] == pytest.approx(1 / 3, abs=1e-6)  # gray was taken on; old and man were not; smiling was there before
     assert row["identity"] == 0.6 and row["retention"] == 1 and row["sfcm_iou"] == row["sfcm_ap"] == 1
+    assert row["difference_iou"] == 0 and row["difference_ap"] < 0.5
+    assert row["timesteps"] == [9, 1] and row["steps"]["sfcm_iou"] == [1, 0] and row["steps"]["sfcm_ap"] == [1, 0.25]
 
 
 def test_summary_pools_targets_and_takes_purity_draw_by_draw():

@@ -81,6 +81,15 @@ def change_outside(before: np.ndarray, after: np.ndarray, region: np.ndarray) ->
     return float(np.abs(before - after)[outside].mean()) if outside.any() else float("nan")
 
 
+def change_ratio(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
+    """Mean absolute difference of two pictures outside `region` over that inside: 0 for a change in the right place only.
+
+    NaN where one of the two has no pixels or nothing changed inside.
+    """
+    outside, inside = change_outside(before, after, region), change_outside(before, after, ~region)
+    return outside / inside if inside > 0 else float("nan")
+
+
 def iou(control: np.ndarray, region: np.ndarray, threshold: float = 0.5) -> float:
     """Overlap of `control` >= threshold with the true region, both [H, W]; NaN without or with nothing but region."""
     if not region.any() or region.all():

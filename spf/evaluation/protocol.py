@@ -2,8 +2,10 @@
 
     results = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["hat"]), EvaluateConfig(prompts=64), "runs/table")
 
-Every pair becomes a line of rows.jsonl as soon as it is read, so a stopped evaluation continues where it was. The numbers
-go to results.json and results.md, with bootstrap intervals over prompts.
+Every pair becomes a line of rows.jsonl as soon as it is read, so a stopped evaluation continues where it was, and its
+pictures lie in pictures/. The original portrait of a base text and a noise is drawn once for all methods, and found again in
+later runs. The numbers go to results.json and results.md, with bootstrap intervals over prompts. Under `accelerate launch`
+the processes share the work.
 """
 
 from __future__ import annotations
@@ -11,48 +13,39 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import accelerate
 import numpy as np
 import torch
-from torch import Tensor
 
-from spf.config import LARGEST_SEED, Config, choice, flag, real, whole
+from spf.config import LARGEST_SEED, Config, check_text, choice, flag, real, whole
 from spf.errors import BadInput
 from spf.evaluation import measures as m
+from spf.evaluation.columns import perceptual, region_agreement
+from spf.evaluation.entries import ORIGINAL, Tuned, find_adapters
 from spf.evaluation.judges import Judges
+from spf.evaluation.pictures import Album, Seen, see
+from spf.evaluation.summary import MEASURES, curves, document, packed, summary, table, timesteps
 from spf.files import write_json
-from spf.methods import adapter_name, fingerprint
+from spf.methods import fingerprint
 from spf.models import Base
-from spf.paths import Adapter, adapter_path, load_adapter, response
+from spf.paths import response
 from spf.portraits.description import Target
 from spf.portraits.render import REGIONS
-from spf.portraits.tailored import BIAS, get_target
+from spf.portraits.tailored import BIAS
 from spf.portraits.texts import base_captions
-from spf.prompts import ComposedPrompt, compose
-from spf.sampling import PathTrace, initial_latents, sample, sample_pair
+from spf.prompts import ComposedPrompt, compose, find
+from spf.sampling import GuideConfig, Shown, Step, TunedPath, initial_latents, sample
 
-ORIGINAL = "original"
-"""As a method: the original weights asked for the complete text."""
-MEASURES = {
-    "response": "the target is there",
-    "pollution": "share of the other attributes that changed",
-    "purity": "harmonic mean of response and 1 - pollution",
-    "pollution_bias": "pollution among the attributes that the tailored set has in common",
-    "pollution_other": "pollution among the remaining attributes",
-    "bias": "share of the attributes without the set's value that took it on",
-    "identity": "cosine of the identity embeddings",
-    "outside": "mean absolute change of the picture outside the target's true region",
-    "retention": "share of all attributes unchanged when the tuned model draws the base text alone",
-    "sfcm_iou": "overlap of the control map, at half its maximum, with the target's true region",
-    "sfcm_ap": "average precision of the control map for that region",
-}
+__all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_adapters", "summary", "table"]
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 SEED_STEP = 64
+ROW_VERSION = 2
+"""Rows of another version are measured anew."""
 
 
 @dataclass(frozen=True)
@@ -67,39 +60,20 @@ class EvaluateConfig(Config):
     batch: int = whole(8, 1, 1024, "portraits drawn together")
     maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
     retention: bool = flag(True, "also let the tuned model draw the base text alone")
-    guided: bool = flag(False, "SFCM-guided sampling")
+    guided: bool = flag(False, "SFCM-guided sampling, for every method")
+    guided_map: str = choice("sfcm", GuideConfig.limits("map"), "map of the blend, where a method does not say")
+    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins, where a method does not say")
 
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """One method's weights for one target; no adapter stands for the original weights. key: what they are."""
-
-    method: str
-    target: Target
-    adapter: Adapter | None
-    key: str
-
-
-def find_adapters(base: Base, methods: Sequence[str], targets: Sequence[str], folder: str | Path | None = None) -> list[Tuned]:
-    """The weights of each method for each target, read and checked.
-
-    A method is a name ("spf", "naive", "original"), looked up in `folder` or checkpoints/adapters, or LABEL=FILE, where
-    {target} in FILE stands for the target's name. Raises BadInput for what is not there.
-    """
-    found = []
-    for target in map(get_target, targets):
-        for method in methods:
-            label, _, file = method.partition("=")
-            if label == ORIGINAL and not file:
-                found.append(Tuned(label, target, None, ""))
-                continue
-            name = adapter_name(target.name, label)
-            source = file.replace("{target}", target.name) or (Path(folder) / f"{name}.safetensors" if folder else name)
-            adapter, path = load_adapter(source, base), adapter_path(source)
-            found.append(Tuned(label, target, adapter, hashlib.sha256(path.read_bytes()).hexdigest()[:16]))
-    if len({(one.method, one.target.name) for one in found}) < len(found):
-        raise BadInput("methods and targets must each be named once.")
-    return found
+    def guide(self, own: GuideConfig | None) -> GuideConfig | None:
+        """How a method that asks for `own` is guided under these settings."""
+        if own is None and not self.guided:
+            return None
+        plain, own = GuideConfig(), own or GuideConfig()
+        return replace(
+            own,
+            map=own.map if own.map != plain.map else self.guided_map,
+            start=own.start if own.start != plain.start else self.guided_from,
+        )
 
 
 def evaluate(
@@ -109,24 +83,31 @@ def evaluate(
     config: EvaluateConfig,
     out: str | Path,
     *,
+    texts: Sequence[str] = (),
+    originals: str | Path | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Draws, reads and measures every pair that rows.jsonl lacks, then writes results.json and results.md.
 
+    texts: base texts to use instead of the held-out captions (config.prompts of them at most). originals: a folder in which
+    the original portraits are kept, for several evaluations to share; `out`/originals by default.
     callback: (pairs done, pairs in all); may raise Cancelled, and what was measured stays. Returns what results.json holds.
+    Raises BadInput for a text into which a target cannot be put.
     """
     out, state = Path(out), accelerate.PartialState()
+    jobs = [job for target in dict.fromkeys(one.target for one in tuned) for job in _jobs(base, target, tuned, config, texts)]
     out.mkdir(parents=True, exist_ok=True)
-    jobs = [job for target in dict.fromkeys(one.target for one in tuned) for job in _jobs(base, target, tuned, config)]
     known = _known(out)
     done = sum(work.key in known for job in jobs for work in job.work)
     total = sum(len(job.work) for job in jobs)
-    with (out / f"rows{'' if state.num_processes == 1 else f'-{state.process_index}'}.jsonl").open("a", encoding="utf-8") as file:
+    desk = _Desk(base, judges, config, Album(Path(originals or out / "originals")), Album(out / "pictures"))
+    name = f"rows{'' if state.num_processes == 1 else f'-{state.process_index}'}.jsonl"
+    with (out / name).open("a", encoding="utf-8") as file:
         for number, job in enumerate(jobs):
             missing = [work for work in job.work if work.key not in known]
             if not missing or number % state.num_processes != state.process_index:
                 continue
-            for row in _measured(base, judges, job, missing, config):
+            for row in desk.measured(job, missing):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 done += 1
@@ -135,21 +116,40 @@ def evaluate(
     state.wait_for_everyone()
     known = _known(out)
     rows = [known[work.key] for job in jobs for work in job.work if work.key in known]
-    results = {"settings": config.to_dict() | {"model": base.name}, "measures": MEASURES, "rows": summary(rows)}
+    results = {
+        "settings": config.to_dict() | {"model": base.name},
+        "measures": MEASURES,
+        "rows": summary(rows),
+        "timesteps": timesteps(rows),
+    }
+    results["curves"] = curves(results["rows"], {one.method: (one.curve, one.step) for one in tuned if one.step is not None})
     if state.is_main_process:
         write_json(out / "results.json", results)
-        (out / "results.md").write_text(table(results["rows"]), encoding="utf-8")
+        (out / "results.md").write_text(document(results), encoding="utf-8")
     return results
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """Base texts from a file, one a line; empty lines and those that begin with # are left out. Raises BadInput."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"prompts is {str(path)!r} but must be a number or a text file with one base text a line.") from error
+    found = [check_text("prompts", line) for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise BadInput(f"prompts is {str(path)!r} but that file holds no text.")
+    return found
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """One base text and one seed, with its noise."""
+    """One base text and one seed, with its noise; original: key of its original portrait."""
 
     prompt: int
     seed: int
     texts: ComposedPrompt
     noise: int
+    original: str
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,39 @@ class _Job:
     work: list[_Work]
 
 
-def _jobs(base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig) -> list[_Job]:
-    captions = base_captions(target, config.prompts, config.seed, config.split)
-    pairs = [
-        _Pair(p, s, compose(made.text, target.text, target.mode, target.replace), _noise_seed(config.seed, p, s))
-        for p, (_, made) in enumerate(captions)
-        for s in range(config.seeds)
-    ]
-    same = [base.name, fingerprint(base.unet), config.steps, config.guidance, config.strength, config.guided]
+def _jobs(base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]) -> list[_Job]:
+    drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance]
+    pairs = []
+    for p, text in enumerate(_base_texts(target, config, texts)):
+        prompt = compose(text, target.text, target.mode, target.replace)
+        for s in range(config.seeds):
+            noise = _noise_seed(config.seed, p, s)
+            pairs.append(_Pair(p, s, prompt, noise, _key([*drawn, prompt.base, noise])))
+    same = [ROW_VERSION, *drawn, config.strength]
     jobs = []
     for first in range(0, len(pairs), config.batch):
         some = pairs[first : first + config.batch]
         work = [
             _Work(pair, one, _key([*same, pair.texts.complete, pair.noise, one.method, target.name, one.key, config.retention,
-                                   pair.prompt < config.maps]))
+                                   _shown(config.guide(one.guide)), pair.prompt < config.maps]))
             for one in tuned if one.target == target for pair in some
         ]  # fmt: skip
         jobs.append(_Job(some, work))
     return jobs
+
+
+def _base_texts(target: Target, config: EvaluateConfig, texts: Sequence[str]) -> list[str]:
+    """The given texts that the target fits into, or as many held-out captions as are asked for."""
+    if not texts:
+        return [made.text for _, made in base_captions(target, config.prompts, config.seed, config.split)]
+    fits = [text for text in texts if target.mode == "append" or find(text, target.replace)]
+    if not fits:
+        raise BadInput(f'prompts has no text with the word "{target.replace}", which the target {target.name} replaces.')
+    return fits[: config.prompts]
+
+
+def _shown(guide: GuideConfig | None) -> dict | None:
+    return guide and guide.to_dict()
 
 
 def _noise_seed(seed: int, prompt: int, number: int) -> int:
@@ -212,82 +227,144 @@ def _known(out: Path) -> dict[str, dict]:
 
 
 @dataclass
-class _Read:
-    """Pictures [B,H,W,3] in [0,1] and what the judges see in them."""
+class _Looks:
+    """Maps of one pair over the steps: name -> [S,h,w], and the timesteps."""
 
-    images: np.ndarray
-    values: list[dict[str, str]]
-    identity: np.ndarray
-    regions: np.ndarray
+    timesteps: list[int] = field(default_factory=list)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def _measured(base: Base, judges: Judges, job: _Job, missing: list[_Work], config: EvaluateConfig):
-    """Rows of a job, method by method; the original portraits are drawn once for all of them."""
-    spots = {(pair.prompt, pair.seed): index for index, pair in enumerate(job.pairs)}
-    original = _read(base, judges, _draw(base, [pair.texts.base for pair in job.pairs], job.pairs, config))
-    paths: dict[_Pair, PathTrace] = {}
-    for tuned in dict.fromkeys(work.tuned for work in missing):
-        pairs = [work.pair for work in missing if work.tuned is tuned]
-        keys = [work.key for work in missing if work.tuned is tuned]
-        latents, maps = _draw_tuned(base, tuned, pairs, config, paths)
-        after, kept = _read(base, judges, latents), None
-        if config.retention and tuned.adapter is not None:
-            with response(base.unet, tuned.adapter, config.strength):
-                kept = _read(base, judges, _draw(base, [pair.texts.base for pair in pairs], pairs, config))
-        for index, (pair, key) in enumerate(zip(pairs, keys)):
-            spot = spots[pair.prompt, pair.seed]
-            yield {"key": key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
-                   "text": pair.texts.complete} | _measure(original, spot, after, kept, index, maps.get(index), tuned.target)  # fmt: skip
+@dataclass(frozen=True)
+class _Desk:
+    """Where pairs are drawn and measured, job by job."""
+
+    base: Base
+    judges: Judges
+    config: EvaluateConfig
+    originals: Album
+    pictures: Album
+
+    def measured(self, job: _Job, missing: Sequence[_Work]) -> Iterator[dict]:
+        """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
+        spots = {pair.original: index for index, pair in enumerate(job.pairs)}
+        original = see(self.base, self.judges, self.original(job.pairs))
+        said = self.said(missing)
+        kept: dict[str, dict[str, dict[str, str]]] = {}
+        for tuned in dict.fromkeys(work.tuned for work in missing):
+            works = [work for work in missing if work.tuned is tuned]
+            pairs = [work.pair for work in works]
+            pictures, looks = self.draw(tuned, pairs)
+            self.pictures.keep([work.key for work in works], pictures)
+            after = see(self.base, self.judges, pictures)
+            far = None
+            if original.features:
+                before = [level[[spots[pair.original] for pair in pairs]] for level in original.features]
+                far = perceptual(before, after.features)
+            if self.config.retention and tuned.adapter is not None:
+                self.keep(tuned, pairs, kept.setdefault(tuned.weights, {}))
+            for index, (pair, work) in enumerate(zip(pairs, works)):
+                spot = spots[pair.original]
+                row = {
+                    "key": work.key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
+                    "text": pair.texts.complete, "base": pair.texts.base, "noise": pair.noise, "adapter": tuned.name,
+                    "edit": tuned.edit, "guided": _shown(self.config.guide(tuned.guide)),
+                }  # fmt: skip
+                row |= _measure(
+                    original, spot, after, kept.get(tuned.weights, {}).get(pair.original), index, looks.get(index), tuned.target
+                )
+                row |= _clip(original.clip, spot, after.clip, index, [said.get(text) for text in (pair.texts.complete, pair.texts.target)])
+                if far is not None:
+                    row["perceptual_judges"] = round(float(far[index]), 6)
+                yield row
+
+    def said(self, missing: Sequence[_Work]) -> dict[str, np.ndarray]:
+        """CLIP embeddings of the texts; none without CLIP."""
+        if self.base.clip is None:
+            return {}
+        texts = list(dict.fromkeys(text for work in missing for text in (work.pair.texts.complete, work.pair.texts.target)))
+        return dict(zip(texts, self.base.clip_texts(texts).float().cpu().numpy()))
+
+    def original(self, pairs: Sequence[_Pair]) -> np.ndarray:
+        """The original portraits uint8 [B,H,W,3]; those that no earlier run has drawn are drawn together."""
+        found = {pair.original: self.originals.get(pair.original) for pair in pairs}
+        absent = [pair for pair in pairs if found[pair.original] is None]
+        if absent:
+            drawn = self.plain([pair.texts.base for pair in absent], absent)
+            self.originals.keep([pair.original for pair in absent], drawn)
+            found |= {pair.original: picture for pair, picture in zip(absent, drawn)}
+        return np.stack([found[pair.original] for pair in pairs])
+
+    def plain(self, texts: Sequence[str], pairs: Sequence[_Pair]) -> np.ndarray:
+        """What the active weights draw for one text and one noise each."""
+        states, uncond = self.base.encode_text(list(texts)), self.base.encode_text([""])
+        noise = initial_latents(self.base, [pair.noise for pair in pairs])
+        return self.base.pictures(sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance))
+
+    def keep(self, tuned: Tuned, pairs: Sequence[_Pair], kept: dict[str, dict[str, str]]) -> None:
+        """Adds what the judges see where the tuned weights draw the base texts alone."""
+        absent = [pair for pair in pairs if pair.original not in kept]
+        if absent:
+            with response(self.base.unet, tuned.adapter, self.config.strength):
+                drawn = self.plain([pair.texts.base for pair in absent], absent)
+            seen = see(self.base, self.judges, drawn, closely=False)
+            kept |= dict(zip([pair.original for pair in absent], seen.values))
+
+    def draw(self, tuned: Tuned, pairs: Sequence[_Pair]) -> tuple[np.ndarray, dict[int, _Looks]]:
+        """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number."""
+        guide = self.config.guide(tuned.guide)
+        looked = [i for i, pair in enumerate(pairs) if pair.prompt < self.config.maps]
+        others = [i for i in range(len(pairs)) if i not in looked]
+        adapters = [tuned.adapter] if tuned.adapter is not None else []
+        switch = response(self.base.unet, adapters, self.config.strength)
+        pictures: dict[int, np.ndarray] = {}
+        looks: dict[int, _Looks] = {}
+        for rows, compare in ((looked, True), (others, False)):
+            if rows:
+                path = TunedPath(
+                    self.base, [pairs[i].texts for i in rows], guidance=self.config.guidance, guide=guide,
+                    edit=_edit(tuned.edit), compare=compare,
+                )  # fmt: skip
+                watch = _Watch()
+                noise = initial_latents(self.base, [pairs[i].noise for i in rows])
+                latents = path.draw(switch, noise, self.config.steps, watch if compare else None)
+                pictures |= dict(zip(rows, self.base.pictures(latents)))
+                looks |= {row: watch.looks(place) for place, row in enumerate(rows)} if compare else {}
+        return np.stack([pictures[i] for i in range(len(pairs))]), looks
 
 
-def _draw(base: Base, texts: Sequence[str], pairs: Sequence[_Pair], config: EvaluateConfig) -> Tensor:
-    """Latents that the active weights draw for one text and one noise each."""
-    states, uncond = base.encode_text(list(texts)), base.encode_text([""])
-    noise = initial_latents(base, [pair.noise for pair in pairs])
-    return sample(base, noise, states, uncond, steps=config.steps, guidance=config.guidance)
+def _edit(name: str):
+    if not name:
+        return None
+    from spf.edits import build
+
+    return build(name)
 
 
-def _draw_tuned(
-    base: Base, tuned: Tuned, pairs: Sequence[_Pair], config: EvaluateConfig, paths: dict[_Pair, PathTrace]
-) -> tuple[Tensor, dict[int, np.ndarray]]:
-    """Latents of the complete texts, and the control map of those pairs for which it is judged, by number.
+class _Watch:
+    """Keeps the maps of every step."""
 
-    paths: the original paths that were traced for other methods; new ones are added.
-    """
-    traced = [i for i, pair in enumerate(pairs) if config.guided or pair.prompt < config.maps]
-    plain = [i for i in range(len(pairs)) if i not in traced]
-    latents, maps = {}, {}
-    adapters = [tuned.adapter] if tuned.adapter is not None else []
-    if plain:
-        some = [pairs[i] for i in plain]
-        with response(base.unet, adapters, config.strength):
-            latents |= dict(zip(plain, _draw(base, [pair.texts.complete for pair in some], some, config)))
-    for i in traced:
-        trace = sample_pair(
-            base, pairs[i].texts, {tuned.method: adapters}, seeds=[pairs[i].noise], steps=config.steps,
-            guidance=config.guidance, scale=config.strength, sfcm_guided=config.guided, original=paths.get(pairs[i]),
-        )  # fmt: skip
-        paths[pairs[i]] = trace.original
-        path = trace.tuned[tuned.method]
-        latents[i] = torch.from_numpy(path.latents[0]).to(base.device, base.dtype)
-        if pairs[i].prompt < config.maps:
-            maps[i] = path.mean_sfcm()[0]
-    return torch.stack([latents[i] for i in range(len(pairs))]), maps
+    def __init__(self) -> None:
+        self.timesteps: list[int] = []
+        self.maps: dict[str, list[np.ndarray]] = {"sfcm": [], "difference": [], "attention": []}
 
+    def __call__(self, step: Step, shown: Shown) -> None:
+        self.timesteps.append(step.timestep)
+        for name, kept in self.maps.items():
+            kept.append(getattr(shown, name).float().cpu().numpy())
 
-def _read(base: Base, judges: Judges, latents: Tensor) -> _Read:
-    pictures = base.pictures(latents)
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1  # [B,3,H,W]
-    seen = judges.read(pixels)
-    return _Read(pictures / 255, seen.values, seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
+    def looks(self, row: int) -> _Looks:
+        return _Looks(self.timesteps, {name: np.stack([step[row] for step in steps]) for name, steps in self.maps.items()})
 
 
 def _measure(
-    original: _Read, spot: int, after: _Read, kept: _Read | None, index: int, control: np.ndarray | None, target: Target
+    original: Seen, spot: int, after: Seen, kept: Mapping[str, str] | None, index: int, looks: _Looks | None, target: Target
 ) -> dict:
-    """All measures of one pair; None where one is not defined or was not taken."""
+    """All measures of one pair but CLIP's; None where one is not defined or was not taken."""
     before, now, bias = original.values[spot], after.values[index], BIAS[target.name]
     free = [name for name in m.compared(before, now, [target]) if name in bias and before[name] != bias[name]]
+    pictures = original.images[spot], after.images[index]
+    regions = original.regions[spot], after.regions[index]
+    grown = m.true_region(*regions, target, REGIONS, GROW)
     found = {
         "response": float(m.responded(now, target)),
         "pollution": m.pollution(before, now, [target]),
@@ -295,67 +372,46 @@ def _measure(
         "pollution_other": m.pollution(before, now, [target], among=now.keys() - bias.keys()),
         "bias": sum(now[name] == bias[name] for name in free) / len(free) if free else math.nan,
         "identity": float(m.cosine(original.identity[spot], after.identity[index])),
-        "outside": m.change_outside(
-            original.images[spot], after.images[index],
-            m.true_region(original.regions[spot], after.regions[index], target, REGIONS, GROW),
-        ),
-    }  # fmt: skip
-    if kept is not None:
-        found["retention"] = 1 - m.pollution(before, kept.values[index])
-    if control is not None:
-        region = m.true_region(original.regions[spot], after.regions[index], target, REGIONS)
-        large = enlarged(control, region.shape)
-        found |= {"sfcm_iou": m.iou(large, region, max(large.max() / 2, 1e-6)), "sfcm_ap": m.average_precision(large, region)}
-    return {name: None if math.isnan(value) else round(value, 6) for name, value in found.items()} | {
-        "changed": m.changed(before, now, [target])
+        "outside": m.change_outside(*pictures, grown),
+        "outside_ratio": m.change_ratio(*pictures, grown),
+        "region_agreement": region_agreement(*regions),
     }
+    if kept is not None:
+        found["retention"] = 1 - m.pollution(before, kept)
+    more: dict = {"changed": m.changed(before, now, [target])}
+    if looks is not None:
+        region = m.true_region(*regions, target, REGIONS)
+        more |= {"timesteps": looks.timesteps, "steps": {}}
+        for name, maps in looks.maps.items():
+            quality = _quality(maps.mean(0), region)
+            found |= {f"{name}_{kind}": value for kind, value in quality.items()}
+            each = [_quality(one, region) for one in maps]
+            more["steps"] |= {f"{name}_{kind}": [_rounded(step[kind]) for step in each] for kind in quality}
+    return {name: _rounded(value) for name, value in found.items()} | more
+
+
+def _quality(found: np.ndarray, region: np.ndarray) -> dict[str, float]:
+    """Overlap (at half the maximum) and average precision of a map [h,w] for the true region [H,W]."""
+    large = enlarged(found, region.shape)
+    return {"iou": m.iou(large, region, max(large.max() / 2, 1e-6)), "ap": m.average_precision(large, region)}
+
+
+def _clip(before: np.ndarray | None, spot: int, after: np.ndarray | None, index: int, texts: Sequence[np.ndarray | None]) -> dict:
+    """CLIP's measures of one pair and its two embeddings; empty without CLIP."""
+    if before is None or after is None or any(text is None for text in texts):
+        return {}
+    found = {"clip_image": m.cosine(before[spot], after[index])}
+    found |= {name: m.cosine(after[index], text) for name, text in zip(("clip_complete", "clip_target"), texts)}
+    return {name: _rounded(float(value)) for name, value in found.items()} | {
+        "clip_before": packed(before[spot]), "clip": packed(after[index])
+    }  # fmt: skip
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 6)
 
 
 def enlarged(control: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A map [h,w] at the size of the picture, bilinear."""
     map_ = torch.from_numpy(np.ascontiguousarray(control, np.float32))[None, None]
     return torch.nn.functional.interpolate(map_, shape, mode="bilinear", align_corners=False)[0, 0].numpy()
-
-
-def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
-    """Rows of results.json: each measure for each method and target, and for all targets together, with 95% intervals."""
-    found = []
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    targets = list(dict.fromkeys(row["target"] for row in rows))
-    for target in targets + (["all"] if len(targets) > 1 else []):
-        for method in methods:
-            some = [row for row in rows if row["method"] == method and target in (row["target"], "all")]
-            means = {name: _mean(some, name, resamples) for name in MEASURES if name != "purity"}
-            for name in MEASURES:
-                if name == "purity":
-                    (a, first), (b, second) = means["response"][:2], means["pollution"][:2]
-                    value, draws, n = m.purity(a, b), m.purity(first, second), means["response"][2]
-                else:
-                    value, draws, n = means[name]
-                if n:
-                    low, high = m.interval(draws)
-                    numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
-                    found.append({"method": method, "target": target, "measure": name, **numbers, "n": n})
-    return found
-
-
-def _mean(rows: Sequence[Mapping], name: str, resamples: int) -> tuple[float, np.ndarray, int]:
-    values = [math.nan if row.get(name) is None else row[name] for row in rows]
-    groups = [f"{row['target']} {row['prompt']}" for row in rows]
-    if all(map(math.isnan, values)):
-        return math.nan, np.full(resamples, math.nan), 0
-    mean, draws = m.bootstrap_means(values, groups, resamples=resamples)
-    return mean, draws, sum(not math.isnan(value) for value in values)
-
-
-def table(rows: Sequence[Mapping]) -> str:
-    """The summary as Markdown, one line for each method and target."""
-    names = [name for name in MEASURES if any(row["measure"] == name for row in rows)]
-    lines = ["| target | method | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
-    for target, method in dict.fromkeys((row["target"], row["method"]) for row in rows):
-        cells = []
-        for name in names:
-            row = next((r for r in rows if (r["target"], r["method"], r["measure"]) == (target, method, name)), None)
-            cells.append(f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else "")
-        lines.append(f"| {target} | {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,68 @@
+"""Pictures as the judges see them, and the folder of those that were drawn before: an original portrait is drawn once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from spf.evaluation.columns import levels
+from spf.evaluation.judges import Judges
+from spf.files import atomic
+from spf.models import Base
+
+
+@dataclass
+class Seen:
+    """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them.
+
+    clip [B,E] and features, judge features by level [B,C,h,w], are None where they were not asked for or there is no CLIP.
+    """
+
+    images: np.ndarray
+    values: list[dict[str, str]]
+    identity: np.ndarray
+    regions: np.ndarray
+    clip: np.ndarray | None = None
+    features: list[Tensor] | None = None
+
+
+def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) -> Seen:
+    """Reads uint8 pictures [B,H,W,3]; closely: also CLIP's and the judges' features."""
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1  # [B,3,H,W]
+    seen = judges.read(pixels)
+    found = Seen(pictures / 255, seen.values, seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
+    if closely:
+        found.features = levels(judges, pixels)
+        if base.clip is not None:
+            with torch.inference_mode():
+                found.clip = base.clip_images(pixels.to(base.device, base.dtype)).float().cpu().numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class Album:
+    """A folder of pictures by key."""
+
+    folder: Path
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.png"
+
+    def keep(self, keys: Sequence[str], pictures: np.ndarray) -> None:
+        for key, picture in zip(keys, pictures, strict=True):
+            with atomic(self.path(key)) as draft:
+                Image.fromarray(picture).save(draft)
+
+    def get(self, key: str) -> np.ndarray | None:
+        """uint8 [H,W,3]; None when it is not there or damaged."""
+        try:
+            with Image.open(self.path(key)) as image:
+                return np.asarray(image.convert("RGB"))
+        except OSError:
+            return None

@@ -1,0 +1,162 @@
+"""From measured pairs to results: means with bootstrap intervals over prompts, and the tables of results.md."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from spf.evaluation import measures as m
+from spf.evaluation.columns import NOT_OFFLINE, frechet
+
+MEASURES = {
+    "response": "the target is there",
+    "pollution": "share of the other attributes that changed",
+    "purity": "harmonic mean of response and 1 - pollution",
+    "pollution_bias": "pollution among the attributes that the tailored set has in common",
+    "pollution_other": "pollution among the remaining attributes",
+    "bias": "share of the attributes without the set's value that took it on",
+    "identity": "cosine of the identity embeddings",
+    "outside": "mean absolute change of the picture outside the target's true region",
+    "outside_ratio": "that change outside over the change inside",
+    "retention": "share of all attributes unchanged when the tuned model draws the base text alone",
+    "clip_complete": "CLIP-T against the complete text, embedded CLIP",
+    "clip_target": "CLIP-T against the target text, embedded CLIP",
+    "frechet_clip": "Frechet distance, embedded CLIP (no interval)",
+    "perceptual_judges": "perceptual distance, judge features",
+    "clip_image": "CLIP-I, embedded CLIP",
+    "region_agreement": "region agreement, embedded parser",
+    "sfcm_iou": "overlap of the control map, at half its maximum, with the target's true region",
+    "sfcm_ap": "average precision of the control map for that region",
+    "difference_iou": "the same overlap of the bare noise difference",
+    "difference_ap": "average precision of the bare noise difference",
+    "attention_iou": "the same overlap of the target's attention",
+    "attention_ap": "average precision of the target's attention",
+}
+"""What each number means, in the order of the tables. Beside the drawn world's own they stand in for the paper's columns."""
+SETS = {"frechet_clip"}
+"""Measures of a set of pictures rather than of a pair."""
+TABLES = {
+    "Response and pollution": ("purity", "response", "pollution", "pollution_bias", "pollution_other", "bias", "retention"),
+    "Counterparts of the paper's columns": (
+        "frechet_clip", "perceptual_judges", "identity", "clip_image", "region_agreement", "clip_complete", "clip_target",
+        "outside", "outside_ratio",
+    ),
+    "Control maps": ("sfcm_ap", "sfcm_iou", "difference_ap", "difference_iou", "attention_ap", "attention_iou"),
+}  # fmt: skip
+EVERY = "all"
+"""As target: all of them together."""
+
+
+def packed(embedding: np.ndarray) -> str:
+    """An embedding [D] in half precision as text."""
+    return base64.b64encode(np.asarray(embedding, "<f2").tobytes()).decode()
+
+
+def unpacked(texts: Iterable[str]) -> np.ndarray:
+    """[N,D] from `packed` texts."""
+    return np.stack([np.frombuffer(base64.b64decode(text), "<f2") for text in texts]).astype(np.float32)
+
+
+def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
+    """Rows of results.json: each measure for each method and target, and for all targets together, with 95% intervals."""
+    found = []
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    for target in targets + ([EVERY] if len(targets) > 1 else []):
+        for method in methods:
+            some = [row for row in rows if row["method"] == method and target in (row["target"], EVERY)]
+            means = {name: _mean(some, name, resamples) for name in MEASURES if name != "purity" and name not in SETS}
+            for name in MEASURES:
+                if name == "purity":
+                    (a, first), (b, second) = means["response"][:2], means["pollution"][:2]
+                    value, draws, n = m.purity(a, b), m.purity(first, second), means["response"][2]
+                elif name in SETS:
+                    value, n = _set(some)
+                    draws = np.array([value])
+                else:
+                    value, draws, n = means[name]
+                if n:
+                    low, high = m.interval(draws)
+                    numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
+                    found.append({"method": method, "target": target, "measure": name, **numbers, "n": n})
+    return found
+
+
+def _mean(rows: Sequence[Mapping], name: str, resamples: int) -> tuple[float, np.ndarray, int]:
+    values = [math.nan if row.get(name) is None else row[name] for row in rows]
+    groups = [f"{row['target']} {row['prompt']}" for row in rows]
+    if all(map(math.isnan, values)):
+        return math.nan, np.full(resamples, math.nan), 0
+    mean, draws = m.bootstrap_means(values, groups, resamples=resamples)
+    return mean, draws, sum(not math.isnan(value) for value in values)
+
+
+def _set(rows: Sequence[Mapping]) -> tuple[float, int]:
+    """(Frechet distance of the tuned to the original portraits, number of pairs); 0 pairs where it is not defined."""
+    some = [row for row in rows if row.get("clip")]
+    if len(some) < 2:
+        return math.nan, 0
+    return frechet(unpacked(row["clip_before"] for row in some), unpacked(row["clip"] for row in some)), len(some)
+
+
+def timesteps(rows: Sequence[Mapping]) -> list[dict]:
+    """Map quality step by step: method, target, measure (such as sfcm_ap), timestep, value, n."""
+    groups: dict[tuple, list[float]] = {}
+    for row in rows:
+        for name, values in (row.get("steps") or {}).items():
+            for timestep, value in zip(row["timesteps"], values, strict=True):
+                if value is not None:
+                    groups.setdefault((row["method"], row["target"], name, timestep), []).append(value)
+    return [
+        {"method": method, "target": target, "measure": name, "timestep": timestep, "value": round(float(np.mean(values)), 6), "n": len(values)}
+        for (method, target, name, timestep), values in groups.items()
+    ]  # fmt: skip
+
+
+def curves(results: Sequence[Mapping], points: Mapping[str, tuple[str, int]]) -> list[dict]:
+    """Rows over training steps: those of `summary` whose method is a point, named for its curve and with its `step`."""
+    return [row | {"method": points[row["method"]][0], "step": points[row["method"]][1]} for row in results if row["method"] in points]
+
+
+def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> str:
+    """The summary as Markdown: one line for each target and method, the purest first, all targets together on top."""
+    cells = {(row["target"], row["method"], row["measure"]): row for row in rows}
+    lines = list(dict.fromkeys((row["target"], row["method"]) for row in rows))
+    names = [name for name in names if any((*line, name) in cells for line in lines)]
+    places = {target: place for place, target in enumerate(dict.fromkeys(target for target, _ in lines))} | {EVERY: -1}
+    pure = lambda line: cells.get((*line, "purity"), {"value": -1.0})["value"]  # noqa: E731
+    text = ["| target | method | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for line in sorted(lines, key=lambda line: (places[line[0]], -pure(line))):
+        text.append(f"| {line[0]} | {line[1]} | " + " | ".join(_cell(cells.get((*line, name))) for name in names) + " |")
+    return "\n".join(text) + "\n"
+
+
+def _cell(row: Mapping | None) -> str:
+    if row is None:
+        return ""
+    if row["measure"] in SETS:
+        return f"{row['value']:.3f}"
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def document(results: Mapping[str, Any]) -> str:
+    """results.md: the tables, what their columns mean, and what is not in them."""
+    rows, settings = results["rows"], results["settings"]
+    measured = {row["measure"] for row in rows}
+    parts = [f"# {settings['prompts']} prompts, {settings['seeds']} seeds, {settings['steps']} steps, {settings['split']} split\n"]
+    for title, names in TABLES.items():
+        shown = [name for name in names if name in measured]
+        if shown:
+            meaning = "".join(f"- {name}: {MEASURES[name]}\n" for name in shown)
+            parts.append(f"## {title}\n\n{table(rows, shown)}\n{meaning}")
+    extra = [name for name in results["measures"] if name in measured and name not in MEASURES]
+    if extra:
+        meaning = "".join(f"- {name}: {results['measures'][name]}\n" for name in extra)
+        parts.append(f"## Published networks\n\n{table(rows, extra)}\n{meaning}")
+    absent = "".join(f"- {name}: {why}\n" for name, why in {**NOT_OFFLINE, **results.get("absent", {})}.items())
+    parts.append(f"## Not measured\n\n{absent}")
+    return "\n".join(parts)
