@@ -21,7 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
-from spf.files import atomic
+from spf.files import atomic, load_tensors
 from spf.portraits.captions import caption
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
 from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
@@ -93,7 +93,7 @@ def train_unet(stage: Stage) -> Fitted:
     text_encoder.requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
-    key = _file_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
+    key = _encoder_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
     name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
     latents = _cached_latents(vae, data, stage.out / "latents" / f"{name}.npy")
 
@@ -211,5 +211,10 @@ def _cached_latents(vae: AutoencoderKL, data: PortraitSet, path: Path) -> np.nda
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+def _encoder_hash(path: Path) -> str:
+    """Tells one set of latents from another: a decoder that was trained further leaves them as they are."""
+    digest = hashlib.sha256()
+    for name, value in sorted(load_tensors(path).items()):
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()[:8]
