@@ -19,7 +19,7 @@ from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
 
-ROUND_TRIPS = 1500
+ROUND_TRIPS = 3000
 """Portraits that are also shown as the autoencoder returns them, from slightly noisy latents."""
 
 
