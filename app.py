@@ -3,6 +3,7 @@
 python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
 python app.py --model FOLDER        with another Stable Diffusion 1.x base
 python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
+python app.py --mcp                 also offers its endpoints to language models (pip install "gradio[mcp]")
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from importlib.util import find_spec
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -26,6 +28,8 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--device", default=None, help="cpu, cuda, ...; the best one by default")
     parser.add_argument("--port", type=int, default=None, help="7860 or the next free one by default")
     parser.add_argument("--listen", action="store_true", help="answer other machines too, without a password")
+    parser.add_argument("--mcp", action="store_true", default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+                        help="offer the named endpoints as tools to language models")  # fmt: skip
     parser.add_argument("--open", action="store_true", help="open the browser")
     return parser.parse_args()
 
@@ -36,6 +40,8 @@ def main() -> None:
     options = flags()
     if options.listen:
         logging.warning("The page answers everybody who can reach this machine.")
+    if options.mcp and find_spec("mcp") is None:
+        raise SystemExit('--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"')
     jobs = Jobs("runs/jobs", "runs/adapters")
     engine = Engine(options.model, options.device, own=jobs.adapters)
     page = build(engine, examples.load(), jobs)
@@ -46,6 +52,7 @@ def main() -> None:
         server_port=options.port,
         inbrowser=options.open,
         prevent_thread_lock=True,
+        mcp_server=options.mcp,
         **launch_options(local=not (options.listen or on_space())),
     )
     engine.start()  # torch and the weights come after the page, so that the first picture does not wait for them

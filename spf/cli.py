@@ -86,6 +86,35 @@ def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
     typer.echo(f"{len(files)} files, {sum((out / file).stat().st_size for file in files) / 2**20:.1f} MiB")
 
 
+@app.command()
+def check_data(
+    source: Annotated[Path, typer.Argument(help="a folder with pictures and captions")],
+    target: Annotated[str, typer.Option(help="what they all show, as a text asks for it")],
+    replace: Annotated[str, typer.Option(help="the words that the target replaces; empty if it is added")] = "",
+    name: Annotated[str, typer.Option(help="of the set, small letters or digits")] = "mine",
+    out: Annotated[Path | None, typer.Option(help="a new folder for the set, which finetune --data takes")] = None,
+) -> None:
+    """Check pictures of your own for fine-tuning, and with --out store what can be used."""
+    from spf import userdata
+    from spf.ui.texts import both
+
+    wish = userdata.Wish(target, "replace" if replace else "append", replace, name)
+    for finding in userdata.check(source, wish).findings:
+        typer.echo(f"{finding.level}: {both(f'check.{finding.key}', **finding.values)['en']}")
+    if out:
+        typer.echo(str(userdata.store(source, wish, out)))
+
+
+@app.command()
+def votes(file: Annotated[Path, typer.Option(help="the page's votes")] = Path("runs/votes.sqlite")) -> None:
+    """Print what the blind votes add up to, as JSON."""
+    import json
+
+    from spf.votes import Votes
+
+    typer.echo(json.dumps({"count": Votes(file).count(), "rows": Votes(file).tally()}, indent=2))
+
+
 for command in (commands.generate, commands.finetune, commands.evaluate, commands.portraits):
     app.command()(command)
 

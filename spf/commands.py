@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,8 @@ import typer
 
 from spf.config import GenerateConfig
 from spf.errors import BadInput
+
+log = logging.getLogger(__name__)
 
 Model = Annotated[str, typer.Option(help="base model: embedded, a folder, or a known hub id")]
 Out = Annotated[Path, typer.Option(help="folder for the results")]
@@ -25,20 +29,24 @@ def generate(
     out: Out = Path("out"),
     adapter: Annotated[str, typer.Option(help='tuned weights: names joined by "+", a file, auto (by target), or "" for none')] = "auto",
     mode: Annotated[str, typer.Option(help=GenerateConfig.help("mode"))] = "append",
-    replace: Annotated[str, typer.Option(help=GenerateConfig.help("replace"))] = "",
+    replaced: Annotated[str, typer.Option("--replace", help=GenerateConfig.help("replace"))] = "",
     seed: Seed = 0,
     count: Annotated[int, typer.Option(help=GenerateConfig.help("count"))] = 1,
     steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = 30,
     guidance: Annotated[float, typer.Option(help=GenerateConfig.help("guidance"))] = 4.0,
     strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
     sfcm_guided: Annotated[bool, typer.Option(help=GenerateConfig.help("sfcm_guided"))] = False,
+    guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
+    guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
+    edit: Annotated[str, typer.Option(help=GenerateConfig.help("edit"))] = "",
     model: Model = "embedded",
     threads: Threads = 0,
 ) -> None:
     """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
     config = GenerateConfig(
-        base=base, targets=tuple(target), mode=mode, replace=replace, seed=seed, count=count, steps=steps,
+        base=base, targets=tuple(target), mode=mode, replace=replaced, seed=seed, count=count, steps=steps,
         guidance=guidance, model=model, adapter=adapter, strength=strength, sfcm_guided=sfcm_guided,
+        guided_map=guided_map, guided_from=guided_from, edit=edit,
     )  # fmt: skip
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
@@ -55,7 +63,7 @@ def generate(
 
 
 def finetune(
-    data: Annotated[str, typer.Option(help="the tailored set: name of its target, such as hat")],
+    data: Annotated[str, typer.Option(help="the tailored set: name of its target, such as hat, or a folder of your own made by check-data")],
     method: Annotated[str, typer.Option(help="spf or naive")] = "spf",
     steps: Annotated[int, typer.Option(help="training steps")] = 600,
     out: Out = Path("runs/finetune"),
@@ -69,60 +77,69 @@ def finetune(
     threads: Threads = 1,
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
-    from spf.finetune import FinetuneConfig
+    from spf.finetune import FinetuneConfig, target_of
     from spf.finetune import finetune as run
     from spf.methods import parse_settings
-    from spf.portraits.tailored import get_target
 
     config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank)
-    get_target(config.data)
+    target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
     path = run(_load(model, threads, judged=False)[0], config, out, settings=chosen, resume=resume)
     typer.echo(str(path))
 
 
 def evaluate(
-    methods: Annotated[str, typer.Option(help="names joined by commas: spf, naive, original, or LABEL=FILE with {target} in it")] = "naive,spf",
+    methods: Annotated[str, typer.Option(help="joined by commas: original, spf, naive, p2p, magnet@naive, spf+guided, LABEL=FILE with {target} or {step} in it; or all")] = "all",
     targets: Annotated[str, typer.Option(help="names joined by commas, or all that have adapters")] = "all",
-    prompts: Annotated[int, typer.Option(help="held-out base texts for each target")] = 64,
+    prompts: Annotated[str, typer.Option(help="held-out base texts for each target: how many, or a file with one text a line")] = "64",
     seeds: Annotated[int, typer.Option(help="portraits for each base text")] = 2,
     out: Out = Path("runs/evaluate"),
+    quick: Annotated[bool, typer.Option("--quick", help="a smoke run: 2 texts, 1 seed, 6 steps, at most 3 targets of all")] = False,
     adapters: Annotated[Path | None, typer.Option(help="folder with the adapters, instead of checkpoints/adapters")] = None,
+    originals: Annotated[Path | None, typer.Option(help="folder of original portraits that several evaluations share; default: in --out")] = None,
     steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
     guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 4.0,
     strength: Annotated[float, typer.Option(help="how much of an adapter is applied")] = 1.0,
     split: Annotated[str, typer.Option(help="identities and texts: test, or dev for choosing settings")] = "test",
     maps: Annotated[int, typer.Option(help="base texts for which the control map is judged")] = 8,
     retention: Annotated[bool, typer.Option(help="also let the tuned model draw the base text alone")] = True,
-    guided: Annotated[bool, typer.Option(help="SFCM-guided sampling")] = False,
+    guided: Annotated[bool, typer.Option(help="SFCM-guided sampling for every method")] = False,
+    guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
+    guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
     seed: Seed = 0,
     model: Model = "embedded",
     threads: Threads = 1,
 ) -> None:
     """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
-    from spf.evaluation.protocol import EvaluateConfig, find_adapters, table
+    from spf.evaluation import entries
+    from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
-    from spf.methods import adapter_name
-    from spf.paths import adapter_names
-    from spf.portraits.description import TARGETS
+    from spf.evaluation.summary import table
 
+    texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
-        prompts=prompts, seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split, seed=seed,
-        batch=batch, maps=maps, retention=retention, guided=guided,
+        prompts=len(texts) or int(prompts), seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split,
+        seed=seed, batch=batch, maps=maps, retention=retention, guided=guided, guided_map=guided_map, guided_from=guided_from,
     )  # fmt: skip
-    labels = _listed("methods", methods)
-    there = adapter_names() if adapters is None else [path.stem for path in adapters.glob("*.safetensors")]
-    plain = [label for label in labels if "=" not in label and label != "original"]
-    every = [name for name in TARGETS if all(adapter_name(name, label) in there for label in plain)]
-    names = every if targets == "all" else _listed("targets", targets)
+    if quick:
+        config = replace(config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps))
+    there = entries.there(adapters)
+    labels = entries.every_method(there) if methods == entries.ALL else _listed("methods", methods)
+    names = entries.every_target(labels, there) if targets == entries.ALL else _listed("targets", targets)
+    if quick and targets == entries.ALL:
+        names = names[:3]
     if not names:
-        raise BadInput("targets is all but no target has an adapter of every method; name targets or fine-tune first.")
+        raise BadInput("targets is all but no target has an adapter of any of the methods; name targets or fine-tune first.")
     loaded, judges = _load(model, threads)
     if judges is None:
         raise BadInput("checkpoints/judges is missing, without which nothing can be measured; train the judges first.")
+    missing: list[str] | None = [] if entries.ALL in (methods, targets) else None
+    tuned = find_adapters(loaded, labels, names, adapters, missing)
+    if missing:
+        log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
     with _progress("measuring") as show:
-        results = run(loaded, judges, find_adapters(loaded, labels, names, adapters), config, out, callback=show)
+        results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, callback=show)
     typer.echo(table(results["rows"]), nl=False)
 
 
@@ -138,6 +155,10 @@ def portraits(
     from spf.portraits.dataset import write_portraits
 
     typer.echo(str(write_portraits(out, n=n, seed=seed, size=size, targets=targets, split=split)))
+
+
+def _is_whole(value: str) -> bool:
+    return value.strip().removeprefix("-").isdecimal()
 
 
 def _listed(name: str, value: str) -> list[str]:

@@ -82,6 +82,7 @@ class Result:
 
     config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8 [F,H,W,3] by role, the
     pictures that the steps `frame_steps` were heading for. reports: report.json by role; the original has none.
+    region: bool [H,W], where the judges see the targets in either portrait; None without judges or known targets.
     """
 
     config: GenerateConfig
@@ -92,6 +93,7 @@ class Result:
     frame_steps: tuple[int, ...]
     trace: Trace
     reports: Mapping[str, dict]
+    region: np.ndarray | None = None
 
 
 class Engine:
@@ -174,8 +176,8 @@ class Engine:
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model by name; naive counterparts are found through the model that they mirror."""
         found = {}
-        for name, path in self._files().items():
-            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in self._files():
+        for name, path in self.files().items():
+            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in self.files():
                 continue
             try:
                 with safe_open(path, "numpy") as file:  # reads the header only, without torch
@@ -184,14 +186,14 @@ class Engine:
                 log.warning("%s is no undamaged adapter and is left out.", path.name)
         return found
 
-    def _files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, Path]:
         """Every adapter file by name; a name among the shipped ones is never taken over."""
         places = (self.own, self.folder / "adapters")
         return {path.stem: path for place in places if place for path in sorted(place.glob("*.safetensors"), key=_stem)}
 
     def file(self, name: str) -> Path:
         """The file of an adapter. Raises BadInput for a name that is not among them."""
-        files = self._files()
+        files = self.files()
         if name not in files:
             raise BadInput(f"adapter is {name[:60]!r} but must be one of: {', '.join(files) or 'none yet'}.")
         return files[name]
@@ -214,7 +216,7 @@ class Engine:
         """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
         names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
         naive = [f"{name}-{NAIVE}" for name in names]
-        return {TUNED: names} | ({NAIVE: naive} if naive and set(naive) <= set(self._files()) else {})
+        return {TUNED: names} | ({NAIVE: naive} if naive and set(naive) <= set(self.files()) else {})
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -256,15 +258,17 @@ class Engine:
             clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
             check()
             tell(Progress("judging", previews=portraits))
-            reports = self._reports(config, words, portraits, clock)
+            reports, regions = self._reports(config, words, portraits, clock)
             targets = known_targets(config.targets)
             frames = {role: np.stack(pictures) for role, pictures in watch.frames.items() if role in portraits}
             known = tuple(targets) if len(targets) == len(config.targets) else ()
-            tell(Result(config, words, known, portraits, frames, watch.frame_steps, trace, reports))
+            region = target_region(regions, known)
+            tell(Result(config, words, known, portraits, frames, watch.frame_steps, trace, reports, region))
         finally:
             self._lock.release()
 
     def _draw(self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable):
+        from .generate import edit_of, guide_of
         from .paths import load_adapter
         from .sampling import sample_pair
 
@@ -278,7 +282,8 @@ class Engine:
         began = time.perf_counter()
         trace = sample_pair(
             base, words.prompt, adapters, seeds=[config.seed], steps=config.steps, guidance=config.guidance,
-            scale=config.strength, sfcm_guided=config.sfcm_guided, original=known, callback=watch,
+            scale=config.strength, sfcm_guided=config.sfcm_guided, guide=guide_of(config), edit=edit_of(config),
+            original=known, callback=watch,
         )  # fmt: skip
         portraits = {ORIGINAL: trace.original.images[0]} | {role: path.images[0] for role, path in trace.tuned.items()}
         self._originals[place] = (trace.original, watch.frames[ORIGINAL])
@@ -289,8 +294,8 @@ class Engine:
 
     def _reports(
         self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict
-    ) -> dict[str, dict]:
-        """report.json of every role beside the original, read in one batch."""
+    ) -> tuple[dict[str, dict], np.ndarray | None]:
+        """report.json of every role beside the original, read in one batch; regions [2,H,W] of original and tuned."""
         began = time.perf_counter()
         reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
@@ -302,7 +307,8 @@ class Engine:
                 read = {"before": reading.values[0], "after": reading.values[index], "identity": similar}
             used = changed(config, adapter=JOIN.join(names))
             reports[role] = pair_report(used, seed=config.seed, complete=words.prompt.complete, seconds=clock, **read)
-        return reports
+        seen = reading.regions if reading else None
+        return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 
     def read(self, images: np.ndarray):
         """What the judges read in uint8 [B,H,W,3]; None without judges."""
@@ -311,6 +317,18 @@ class Engine:
         from .generate import as_pixels
 
         return self.judges.read(as_pixels(images, self.base))
+
+
+def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:
+    """Where the targets may act, bool [H,W]: their regions in either of the portraits [2,H,W]; None where that is all or
+    nothing of the picture."""
+    if regions is None or not targets or not all(target.regions for target in targets):
+        return None
+    from .portraits.render import REGIONS
+
+    names = {name for target in targets for name in target.regions}
+    mask = np.isin(regions, [REGIONS.index(name) for name in names]).any(0)
+    return mask if mask.any() else None
 
 
 def _stem(path: Path) -> str:

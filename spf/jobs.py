@@ -3,6 +3,7 @@
     jobs = Jobs("runs/jobs")
     name = jobs.start({"data": "hat", "method": "spf", "steps": 200})
     jobs.status(name)         # what is true now, also after a crash or a restart of this process
+    jobs.pause(name)          # waits after the step, ready to go on at once
     jobs.stop(name)           # ends after the step and keeps the state; jobs.resume(name) goes on as the same run
 
 `python -m spf.jobs FOLDER` is the process itself: it reads request.json, writes state.json and history.jsonl beside it.
@@ -29,8 +30,10 @@ from .errors import BadInput, Busy, Cancelled, SpfError
 
 log = logging.getLogger(__name__)
 
-REQUEST, STATE, HISTORY, LOG, STOP = "request.json", "state.json", "history.jsonl", "log.txt", "stop"
-ACTIVE = ("starting", "running", "stopping")
+REQUEST, STATE, HISTORY, LOG, STOP, PAUSE = (
+    "request.json", "state.json", "history.jsonl", "log.txt", "stop", "pause"
+)  # fmt: skip
+ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
 LOG_LINES = 40
 LOOKS = 8
 """Times in a run at which the portraits beside it are drawn and judged."""
@@ -40,10 +43,10 @@ PICTURE_STEPS = 15
 
 @dataclass
 class Status:
-    """What is true about a job. phase: starting, running, stopping, stopped, done or failed.
+    """What is true about a job. phase: starting, running, pausing, paused, stopping, stopped, done or failed.
 
     left: seconds, None while unknown. terms: smoothed losses. looks: {step, response, pollution} so far.
-    message: what went wrong. adapter: the finished file.
+    message: what went wrong. adapter: the finished file. lora: the same for other programs, where the method allows it.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Status:
     looks: list[dict] = field(default_factory=list)
     message: str = ""
     adapter: str = ""
+    lora: str = ""
     pid: int = 0
     born: float = 0.0
 
@@ -71,14 +75,14 @@ class Jobs:
 
     def start(self, request: Mapping[str, Any]) -> str:
         """Starts a job and returns its name. Raises BadInput, or Busy while another one is active."""
-        from .finetune import FinetuneConfig  # imports torch, which a page has loaded by now
+        from .finetune import FinetuneConfig, target_of  # imports torch, which a page has loaded by now
         from .methods import build
-        from .portraits.tailored import get_target
 
         config = FinetuneConfig.from_dict({key: request[key] for key in request if key not in ("settings", "model")})
-        get_target(config.data), build(config.method, request.get("settings") or {})
+        target = target_of(config.data)
+        build(config.method, request.get("settings") or {})
         self._require_idle()
-        name = self._new_name(config.data, config.method)
+        name = self._new_name(target.name, config.method)
         folder = self.root / name
         folder.mkdir(parents=True)
         _write(
@@ -90,12 +94,20 @@ class Jobs:
         return name
 
     def resume(self, name: str) -> None:
-        """Continues a stopped or failed job where its last whole state is. Raises Busy or BadInput."""
+        """Continues a paused job, or a stopped or failed one where its last whole state is. Raises Busy or BadInput."""
         status = self.status(name)
+        if status.phase in ("paused", "pausing"):
+            (self._folder(name) / PAUSE).unlink(missing_ok=True)
+            return
         if status.phase not in ("stopped", "failed"):
-            raise BadInput(f"job {name} is {status.phase} but only a stopped or failed one can be resumed.")
+            raise BadInput(f"job {name} is {status.phase} but only a paused, stopped or failed one can be resumed.")
         self._require_idle()
         self._run(name)
+
+    def pause(self, name: str) -> None:
+        """Asks a job to wait after its current step. It keeps its memory; a stopped one gives it back."""
+        if self.status(name).phase in ("starting", "running"):
+            (self._folder(name) / PAUSE).touch()
 
     def stop(self, name: str) -> None:
         """Asks a job to end after its current step; its state is kept."""
@@ -120,8 +132,10 @@ class Jobs:
             status.phase, status.left = "failed", None
             where = f"at step {status.step} of {status.steps}"
             status.message = f"The process {told} {where} without saying why; the last saved state is kept."
-        elif status.phase == "running" and (folder / STOP).exists():
+        elif status.phase in ("running", "paused") and (folder / STOP).exists():
             status.phase = "stopping"
+        elif status.phase == "running" and (folder / PAUSE).exists():
+            status.phase = "pausing"
         return status
 
     def active(self) -> str | None:
@@ -173,7 +187,8 @@ class Jobs:
 
     def _run(self, name: str) -> None:
         folder = self.root / name
-        (folder / STOP).unlink(missing_ok=True)
+        for asked in (STOP, PAUSE):
+            (folder / asked).unlink(missing_ok=True)
         threads = str(max(1, (os.cpu_count() or 2) // 2))  # more would fight with the page's own drawing
         environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         command = [*self.COMMAND, str(folder.resolve()), str(self.adapters.resolve())]
@@ -211,6 +226,18 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
     os.replace(draft, path)
 
 
+def sitter_texts(data: str) -> list[str]:
+    """Base texts of the portraits that are watched: held-out ones, or for a set of one's own some of its texts."""
+    from .finetune import target_of
+    from .portraits.texts import base_captions
+    from .userdata import is_set, load
+
+    if is_set(data):
+        texts = list(dict.fromkeys(item.base_text for item in load(data).items))
+        return [texts[number % len(texts)] for number in range(SITTERS)]
+    return [made.text for _, made in base_captions(target_of(data), SITTERS, 0, "dev")]
+
+
 class Worker:
     """The process side: fine-tunes, reports each step, and now and then draws and judges a few portraits."""
 
@@ -239,7 +266,8 @@ class Worker:
             self.tell(phase="failed", left=None, message=f"{type(error).__name__}: the log says more.")
             return 1
         else:
-            self.tell(phase="done", left=0.0, step=self.request["steps"], adapter=str(path))
+            lora = self.exported()
+            self.tell(phase="done", left=0.0, step=self.request["steps"], adapter=str(path), lora=str(lora or ""))
         return 0
 
     def work(self) -> Path:
@@ -262,6 +290,11 @@ class Worker:
                 self.tell(looks=[*looks, {"step": step, **sitters.look()}])
             if time.monotonic() - self.written > 0.5 or step == config.steps:
                 self.tell(phase="running", step=step, terms=terms, left=left)
+            if (self.folder / PAUSE).exists() and step < config.steps:
+                self.tell(phase="paused", step=step, terms=terms, left=left)
+                while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
+                    time.sleep(0.1)
+                self.tell(phase="running")
             if (self.folder / STOP).exists():
                 self.tell(step=step, terms=terms)
                 raise Cancelled("Stopped.")
@@ -269,6 +302,10 @@ class Worker:
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(base, config, self.folder, settings=self.request["settings"], callback=follow)
         return self.publish(path)
+
+    def exported(self) -> Path | None:
+        """The adapter in the keys that diffusers, ComfyUI and others load, where the run wrote one."""
+        return next(iter(sorted(self.folder.glob("*.lora.safetensors"))), None)
 
     def publish(self, path: Path) -> Path:
         """Puts the adapter where the page finds it, under the name of the job."""
@@ -283,13 +320,12 @@ class Sitters:
     """A few held-out base texts: the original model draws their portraits once, the tuned one at every look."""
 
     def __init__(self, engine, data: str, folder: Path) -> None:
-        from .portraits.tailored import get_target
-        from .portraits.texts import base_captions
+        from .finetune import target_of
         from .prompts import compose
         from .sampling import initial_latents
 
-        self.engine, self.base, self.folder, self.target = engine, engine.base, folder, get_target(data)
-        texts = [made.text for _, made in base_captions(self.target, SITTERS, 0, "dev")]
+        self.engine, self.base, self.folder, self.target = engine, engine.base, folder, target_of(data)
+        texts = sitter_texts(data)
         prompts = [compose(text, self.target.text, self.target.mode, self.target.replace) for text in texts]
         self.noise = initial_latents(self.base, range(SITTERS))
         self.complete = self.base.encode_text([prompt.complete for prompt in prompts])
@@ -324,9 +360,10 @@ class Sitters:
         if after is None or self.before is None:
             return {}
         pairs = list(zip(self.before, after, strict=True))
+        known = [self.target] if self.target.attribute else []  # the judges were never taught other targets
         return {
-            "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs),
-            "pollution": round(sum(pollution(a, b, [self.target]) for a, b in pairs) / len(pairs), 4),
+            "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs) if known else None,
+            "pollution": round(sum(pollution(a, b, known) for a, b in pairs) / len(pairs), 4),
         }
 
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
 from spf.evaluation.judges import Reading
@@ -91,6 +92,7 @@ class FakeEngine(Engine):
             )
         self.described = described
         drawings = {role: render(portrait, 128) for role, portrait in described.items()}
+        self.regions = torch.from_numpy(np.stack([drawing.regions for drawing in drawings.values()]))
         noise = rng.integers(0, 255, (128, 128, 3))
         steps, total = config.steps, config.steps * len(drawings)
         at = tuple(sorted({*range(0, steps, -(-steps // 10)), steps - 1}))
@@ -124,7 +126,7 @@ class FakeEngine(Engine):
 
     def read(self, images):
         values = [self.described[role].attributes() for role in (ORIGINAL, TUNED, NAIVE) if role in self.described]
-        return Reading(values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), None)
+        return Reading(values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions)
 
 
 def describe(text: str, rng) -> Portrait:

@@ -14,8 +14,9 @@ LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention"],
-    ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.evaluation", "spf.portraits"],
-    ["spf.engine", "spf.examples", "spf.jobs", "spf.space"],
+    ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.edits", "spf.evaluation", "spf.portraits",
+     "spf.userdata"],
+    ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
     ["spf.cli", "spf.commands", "spf.ui"],
     ["app", "spf.__main__"],
 ]

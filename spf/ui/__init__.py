@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import gradio as gr
 
 from spf.engine import Engine
 from spf.jobs import Jobs
+from spf.votes import Votes
 
-from . import api, compare, finetune, tour
+from . import api, compare, finetune, results, tour, vote
 from .components import own
 from .examples import Example
 from .gpu import may_train
@@ -19,8 +21,17 @@ from .texts import both, label
 __all__ = ["build", "launch_options"]
 
 
-def build(engine: Engine, examples: Mapping[str, Example], jobs: Jobs | None = None) -> gr.Blocks:
-    """The whole page around one engine; the first example is on it before anything is computed."""
+def build(
+    engine: Engine,
+    examples: Mapping[str, Example],
+    jobs: Jobs | None = None,
+    votes: Votes | None = None,
+    places: Iterable[str | Path] | None = None,
+) -> gr.Blocks:
+    """The whole page around one engine; the first example is on it before anything is computed.
+
+    votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
+    """
     first = next(iter(examples.values()), None)
     with gr.Blocks(
         title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
@@ -33,7 +44,12 @@ def build(engine: Engine, examples: Mapping[str, Example], jobs: Jobs | None = N
             with gr.Tab(label("tab.inside"), id="inside"):
                 own("inside")
             with gr.Tab(label("tab.finetune"), id="finetune"):
-                latest, job = finetune.build(engine, jobs or Jobs(), fields[1:], tabs, allowed=may_train())
+                latest, job = finetune.build(engine, jobs or Jobs(), fields[1:9], tabs, allowed=may_train())
+            with gr.Tab(label("tab.results"), id="results"):
+                results.build(engine, fields[1:9], tabs, places)
+            if vote.may_vote():
+                with gr.Tab(label("tab.vote"), id="vote"):
+                    vote.build(engine, examples, votes or Votes("runs/votes.sqlite"))
             with gr.Tab(label("tab.tour"), id="tour"):
                 guide = own("tour", {"steps": tour.steps(examples)})
                 guide.finish(
@@ -54,7 +70,8 @@ def build(engine: Engine, examples: Mapping[str, Example], jobs: Jobs | None = N
 
         def restore(request: gr.Request):
             """Fills the fields from a shared link."""
-            return compare.linked(request.query_params, engine)
+            asked = request.query_params
+            return [*compare.linked(asked, engine), True if asked.get("chain") == "1" else gr.skip()]
 
         page.load(state, None, top, show_progress="hidden", concurrency_limit=None, api_visibility="private")
         page.load(latest, None, job, show_progress="hidden", queue=False, api_visibility="private")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import traceback
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace as changed
 from typing import Any
 
 import gradio as gr
@@ -39,7 +41,7 @@ BUSY = (gr.update(interactive=False), gr.update(interactive=True))
 def build(
     engine: Engine, examples: Mapping[str, Example], trace: gr.HTML, tabs: gr.Tabs
 ) -> list[gr.components.Component]:
-    """Lays out the tab and connects it. Returns the input fields in the order of FIELDS."""
+    """Lays out the tab and connects it. Returns the notices, the input fields in the order of FIELDS, and the chain's box."""
     shown = next(iter(examples.values()), None)
     start = inputs_of(shown.request if shown else {"base": "a photo of a young woman", "targets": ["a hat"]}, engine)
     strip = own("choices", cards(examples), name="examples", visible=bool(examples))
@@ -67,6 +69,9 @@ def build(
                 start["replace"], label=label("field.replace"), info=label("field.replace.info"), max_lines=1,
                 visible=start["mode"] == "replace", elem_id="replace",
             )  # fmt: skip
+            chain = gr.Checkbox(
+                False, label=label("field.chain"), info=label("field.chain.info"), elem_id="chain"
+            )
             with gr.Row(elem_classes="spf-run"):
                 go = gr.Button(label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120)
                 halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
@@ -110,13 +115,13 @@ def build(
     desk = Desk(engine)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     run = go.click(
-        desk.run, fields, [picture, trace, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
+        desk.run, [*fields, chain], [picture, trace, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
         concurrency_id="gpu", concurrency_limit=1,
     )  # fmt: skip
     halt.click(desk.stop, None, [picture, go, halt], cancels=[run], **quick)
     mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **quick)
     dice.click(None, None, seed, js=NEW_SEED, api_visibility="private")
-    suggest.pick(suggested, replace, [target, mode, replace], **quick)
+    suggest.pick(suggested, [target, mode, replace, chain], [target, mode, replace], **quick)
     gr.on(
         [base.change, target.change, replace.change, mode.change],
         desk.read,
@@ -125,12 +130,13 @@ def build(
         trigger_mode="always_last",
         **quick,
     )
+    picture.longer(longer, [target, mode, replace], [target, mode, replace, chain], **quick)
     picture.look(lambda: gr.Tabs(selected="inside"), None, tabs, **quick)
 
     def pick(event: gr.EventData):
         """Shows a stored example: nothing is computed."""
         example = examples[event.key]
-        return [example.stage, example.inside, *inputs_of(example.request, engine).values()]
+        return [{**example.stage, "strip": []}, example.inside, *inputs_of(example.request, engine).values()]
 
     def recall(event: gr.EventData):
         """Puts the settings of one of our pictures back into the fields."""
@@ -138,14 +144,25 @@ def build(
 
     strip.pick(pick, None, [picture, trace, *fields], **quick)
     drop.recall(recall, None, [hints, *fields], **quick)
-    return [hints, *fields]
+    return [hints, *fields, chain]
+
+
+def longer(target: str, mode: str, replace: str, event: gr.EventData):
+    """Adds one more edit to the chain and switches the chain on."""
+    added = str(event.edit or "").strip()
+    if not added:
+        return gr.skip(), gr.skip(), gr.skip(), True
+    return *_joined(target, mode, replace, added), True
 
 
 class Desk:
-    """Serves the tab. runs: name and last progress of what each session is drawing."""
+    """Serves the tab. runs: name and last progress of what each session is drawing. links: portraits of earlier chains."""
+
+    LINKS = 60
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.links: OrderedDict[GenerateConfig, dict] = OrderedDict()
         self.runs: dict[str, tuple[str, Progress | None]] = {}
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
@@ -153,24 +170,37 @@ class Desk:
 
         self.draw = on_gpu(draw, engine.seconds)
 
-    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request):
-        """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work."""
+    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, chain=False):
+        """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work.
+
+        chain: also draws what lies on the way, each edit added to the ones before it.
+        """
         session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
         buttons = BUSY  # told once: a later message could overtake what Stop says
         pictures: dict[str, str] = {}
         self.runs[session] = run, None
         try:
             config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
-            roles = self.engine.roles(config)
-            with closing(self.draw(config)) as events:
-                for event in events:
-                    if isinstance(event, Result):
-                        yield stage.finished(event), inside.payload(event), *IDLE
-                    else:
-                        self.runs[session] = run, event
-                        pictures |= stage.previews(event)
-                        yield stage.waiting(event, roles, pictures) | {"run": run}, gr.skip(), *buttons
-                        buttons = (gr.skip(), gr.skip())
+            strip: list[dict] = []
+            parts = prefixes(self.engine.resolved(config)) if chain else []
+            for number, part in enumerate([*parts, config], start=1):
+                if part in self.links and part in parts:
+                    strip.append(self.links[part])
+                    continue
+                roles, pictures = self.engine.roles(part), {}
+                with closing(self.draw(part)) as events:
+                    for event in events:
+                        if isinstance(event, Result):
+                            strip.append(self.keep(part, event))
+                            if part is config:
+                                shown = strip if len(strip) > 1 else []
+                                yield stage.finished(event) | {"strip": shown}, inside.payload(event), *IDLE
+                        else:
+                            self.runs[session] = run, event
+                            pictures |= stage.previews(event)
+                            value = stage.waiting(event, roles, pictures, number if parts else 0, len(parts) + 1)
+                            yield value | {"run": run, "strip": strip}, gr.skip(), *buttons
+                            buttons = (gr.skip(), gr.skip())
         except SpfError as error:
             yield stage.failed(same(str(error))), gr.skip(), *IDLE
         except Exception as error:  # a bug of ours or of a library: the user gets a code, the log gets the story
@@ -178,6 +208,13 @@ class Desk:
         finally:
             if self.runs.get(session, (None,))[0] == run:
                 del self.runs[session]
+
+    def keep(self, part: GenerateConfig, result: Result) -> dict:
+        """A link of the strip; remembered, so that a chain that grows is not drawn again from its start."""
+        self.links[part] = stage.link(result)
+        while len(self.links) > self.LINKS:
+            self.links.popitem(last=False)
+        return self.links[part]
 
     def stop(self, request: gr.Request):
         """What the stage says after Stop; the work itself ends with its generator, which Gradio closes."""
@@ -206,6 +243,19 @@ def wanted(base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=
     targets = tuple(part.strip() for part in target.split("+"))
     replaced = replace if mode == "replace" else ""
     return GenerateConfig(base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter)
+
+
+def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
+    """The shorter chains on the way to a comparison of several targets: the first, the first two, and so on.
+
+    With one adapter for each target, a prefix uses those of its own targets.
+    """
+    names = config.adapter.split("+") if config.adapter else []
+    own = len(names) == len(config.targets)
+    return [
+        changed(config, targets=config.targets[:k], adapter="+".join(names[:k]) if own else config.adapter)
+        for k in range(1, len(config.targets))
+    ]
 
 
 def inputs_of(request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
@@ -256,10 +306,18 @@ def suggestions() -> dict:
     }
 
 
-def suggested(replace: str, event: gr.EventData):
-    """Puts a ready target into the fields."""
+def suggested(target: str, mode: str, replace: str, chain: bool, event: gr.EventData):
+    """Puts a ready target into the fields, or adds it to the chain."""
     chosen = TARGETS[event.key]
+    if chain and target.strip():
+        return _joined(target, mode, replace, chosen.text)
     return chosen.text, chosen.mode, chosen.replace or replace
+
+
+def _joined(target: str, mode: str, replace: str, added: str) -> tuple[str, str, str]:
+    """Fields with one more target; what is already there is not asked for twice."""
+    parts = [part.strip() for part in target.split("+") if part.strip()]
+    return JOIN.join(parts if added in parts else [*parts, added]), mode, replace
 
 
 def cards(examples: Mapping[str, Example]) -> dict:

@@ -1,7 +1,10 @@
-"""The Fine-tune tab: choose a tailored set and a method, watch the job, try the result in Compare."""
+"""The Fine-tune tab: choose what to teach, from a tailored set or one's own pictures, watch the job, try the result."""
 
 from __future__ import annotations
 
+import re
+import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +14,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from spf import userdata
 from spf.engine import Engine
-from spf.errors import SpfError
+from spf.errors import BadInput, SpfError
 from spf.jobs import ACTIVE, Jobs, Status
 from spf.portraits.description import TARGETS
 
@@ -30,8 +34,17 @@ PARTS: dict[str, dict[str, Any]] = {
     "keep": {"keep": 0.0},
 }
 """What leaves a part of the method out: each checkbox is one ablation."""
-METHODS = ("spf", "naive")
+ORDER = ("spf", "naive", "lora", "adalora", "tokencompose", "purecc")
+NEEDS_MASKS = ("tokencompose",)
+"""Methods that learn from exact regions, which only drawn pictures have."""
+SAMPLES = 6
 TICK = 1.0
+METHODS_FOLDER = Path(userdata.__file__).parent / "methods"
+
+
+def methods() -> list[str]:
+    """The methods that can train, by the names of their files: importing them would bring torch before the page."""
+    return [name for name in ORDER if (METHODS_FOLDER / f"{name}.py").is_file()]
 
 
 def build(
@@ -44,12 +57,33 @@ def build(
     target_field, mode_field, replace_field, adapter_field = fields[1:5]
     with gr.Column(elem_classes="spf-grid"):
         with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
+            source = gr.Radio(
+                [(label("source.ready"), "ready"), (label("source.own"), "own")],
+                value="ready",
+                label=label("finetune.source"),
+                elem_id="ft-source",
+            )
             sets = [(target.text, name) for name, target in TARGETS.items()]
             data = gr.Dropdown(
                 sets, value="hat", label=label("finetune.data"), info=label("finetune.data.info"), elem_id="ft-data"
             )
+            with gr.Column(visible=False, elem_id="ft-own", elem_classes="spf-upload") as mine:
+                files = gr.File(
+                    file_count="multiple",
+                    file_types=[*userdata.KINDS, ".zip", ".txt", ".jsonl", ".csv"],
+                    label=label("own.files"),
+                    elem_id="ft-files",
+                    height=150,
+                )
+                own_target = gr.Textbox(
+                    label=label("own.target"), info=label("own.target.info"), max_lines=1, elem_id="ft-target"
+                )
+                own_replace = gr.Textbox(
+                    label=label("own.replace"), info=label("own.replace.info"), max_lines=1, elem_id="ft-replace"
+                )
+                look = gr.Button(label("own.check"), elem_id="ft-check", interactive=allowed)
             method = gr.Radio(
-                [(label(f"method.{name}"), name) for name in METHODS],
+                [(label(f"method.{name}"), name) for name in methods()],
                 value="spf",
                 label=label("finetune.method"),
                 elem_id="ft-method",
@@ -69,6 +103,13 @@ def build(
             steps = gr.Slider(
                 10, 2000, value=PRESETS["taste"], step=10, label=label("finetune.steps"), elem_id="ft-steps"
             )
+            with gr.Accordion(label("finetune.more"), open=False, elem_id="ft-more"):
+                rate = gr.Textbox(
+                    "", label=label("finetune.rate"), info=label("finetune.rate.info"), max_lines=1, elem_id="ft-rate"
+                )
+                extra = gr.Textbox(
+                    "", label=label("finetune.set"), info=label("finetune.set.info"), lines=2, elem_id="ft-set"
+                )
             with gr.Row(elem_classes="spf-run"):
                 go = gr.Button(
                     label("finetune.start"),
@@ -76,11 +117,13 @@ def build(
                     interactive=allowed,
                     elem_id="ft-start",
                     scale=3,
-                    min_width=120,
+                    min_width=96,
                 )
-                halt = gr.Button(label("finetune.stop"), interactive=False, elem_id="ft-stop", scale=1, min_width=80)
+                wait = gr.Button(label("finetune.pause"), interactive=False, elem_id="ft-pause", scale=1, min_width=72)
+                halt = gr.Button(label("finetune.stop"), interactive=False, elem_id="ft-stop", scale=1, min_width=72)
             hints = own("hints", {"notices": [] if allowed else [_note("notice.space")]}, name="ft-hints")
         with gr.Column(elem_classes="spf-stage-column"):
+            checked = own("check", {})
             view = own("job", {"phase": "none", "message": both("job.none")})
             with gr.Row(elem_classes="spf-run"):
                 again = gr.Button(label("finetune.resume"), visible=False, elem_id="ft-resume", min_width=120)
@@ -88,9 +131,10 @@ def build(
                     label("finetune.use"), variant="primary", visible=False, elem_id="ft-use", min_width=160
                 )
                 get = gr.DownloadButton(label("finetune.download"), visible=False, elem_id="ft-download", min_width=160)
+                lora = gr.DownloadButton(label("finetune.lora"), visible=False, elem_id="ft-lora", min_width=160)
     clock = gr.Timer(TICK, active=False)
     name = gr.State("")
-    shown = [view, name, clock, go, halt, again, use, get]
+    shown = [view, name, clock, go, wait, halt, again, use, get, lora]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def state(job: str | None) -> list:
@@ -104,27 +148,68 @@ def build(
             job,
             gr.Timer(active=active),
             gr.update(interactive=allowed and not active),
-            gr.update(interactive=active),
-            gr.update(visible=status.phase in ("stopped", "failed")),
+            gr.update(interactive=status.phase in ("starting", "running")),
+            gr.update(interactive=active and status.phase != "stopping"),
+            gr.update(visible=status.phase in ("paused", "pausing", "stopped", "failed")),
             gr.update(visible=done),
             gr.update(visible=done, value=status.adapter or None),
+            gr.update(visible=done and bool(status.lora), value=status.lora or None),
         ]
 
-    def start(data, method, parts, steps):
-        left_out = {
-            key: value for part, change in PARTS.items() if part not in (parts or []) for key, value in change.items()
-        }
-        request = {
-            "data": data,
-            "method": method,
-            "steps": steps,
-            "settings": left_out if method == "spf" else {},
-            "model": engine.model,
-        }
+    def wish(target: str, replace: str) -> userdata.Wish:
+        mode = "replace" if (replace or "").strip() else "append"
+        return userdata.Wish(target=target or "", mode=mode, replace=replace or "", name=short_name(target or ""))
+
+    def inbox() -> Path:
+        return jobs.root.parent / "data"
+
+    def check(files, target, replace):
+        """Reads what was uploaded and says what is wrong with it, before anything is trained."""
+        if not files:
+            return {}, {"notices": [_note("own.nothing")]}
+        folder = inbox() / f".look-{secrets.token_hex(4)}"
         try:
+            report = userdata.check(userdata.unpacked(files, folder), wish(target, replace), lacking)
+            return told(report), {"notices": []}
+        except SpfError as error:
+            return {}, {"notices": [_note(text=same(str(error)))]}
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def lacking(text: str) -> tuple[str, ...]:
+        """Words that the model does not know; none while it loads."""
+        from spf.config import GenerateConfig
+
+        return engine.words(GenerateConfig(text)).unknown
+
+    def stored(files, target, replace) -> str:
+        """The folder of the uploaded set, checked and kept for this and later runs."""
+        if not files:
+            raise BadInput("images is empty but must be 4 to 500 pictures with captions.")
+        chosen, token = wish(target, replace), secrets.token_hex(3)
+        folder = inbox() / f".look-{token}"
+        try:
+            place = inbox() / f"{chosen.name}-{token}"
+            return str(userdata.store(userdata.unpacked(files, folder), chosen, place).resolve())
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def start(source, data, files, target, replace, method, parts, steps, rate, extra):
+        try:
+            if source == "own" and method in NEEDS_MASKS:
+                raise BadInput(f"method is {method} but must be one that needs no exact masks, for pictures of one's own.")
+            settings = chosen_settings(method, parts or [], rate, extra)
+            if source == "own":
+                data = stored(files, target, replace)
+            request = {"data": data, "method": method, "steps": steps, "settings": settings, "model": engine.model}
             return [*state(jobs.start(request)), {"notices": []}]
         except SpfError as error:
             return [*[gr.skip()] * len(shown), {"notices": [_note(text=same(str(error)))]}]
+
+    def pause(job):
+        if job:
+            jobs.pause(job)
+        return state(job)
 
     def stop(job):
         if job:
@@ -150,7 +235,9 @@ def build(
 
     def try_it(job):
         """Puts the finished adapter and its target into Compare."""
-        target = TARGETS[jobs.status(job).request["data"]]
+        from spf.finetune import target_of
+
+        target = target_of(jobs.status(job).request["data"])
         return (
             target.text,
             target.mode,
@@ -159,15 +246,57 @@ def build(
             gr.Tabs(selected="compare"),
         )
 
+    def switch(source):
+        return gr.update(visible=source == "ready"), gr.update(visible=source == "own"), {}
+
     preset.change(lambda chosen: PRESETS[chosen], preset, steps, **quick)
     method.change(lambda chosen: gr.update(visible=chosen == "spf"), method, parts, **quick)
+    source.change(switch, source, [data, mine, checked], **quick)
     if allowed:
-        go.click(start, [data, method, parts, steps], [*shown, hints], **quick)
+        looking = {"queue": True, "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 2}
+        gr.on([look.click, files.upload], check, [files, own_target, own_replace], [checked, hints], **looking)
+        inputs = [source, data, files, own_target, own_replace, method, parts, steps, rate, extra]
+        go.click(start, inputs, [*shown, hints], **looking)
+    wait.click(pause, name, shown, **quick)
     halt.click(stop, name, shown, **quick)
     again.click(resume, name, [*shown, hints], **quick)
     use.click(try_it, name, [target_field, mode_field, replace_field, adapter_field, tabs], **quick)
     clock.tick(tick, name, [*shown, adapter_field], **quick)
     return latest, shown
+
+
+def chosen_settings(method: str, parts: Sequence[str], rate: str, extra: str) -> dict[str, Any]:
+    """Settings of a run from the switches and the two fields for experts. Raises BadInput."""
+    from spf.methods import parse_settings
+
+    settings = {
+        key: value
+        for part, change in PARTS.items()
+        if method == "spf" and part not in parts
+        for key, value in change.items()
+    }
+    pairs = [pair.strip() for pair in re.split(r"[\n,;]", extra or "") if pair.strip()]
+    if (rate or "").strip():
+        pairs.append(f"learning_rate={rate.strip()}")
+    return settings | (parse_settings(method, pairs) if pairs else {})
+
+
+def short_name(target: str) -> str:
+    """A name for the set of a target: "a straw hat" is "strawhat"."""
+    words = re.sub(r"^(an?|the)\s+", "", target.lower().strip())
+    return re.sub(r"[^a-z0-9]", "", words)[:24] or "mine"
+
+
+def told(report: userdata.Report) -> dict[str, Any]:
+    """A check report as static/check.js shows it."""
+    shown = report.items[:SAMPLES]
+    return {
+        "findings": [{"level": f.level, "text": both(f"check.{f.key}", **f.values)} for f in report.findings],
+        "items": [
+            {"src": webp(item.pixels(128)), "base": item.base_text, "complete": item.complete_text} for item in shown
+        ],
+        "more": len(report.items) - len(shown),
+    }
 
 
 def payload(jobs: Jobs, status: Status) -> dict[str, Any]:

@@ -49,7 +49,21 @@ def payload(result: Result) -> dict[str, Any]:
         ),
         "frames": {role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)},
         "frame_steps": list(result.frame_steps),
+        "outline": outline(result.region),
+        "seed": result.config.seed,
     }
+
+
+def outline(region: np.ndarray | None) -> dict[str, Any] | None:
+    """The edge of a region [H,W] as `path` of an SVG with one unit a pixel, and its `size`; None without a region."""
+    if region is None:
+        return None
+    inner = np.pad(region, 1)
+    rows, columns = np.nonzero(inner[1:, 1:-1] != inner[:-1, 1:-1])  # an edge above pixel (row, column)
+    level = [f"M{x} {y}h1" for y, x in zip(rows, columns, strict=True)]
+    rows, columns = np.nonzero(inner[1:-1, 1:] != inner[1:-1, :-1])  # an edge left of it
+    upright = [f"M{x} {y}v1" for y, x in zip(rows, columns, strict=True)]
+    return {"path": "".join(level + upright), "size": list(region.shape)}
 
 
 class Blob:

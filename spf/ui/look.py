@@ -10,6 +10,7 @@ from gradio.themes.utils.fonts import LocalFont
 from starlette.middleware import Middleware
 
 from .components import STATIC, head
+from .gpu import may_train
 from .server import LOCAL, Front
 from .texts import translations
 
@@ -120,6 +121,6 @@ def launch_options(*, local: bool = True) -> dict[str, Any]:
         "run_history": False,
         "show_error": False,
         "allowed_paths": [],
-        "max_file_size": "5mb",
+        "max_file_size": "512mb" if may_train() else "5mb",
         "share": False,
     }

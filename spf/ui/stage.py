@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spf.engine import JOIN, ORIGINAL, TUNED, Progress, Result, Words
-from spf.evaluation.report import known_targets
 
 from .components import enlarged, png, webp
-from .texts import both
-from .verdict import verdict
+from .texts import both, same
+from .verdict import words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
@@ -19,8 +18,10 @@ CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "gu
 """The settings that links and pictures carry: what it takes to draw the same again."""
 
 
-def waiting(progress: Progress, roles: Sequence[str], pictures: Mapping[str, str]) -> dict:
-    """The stage while the model works; pictures: the previews so far."""
+def waiting(
+    progress: Progress, roles: Sequence[str], pictures: Mapping[str, str], link: int = 0, links: int = 1
+) -> dict:
+    """The stage while the model works; pictures: the previews so far. link of links: place in a chain, 0 outside one."""
     if progress.what == "loading":
         return {"phase": "loading", "status": both("status.loading")}
     value = {"phase": "running", "roles": list(roles), "portraits": dict(pictures)}
@@ -29,7 +30,23 @@ def waiting(progress: Progress, roles: Sequence[str], pictures: Mapping[str, str
     left = progress.seconds_left
     told = both("status.left", s=max(1, round(left))) if left is not None and left > PATIENCE else ""
     status = both("status.step", what=both(f"role.{progress.what}"), k=progress.step, n=progress.steps, left=told)
-    return value | {"status": status, "progress": progress.step / max(1, progress.steps)}
+    share = progress.step / max(1, progress.steps)
+    if link:
+        status, share = both("status.link", k=link, n=links, rest=status), (link - 1 + share) / links
+    return value | {"status": status, "progress": share}
+
+
+def link(result: Result) -> dict:
+    """One portrait of a chain, as the strip shows it."""
+    request = {name: result.config.to_dict()[name] for name in CARRIED}
+    judged = words_of(result.reports[TUNED])
+    return {
+        "title": same(f"+ {result.config.targets[-1]}") if result.config.targets else both("role.original"),
+        "complete": result.words.prompt.complete,
+        "portrait": png(result.portraits[TUNED], request | {"role": TUNED}),
+        "display": enlarged(result.portraits[TUNED]),
+        "verdict": judged,
+    }
 
 
 def previews(progress: Progress) -> dict[str, str]:
@@ -48,7 +65,7 @@ def finished(result: Result) -> dict:
         "texts": {"base": prompt.base, "complete": prompt.complete},
         "portraits": {role: png(image, request | {"role": role}) for role, image in result.portraits.items()},
         "display": {role: enlarged(image) for role, image in result.portraits.items()},
-        "verdicts": {role: _verdict(report) for role, report in result.reports.items() if report["attributes"]},
+        "verdicts": {role: said for role, report in result.reports.items() if (said := words_of(report))},
         "labels": {ORIGINAL: both("score.base"), **({} if result.config.adapter else {TUNED: both("no adapter")})},
         "status": both("status.done"),
         "words": marked(result.words),
@@ -84,15 +101,6 @@ def _about_adapter(result: Result) -> list[dict]:
 
 def _notice(key: str, kind: str, **values) -> dict:
     return {"kind": kind, "text": both(f"notice.{key}", **values)}
-
-
-def _verdict(report: Mapping[str, Any]) -> dict:
-    before, after = (
-        {name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned")
-    )
-    targets = known_targets(report["target"])
-    known = targets if len(targets) == len(report["target"]) else []
-    return verdict(before, after, known, tuned=bool(report["adapter"]), asked=bool(report["target"]))
 
 
 def marked(words: Words) -> list[dict]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spf.evaluation.measures import changed, compared, responded
+from spf.evaluation.report import known_targets
 from spf.portraits.description import Target
 
 from .texts import LANGUAGES, both, said, same
@@ -44,6 +46,19 @@ def verdict(
         "changed": [{"label": _label(n), "from": same(before[n]), "to": same(after[n])} for n in moved],
         "unchanged": [{"label": _label(n), "value": same(after[n])} for n in others if n not in moved],
     }
+
+
+def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | None:
+    """The verdict on the pair of a report; None when nothing was read. tuned: as `verdict` takes it."""
+    if not report["attributes"]:
+        return None
+    before, after = (
+        {name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned")
+    )
+    targets = known_targets(report["target"])
+    known = targets if len(targets) == len(report["target"]) else []
+    tuned = bool(report["adapter"]) if tuned is None else tuned
+    return verdict(before, after, known, tuned=tuned, asked=bool(report["target"]))
 
 
 def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, str]:

@@ -101,6 +101,83 @@
     out.set(new TextEncoder().encode(head), 10); out.set(data, 10 + head.length);
     return out;
   };
+  /* A GIF of RGBA frames of one size, each shown for `pause` hundredths of a second: 255 colours by median cut, then LZW. */
+  const gif = (frames, width, height, pause) => {
+    const counts = new Uint32Array(32768), at = (d, i) => ((d[i] >> 3) << 10) | ((d[i + 1] >> 3) << 5) | (d[i + 2] >> 3);
+    for (const d of frames) for (let i = 0; i < d.length; i += 16) counts[at(d, i)]++;
+    const part = (c, k) => (c >> (10 - 5 * k)) & 31;
+    const box = (colours) => {
+      let widest = 0, span = -1, n = 0;
+      for (const c of colours) n += counts[c];
+      for (let k = 0; k < 3; k++) {
+        let low = 31, high = 0;
+        for (const c of colours) { const v = part(c, k); if (v < low) low = v; if (v > high) high = v; }
+        if (high - low > span) { span = high - low; widest = k; }
+      }
+      return { colours, n, widest, span };
+    };
+    const used = [];
+    for (let c = 0; c < 32768; c++) if (counts[c]) used.push(c);
+    const boxes = [box(used)];
+    while (boxes.length < 256) {
+      let pick = -1, most = 0;
+      boxes.forEach((b, i) => { const weight = b.span * Math.sqrt(b.n); if (b.colours.length > 1 && weight > most) { most = weight; pick = i; } });
+      if (pick < 0) break;
+      const { colours, n, widest } = boxes[pick];
+      colours.sort((a, b) => part(a, widest) - part(b, widest));
+      let half = 0, cut = 0;
+      while (cut < colours.length - 1 && half < n / 2) half += counts[colours[cut++]];
+      boxes.splice(pick, 1, box(colours.slice(0, Math.max(1, cut))), box(colours.slice(Math.max(1, cut))));
+    }
+    const palette = new Uint8Array(768), index = new Int16Array(32768).fill(-1);
+    boxes.forEach((b, i) => {
+      const sum = [0, 0, 0];
+      for (const c of b.colours) { index[c] = i; for (let k = 0; k < 3; k++) sum[k] += counts[c] * part(c, k); }
+      for (let k = 0; k < 3; k++) palette[i * 3 + k] = Math.round(((sum[k] / b.n) * 255) / 31);
+    });
+    const nearest = (c) => {  // a colour that the sample of pixels missed
+      let best = 0, far = Infinity;
+      for (let i = 0; i < boxes.length; i++) {
+        let d = 0;
+        for (let k = 0; k < 3; k++) d += ((part(c, k) * 255) / 31 - palette[i * 3 + k]) ** 2;
+        if (d < far) { far = d; best = i; }
+      }
+      return (index[c] = best);
+    };
+    const out = [], word = (v) => out.push(v & 255, v >> 8), text = (s) => { for (const c of s) out.push(c.charCodeAt(0)); };
+    text("GIF89a"); word(width); word(height); out.push(0xf7, 0, 0);
+    for (const v of palette) out.push(v);
+    out.push(0x21, 0xff, 11); text("NETSCAPE2.0"); out.push(3, 1, 0, 0, 0);
+    frames.forEach((d, number) => {
+      out.push(0x21, 0xf9, 4, 0); word(number === frames.length - 1 ? 100 : pause); out.push(0, 0);
+      out.push(0x2c); word(0); word(0); word(width); word(height); out.push(0, 8);
+      let bits = 9, next = 258, hold = 0, held = 0, block = [], table = new Map();
+      const flush = () => { if (block.length) { out.push(block.length); for (const v of block) out.push(v); block = []; } };
+      const emit = (code) => {
+        hold |= code << held; held += bits;
+        while (held >= 8) { block.push(hold & 255); hold >>>= 8; held -= 8; if (block.length === 255) flush(); }
+      };
+      emit(256);
+      let run = -1;
+      for (let i = 0; i < d.length; i += 4) {
+        const c = at(d, i), v = index[c] < 0 ? nearest(c) : index[c];
+        if (run < 0) { run = v; continue; }
+        const key = run * 256 + v, code = table.get(key);
+        if (code !== undefined) { run = code; continue; }
+        emit(run);
+        if (next < 4096) { if (next === 1 << bits) bits++; table.set(key, next++); }
+        else { emit(256); bits = 9; next = 258; table = new Map(); }
+        run = v;
+      }
+      emit(run);
+      if (next === 1 << bits && bits < 12) bits++;
+      emit(257);
+      if (held) block.push(hold & 255);
+      flush(); out.push(0);
+    });
+    out.push(0x3b);
+    return new Blob([new Uint8Array(out)], { type: "image/gif" });
+  };
   const save = (name, blob) => {
     const url = URL.createObjectURL(blob), link = h("a", { href: url, download: name });
     document.body.append(link); link.click(); link.remove();
@@ -135,5 +212,5 @@
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) button("stop")?.click();
   });
 
-  window.SPF = { lang, t, said, h, bytes, dataBytes, unzip, drawMap, zip, npy, save, readSettings, setDark, keepDark, stored, store };
+  window.SPF = { lang, t, said, h, bytes, dataBytes, unzip, drawMap, gif, zip, npy, save, readSettings, setDark, keepDark, stored, store };
 })();

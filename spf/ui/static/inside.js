@@ -17,14 +17,21 @@ const veil = h("input", { type: "range", min: "0", max: "100", value: String(opa
 const grain = h("select", { "aria-label": t("inside.layers"), onchange: () => { side = grain.value === "all" ? "all" : +grain.value; request(); } });
 const chain = h("div", { class: "chain", role: "group", "aria-label": t("inside.chain") });
 const explain = h("p", { class: "explain" });
+const exact = h("input", { type: "checkbox", onchange: () => request() });
+const exactBox = h("label", { class: "veil check", title: t("inside.outline.about") }, exact, h("span", {}, t("inside.outline")));
+const working = h("span", { class: "muted", role: "status" });
+const gifButton = h("button", { type: "button", class: "plain", onclick: () => film("gif") }, t("inside.gif"));
+const videoKind = window.MediaRecorder && ["video/mp4", "video/webm"].find((kind) => MediaRecorder.isTypeSupported(kind));
+const videoButton = h("button", { type: "button", class: "plain", hidden: !videoKind, onclick: () => film("video") }, t("inside.video", { kind: (videoKind || "").slice(6) }));
 const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", window.SPF.maps()) }, t("inside.export"));
 const shell = h("div", { class: "inside-shell" },
   picker,
   h("div", { class: "panels" }, panels.map((p) => p.figure)),
   h("div", { class: "transport" }, play, scrub, count, h("label", { class: "veil" }, h("span", {}, t("inside.opacity")), veil), h("label", { class: "veil" }, h("span", {}, t("inside.layers")), grain)),
+  exactBox,
   explain,
   h("h3", {}, t("inside.chain")), h("p", { class: "muted" }, t("inside.chain.about")), chain,
-  h("div", { class: "actions" }, exportButton));
+  h("div", { class: "actions" }, gifButton, videoButton, exportButton, working));
 const empty = h("p", { class: "muted" }, t("inside.empty"));
 root.replaceChildren(empty);
 
@@ -80,6 +87,11 @@ function paint() {
     drawMap(change.pen, map, chainSize, { veil: false });
     change.title.textContent = t("inside.map");
   }
+  if (exact.checked && edge) panels.forEach((p) => {
+    p.pen.save(); p.pen.scale(p.canvas.width / data.outline.size[1], p.canvas.height / data.outline.size[0]);
+    for (const [colour, width] of [["rgb(0 0 0 / .65)", 1.8], ["#fff", 0.9]]) { p.pen.strokeStyle = colour; p.pen.lineWidth = width; p.pen.stroke(edge); }
+    p.pen.restore();
+  });
   original.title.textContent = t("role.original"); tuned.title.textContent = t("role.tuned");
   panels.forEach((p) => p.canvas.setAttribute("aria-label", `${p.title.textContent}: ${said(now.label)}, ${t("inside.count", { k: step + 1, n: data.steps })}`));
   tiles.forEach(({ pen, index, phrase }) => {
@@ -110,7 +122,36 @@ root.addEventListener("keydown", (event) => {
 });
 
 /* ---- what to look at ---- */
-let tiles = [];
+let tiles = [], edge = null;
+/* The three panels of every step as one film, drawn off screen: a GIF, or what the browser records. */
+async function film(kind) {
+  if (!data || working.textContent) return;
+  pause();
+  const back = step, side = 256, gap = 8, low = 26, sheet = h("canvas", { width: 3 * side + 2 * gap, height: side + low }), pen = sheet.getContext("2d", { willReadFrequently: kind === "gif" });
+  const frame = (k) => {
+    step = k; paint();
+    pen.fillStyle = "#16191d"; pen.fillRect(0, 0, sheet.width, sheet.height);
+    pen.font = "14px system-ui, sans-serif"; pen.fillStyle = "#fff"; pen.textBaseline = "middle";
+    panels.forEach((p, i) => { pen.drawImage(p.canvas, i * (side + gap), 0, side, side); pen.fillText(`${p.title.textContent}${i ? "" : ` · ${said(layer().label)}`}`, i * (side + gap) + 6, side + low / 2, side - 60); });
+    pen.textAlign = "right"; pen.fillText(`${k + 1}/${data.steps}`, sheet.width - 6, side + low / 2); pen.textAlign = "left";
+  };
+  const name = `${said(layer().label).replace(/[^\w-]+/g, "-")}-seed${data.seed ?? ""}`, tell = (k) => { working.textContent = t("inside.filming", { k: k + 1, n: data.steps }); };
+  try {
+    if (kind === "gif") {
+      const frames = [];
+      for (let k = 0; k < data.steps; k++) { frame(k); frames.push(pen.getImageData(0, 0, sheet.width, sheet.height).data); tell(k); if (k % 3 === 0) await new Promise((done) => setTimeout(done)); }
+      save(`${name}.gif`, window.SPF.gif(frames, sheet.width, sheet.height, 14));
+    } else {
+      const stream = sheet.captureStream(), recorder = new MediaRecorder(stream, { mimeType: videoKind, videoBitsPerSecond: 3e6 }), parts = [];
+      recorder.ondataavailable = (event) => { if (event.data.size) parts.push(event.data); };
+      const ended = new Promise((done) => { recorder.onstop = done; });
+      frame(0); recorder.start();
+      for (let k = 0; k < data.steps; k++) { frame(k); tell(k); await new Promise((done) => setTimeout(done, k === data.steps - 1 ? 700 : 140)); }
+      recorder.stop(); await ended;
+      save(`${name}.${videoKind.slice(6)}`, new Blob(parts, { type: videoKind }));
+    }
+  } finally { working.textContent = ""; step = back; request(); }
+}
 function choose(key) {
   what = key;
   root.querySelectorAll("[data-layer]").forEach((b) => {
@@ -161,6 +202,8 @@ function update() {
   for (const [role, uris] of Object.entries(data.frames)) {
     frames[role] = uris.map((uri) => { const image = new Image(); image.onload = request; image.src = uri; return image; });
   }
+  edge = data.outline ? new Path2D(data.outline.path) : null;
+  exactBox.hidden = !edge;
   sides = Object.keys(data.scales).map(Number).sort((a, b) => a - b);
   if (side !== "all" && !sides.includes(side)) side = "all";
   scrub.max = data.steps - 1;

@@ -40,10 +40,10 @@ function update(value) {
   const pictures = job.pictures || {};
   sitters.replaceChildren(...(pictures.original || []).map((src, k) => h("div", { class: "pair" }, h("img", { src, alt: `${t("role.original")} ${k + 1}` }),
     (pictures.tuned || [])[k] ? h("img", { src: pictures.tuned[k], alt: `${t("job.now")} ${k + 1}` }) : h("span", { class: "blank" }))));
-  looks.replaceChildren(...(job.looks || []).filter((l) => l.response != null).slice(-8).map((l) => h("div", { class: "look", title: t("job.look", { k: l.step }) },
-    h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }), h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }), h("em", {}, String(l.step)))));
-  const last = (job.looks || []).filter((l) => l.response != null).pop();
-  if (last) looks.append(h("p", { class: "muted" }, t("job.measured", { response: Math.round(100 * last.response), pollution: Math.round(100 * last.pollution) })));
+  looks.replaceChildren(...(job.looks || []).filter((l) => l.pollution != null).slice(-8).map((l) => h("div", { class: "look", title: t("job.look", { k: l.step }) },
+    l.response == null ? h("span", {}) : h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }), h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }), h("em", {}, String(l.step)))));
+  const last = (job.looks || []).filter((l) => l.pollution != null).pop();
+  if (last) looks.append(h("p", { class: "muted" }, t(last.response == null ? "job.measured.plain" : "job.measured", { response: Math.round(100 * last.response), pollution: Math.round(100 * last.pollution) })));
   plot(job.history || [], job.steps || 1);
   log.hidden = !(job.log || []).length; log.lastChild.textContent = (job.log || []).join("\n");
   if (job.phase === "failed") log.open = true;

@@ -50,6 +50,45 @@ const slider = h("div", { class: "slider frame" }, below, above, h("i", { class:
 const split = (value) => { at = value; slider.style.setProperty("--at", `${value}%`); };
 split(at);
 
+/* ---- a chain of edits: one portrait after each, the last one being the result ---- */
+let chosen = -1, result = {};
+const strip = h("div", { class: "strip", role: "group", "aria-label": t("chain.label") });
+const edit = h("input", { type: "text", class: "edit", placeholder: t("chain.placeholder"), "aria-label": t("chain.add"), onkeydown: (event) => { if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) { event.preventDefault(); longer(); } } });
+const add = h("button", { type: "button", class: "plain", onclick: () => longer() }, t("chain.add"));
+const chain = h("div", { class: "chain-row" }, strip, h("div", { class: "chain-add" }, edit, add));
+/* The fields travel through the server, so Generate is pressed once the new target stands in its field. */
+function longer() {
+  const text = edit.value.trim(), field = document.querySelector("#target textarea, #target input");
+  if (!text || busy() || !field) return;
+  edit.value = "";
+  trigger("longer", { edit: text });
+  const began = Date.now(), wait = setInterval(() => {
+    const there = field.value.split("+").some((part) => part.trim() === text) && document.querySelector("#chain input")?.checked;
+    if (there || Date.now() - began > 5000) { clearInterval(wait); if (there) setTimeout(() => document.querySelector("#generate")?.click(), 60); }
+  }, 40);
+}
+function choose(k) {
+  const links = data.strip || [];
+  chosen = k;
+  const link = links[k];
+  if (link && data.phase === "done") {
+    const last = k === links.length - 1;
+    data.portraits = { ...data.portraits, tuned: last ? result.portrait : link.portrait };
+    data.display = { ...data.display, tuned: last ? result.display : link.display };
+    data.verdicts = { ...data.verdicts, ...(link.verdict ? { tuned: link.verdict } : {}) };
+    data.texts = { ...data.texts, complete: link.complete };
+  }
+  draw();
+}
+function drawStrip() {
+  const links = data.strip || [], ready = data.phase === "done";
+  strip.hidden = !links.length;
+  const frame = (src, title, k) => h("button", { type: "button", class: "link", "aria-pressed": String(k === chosen), disabled: !ready || k < 0, onclick: () => { choose(k); strip.querySelectorAll(".link")[k + 1]?.focus(); } }, src ? h("img", { src, alt: "" }) : h("i"), h("span", {}, title));
+  if (links.length) strip.replaceChildren(frame(shown("original"), t("role.original"), -1), ...links.map((link, k) => frame(link.display, said(link.title), k)));
+  chain.hidden = !["done", "running", "stopped", "failed"].includes(data.phase);
+  edit.disabled = add.disabled = !ready;
+}
+
 /* ---- what is said about it ---- */
 const progress = h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
 const sentence = h("p", { class: "sentence" });
@@ -63,7 +102,7 @@ const zipButton = h("button", { type: "button", class: "plain", onclick: saveAll
 const lookButton = h("button", { type: "button", class: "plain strong", onclick: () => trigger("look") }, t("look.inside"));
 const actions = h("div", { class: "actions" }, lookButton, zipButton, linkButton);
 const verdict = h("div", { class: "verdict" }, sentence, chips, kept, words, notices);
-root.replaceChildren(bar, h("div", { class: "canvas" }, progress, pictures, slider), verdict, actions, live);
+root.replaceChildren(bar, h("div", { class: "canvas" }, progress, pictures, slider), chain, verdict, actions, live);
 
 function setView(name) { view = name; store("spf-view", name); draw(); }
 
@@ -89,6 +128,7 @@ function draw() {
     show(below, shown(rival), t(`role.${rival}`)); show(above, shown("original"), t("role.original"));
     names[1].textContent = t(`role.${rival}`);
   }
+  drawStrip();
   say();
 }
 
@@ -144,12 +184,14 @@ function savePng(role) { save(`${role}-seed${(data.request || {}).seed}.png`, ne
 async function saveAll() {
   const files = {}, maps = window.SPF.maps, request = data.request || {};
   for (const role of rolesOf()) if (source(role)) files[`${role}.png`] = dataBytes(source(role));
+  (data.strip || []).forEach((link, k) => { files[`chain-${k + 1}.png`] = dataBytes(link.portrait); });
   files["report.json"] = new TextEncoder().encode(JSON.stringify(data.report || request, null, 2));
   if (maps) files["maps.npz"] = new Uint8Array(await maps().arrayBuffer());
   save(`spf-portrait-seed${request.seed}.zip`, zip(files));
 }
 async function copyLink() {
   const url = new URL(location.pathname, location.origin);
+  if ((data.strip || []).length) url.searchParams.set("chain", "1");
   for (const [key, value] of Object.entries(data.request || {})) {
     if (value !== "" && value != null) [].concat(value).forEach((v) => url.searchParams.append(key === "targets" ? "target" : key, v));
   }
@@ -165,6 +207,7 @@ function update(value) {
   // Stopped and failed runs keep the pictures that are on screen and only say what happened.
   const keep = value && !value.portraits && ["queued", "stopped", "failed", "loading"].includes(value.phase) ? { portraits: data.portraits, display: data.display, roles: data.roles, texts: data.texts } : {};
   data = { ...keep, ...(value || {}) };
+  if (data.phase === "done") { chosen = (data.strip || []).length - 1; result = { portrait: (data.portraits || {}).tuned, display: (data.display || {}).tuned }; }
   draw();
 }
 document.addEventListener("spf:pending", () => update({ phase: "queued", status: t("status.queued") }));

@@ -1,0 +1,179 @@
+"""Evaluation results as files: finding them, and finding the pairs of portraits behind a number.
+
+A results file is what `spf.evaluation.protocol` writes: settings, measures (what each means), rows of method, target,
+measure, value, low, high, n. The single pairs lie beside it in rows*.jsonl; where they are missing they follow from the
+settings, because texts and noises do. Nothing here needs torch or a model.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+from .config import GenerateConfig
+from .errors import SpfError
+from .portraits.description import TARGETS, Target
+from .portraits.texts import base_captions
+from .prompts import compose
+
+log = logging.getLogger(__name__)
+
+ORIGINAL, EVERY = "original", "all"
+"""As method: the original weights asked for the complete text. As target: all of them together."""
+SMALLER_IS_BETTER = ("pollution", "bias", "outside", "seconds", "memory", "fid", "lpips")
+"""How the names of such measures begin."""
+WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
+SHARED = ("steps", "guidance", "strength")
+_STEP, _STRIDE = 64, 1_000_003
+
+
+@dataclass(frozen=True)
+class Table:
+    """One evaluation. rows: as in the file. curves: rows with a `step`, where the file has them."""
+
+    name: str
+    path: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[Mapping[str, Any], ...] = ()
+    curves: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair behind a number. request: settings that draw it again. values: what was measured, empty if unknown."""
+
+    method: str
+    target: str
+    prompt: int
+    seed: int
+    request: GenerateConfig
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(places: Iterable[str | Path]) -> list[Table]:
+    """Every whole results file in the given folders, the first folder's first; a damaged one is left out with a line."""
+    tables: list[Table] = []
+    for place in map(Path, places):
+        files = [*sorted(place.glob("*.json")), *sorted(place.glob("**/results.json"))]
+        for path in dict.fromkeys(files):
+            try:
+                table = read(path)
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                log.warning("%s holds no results and is left out: %s", path, error)
+                continue
+            if table.rows:
+                tables.append(table)
+    return [changed(one, name=_title(one.path, [other.path for other in tables])) for one in tables]
+
+
+def read(path: Path) -> Table:
+    """One results file; rows that lack a method, a target, a measure or a number are left out."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    curves = held.get("curves") or []
+    return Table(
+        path.stem, path, dict(held.get("settings") or {}), {str(k): str(v) for k, v in (held.get("measures") or {}).items()},
+        tuple(row for row in held.get("rows") or [] if _whole(row)),
+        tuple(row for row in (curves if isinstance(curves, list) else []) if _whole(row) and _number(row.get("step"))),
+    )  # fmt: skip
+
+
+def pairs(table: Table, method: str, target: str, measure: str = "", order: str = "worst", most: int = 200) -> list[Pair]:
+    """The pairs behind the numbers of a method and a target (or of all), worst first by the measure, or best, or as drawn.
+
+    Empty when the method is none that one adapter file stands for, or the texts are unknown.
+    """
+    names = [target] if target != EVERY else list(dict.fromkeys(row["target"] for row in table.rows))
+    found = [pair for name in names if name in TARGETS for pair in _pairs(table, method, TARGETS[name], most)]
+    known = [pair for pair in found if _number(pair.values.get(measure))]
+    if order in ("worst", "best") and known:
+        falling = measure.startswith(SMALLER_IS_BETTER) == (order == "worst")
+        known.sort(key=lambda pair: pair.values[measure], reverse=falling)
+        return known[:most]
+    return found[:most]
+
+
+def adapter_of(method: str, target: str) -> str:
+    """Name of the weights that a method's number stands for; as `spf.methods.adapter_name`, without torch."""
+    return "" if method == ORIGINAL else target if method == "spf" else f"{target}-{method}"
+
+
+def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
+    settings, rows = table.settings, _single(table.path, method, target.name)
+    count, seeds = (int(settings.get(name) or 0) if _number(settings.get(name)) else 0 for name in ("prompts", "seeds"))
+    rows = rows or [{"prompt": p, "seed": s} for p in range(min(count, most)) for s in range(max(1, seeds))]
+    last = max((row["prompt"] for row in rows), default=-1)
+    captions = base_captions(target, last + 1, int(settings.get("seed") or 0), settings.get("split") or "test")
+    shared = {name: settings[name] for name in SHARED if _number(settings.get(name))}
+    found = []
+    for row in rows:
+        prompt, number = row["prompt"], row["seed"]
+        noise = row.get("noise")
+        noise = noise if isinstance(noise, int) else noise_seed(int(settings.get("seed") or 0), prompt, number)
+        base = _base_text(row, captions[prompt][1].text, target)
+        if base is None:
+            continue
+        request = {
+            "base": base, "targets": (target.text,), "mode": target.mode, "replace": target.replace, "seed": noise,
+            "adapter": row.get("adapter") or adapter_of(method, target.name),
+            "sfcm_guided": bool(settings.get("guided")), **shared,
+        }  # fmt: skip
+        try:
+            config = GenerateConfig.from_dict(request)
+        except SpfError as error:
+            log.warning("a pair of %s is left out: %s", table.path, error)
+            continue
+        values = {name: value for name, value in row.items() if _number(value) or name == "changed"}
+        found.append(Pair(method, target.name, prompt, number, config, values))
+    return found
+
+
+def noise_seed(seed: int, prompt: int, number: int) -> int:
+    """Seed of the noise of a pair, as the protocol gives it."""
+    return (seed * _STRIDE + prompt * _STEP + number) % 2**32
+
+
+def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | None:
+    """The base text of a measured row: what it says, else the caption of its number, if that gives the measured text."""
+    told, text = row.get("base"), row.get("text")
+    for candidate in filter(None, (told if isinstance(told, str) else None, caption)):
+        if text in (None, candidate) or compose(candidate, target.text, target.mode, target.replace).complete == text:
+            return candidate
+    return None
+
+
+def _single(path: Path, method: str, target: str) -> list[dict]:
+    """The measured pairs of a method and target, from the files beside the results."""
+    named = [path.with_suffix(".rows.jsonl"), path.with_name(f"{path.stem}-rows.jsonl")]
+    files = sorted(path.parent.glob("rows*.jsonl")) if path.name == "results.json" else [p for p in named if p.is_file()]
+    found: dict[tuple[int, int], dict] = {}
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line of a killed run
+            if isinstance(row, dict) and (row.get("method"), row.get("target")) == (method, target):
+                if isinstance(row.get("prompt"), int) and isinstance(row.get("seed"), int):
+                    found[row["prompt"], row["seed"]] = row
+    return [found[place] for place in sorted(found)]
+
+
+def _whole(row: Any) -> bool:
+    return isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in WANTED.items())
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def _title(path: Path, others: list[Path]) -> str:
+    """A short name: the file's, or the folder's for results.json; with the folder above where two would be equal."""
+    short = path.parent.name if path.name == "results.json" else path.stem
+    twins = [one for one in others if (one.parent.name if one.name == "results.json" else one.stem) == short]
+    return short if len(twins) == 1 else "/".join(path.with_suffix("").parts[-3:])

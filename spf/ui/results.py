@@ -1,0 +1,189 @@
+"""The Results tab: evaluation tables, their curves, and the pairs of portraits behind a number, drawn again on demand."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from spf import results
+from spf.config import GenerateConfig
+from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
+from spf.errors import SpfError
+
+from . import stage
+from .components import enlarged, own
+from .gpu import on_gpu
+from .texts import TEXTS, both, same
+from .verdict import words_of
+
+PLACES = (Path(__file__).resolve().parents[2] / "assets" / "results", Path("runs"))
+"""Where results are looked for: shipped ones first, then those of this machine."""
+SHOWN = 4
+"""Pairs that are drawn at a time: each takes as long as a press of Generate."""
+KEPT = 300
+
+
+def build(
+    engine: Engine, fields: Sequence[gr.components.Component], tabs: gr.Tabs, places: Iterable[str | Path] | None = None
+) -> None:
+    """Lays out the tab. fields: the inputs of Compare, where a pair can be opened. places: folders with results."""
+    places = tuple(places or PLACES)
+    desk = Desk(engine)
+    table = own("results", shown(results.load(places)), name="results")
+    behind = own("pairs", {"phase": "none"}, name="pairs")
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+    def pick(event: gr.EventData):
+        """Streams the first pairs behind the cell that was picked."""
+        yield from draw(event.table, event.method, event.target, event.measure, event.order, 0)
+
+    def more(event: gr.EventData):
+        """Streams the next ones."""
+        yield from draw(event.table, event.method, event.target, event.measure, event.order, event.first)
+
+    def draw(path, method, target, measure, order, first):
+        found = next((one for one in results.load(places) if str(one.path) == path), None)
+        if found is None:
+            return
+        yield from desk.pairs(found, method, target, measure, order, int(first))
+
+    def refresh():
+        """Results that were added while the page was open."""
+        return shown(results.load(places))
+
+    def open_pair(event: gr.EventData):
+        """Puts a pair's settings into Compare."""
+        from .compare import restored
+
+        return [*restored(event.request, engine)[1:], gr.Tabs(selected="compare")]
+
+    heavy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "show_progress": "hidden"}
+    first = table.pick(pick, None, behind, api_visibility="private", trigger_mode="always_last", **heavy)
+    again = behind.more(more, None, behind, api_visibility="private", **heavy)
+    behind.halt(lambda: gr.skip(), None, behind, cancels=[first, again], **quick)
+    behind.open(open_pair, None, [*fields, tabs], **quick)
+    table.refresh(refresh, None, table, **quick)
+
+
+def shown(tables: Sequence[results.Table]) -> dict[str, Any]:
+    """Results as static/results.js shows them."""
+    return {"tables": [_table(table) for table in tables]}
+
+
+def _table(table: results.Table) -> dict[str, Any]:
+    measures = list(dict.fromkeys(str(row["measure"]) for row in table.rows))
+    names = ("method", "target", "measure", "value", "low", "high", "n")
+    return {
+        "name": table.name,
+        "path": str(table.path),
+        "settings": {name: value for name, value in table.settings.items() if isinstance(value, (str, int, float))},
+        "measures": [
+            {
+                "name": name,
+                "about": both(f"measure.{name}") if f"measure.{name}" in TEXTS else same(table.measures.get(name, "")),
+                "falling": name.startswith(results.SMALLER_IS_BETTER),
+            }
+            for name in measures
+        ],
+        "rows": [{name: row.get(name) for name in names} for row in table.rows],
+        "curves": [{name: row.get(name) for name in (*names, "step")} for row in table.curves],
+    }
+
+
+class Desk:
+    """Draws the pairs behind a number; pairs that were drawn before come at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.drawn: OrderedDict[GenerateConfig, dict] = OrderedDict()
+
+        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
+            yield from engine.compare(config)
+
+        self.draw = on_gpu(draw, engine.seconds)
+
+    def pairs(self, table: results.Table, method: str, target: str, measure: str, order: str, first: int = 0):
+        """Values of static/pairs.js: what is picked, then each pair as soon as it is there."""
+        found = results.pairs(table, method, target, measure, order)
+        number = next(
+            (r for r in table.rows if (r["method"], r["target"], r["measure"]) == (method, target, measure)), {}
+        )
+        value: dict[str, Any] = {
+            "phase": "drawing",
+            "pick": {"table": str(table.path), "method": method, "target": target, "measure": measure, "order": order},
+            "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
+            "sorted": any(measure in pair.values for pair in found),
+            "count": len(found),
+            "items": [],
+        }
+        here = found[first : first + SHOWN]
+        for_good = self._missing(here)
+        if not here or for_good:
+            yield value | {"phase": "failed", "status": both("pairs.adapter", name=for_good) if here else both("pairs.none")}
+            return
+        items = [self._waiting(pair, measure) for pair in here]
+        began, drawn = time.monotonic(), 0
+        for index, pair in enumerate(here):
+            ready = pair.request in self.drawn
+            left = both("status.left", s=max(1, round((time.monotonic() - began) / drawn * (len(here) - index)))) if drawn else ""
+            status = both("pairs.drawing", k=index + 1, n=len(here), left=left)
+            if not ready:
+                yield value | {"items": items, "first": first, "status": status, "progress": index / len(here)}
+            try:
+                items[index] = items[index] | self._pair(pair)
+                drawn += not ready
+            except SpfError as error:
+                yield value | {"phase": "failed", "items": items, "first": first, "status": same(str(error))}
+                return
+            except Exception as error:
+                from .compare import reported
+
+                yield value | {"phase": "failed", "items": items, "first": first, "status": reported(error)}
+                return
+        status = both("pairs.shown", a=first + 1, b=first + len(here), n=len(found))
+        yield value | {"phase": "done", "items": items, "first": first, "status": status, "last": first + len(here) >= len(found)}
+
+    def _missing(self, pairs: Sequence[results.Pair]) -> str:
+        """The first adapter that is not there, without which a pair cannot be drawn."""
+        for pair in pairs:
+            for name in filter(None, pair.request.adapter.split("+")):
+                try:
+                    self.engine.file(name)
+                except SpfError:
+                    return name
+        return ""
+
+    def _waiting(self, pair: results.Pair, measure: str) -> dict[str, Any]:
+        prompt = self.engine.words(pair.request).prompt
+        value = pair.values.get(measure)
+        return {
+            "base": prompt.base,
+            "complete": prompt.complete,
+            "value": value,
+            "request": {name: pair.request.to_dict()[name] for name in stage.CARRIED},
+        }
+
+    def _pair(self, pair: results.Pair) -> dict[str, Any]:
+        config = pair.request
+        if config in self.drawn:
+            self.drawn.move_to_end(config)
+            return self.drawn[config]
+        with closing(self.draw(config)) as events:
+            result = next(event for event in events if isinstance(event, Result))
+        judged = words_of(result.reports[TUNED], bool(config.adapter))
+        made = {
+            "pictures": {role: enlarged(result.portraits[role], 256) for role in (ORIGINAL, TUNED)},
+            "score": judged["score"] if judged else "",
+            "clean": judged["clean"] if judged else None,
+            "changed": judged["changed"] if judged else [],
+        }
+        self.drawn[config] = made
+        while len(self.drawn) > KEPT:
+            self.drawn.popitem(last=False)
+        return made

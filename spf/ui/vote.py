@@ -1,0 +1,224 @@
+"""The Blind vote tab: two portraits by unnamed methods beside the original, three questions, and what the votes add up to.
+
+Which method drew which side is known to the server alone until the vote is in.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import gradio as gr
+
+from spf.config import GenerateConfig
+from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
+from spf.errors import SpfError
+from spf.portraits.description import TARGETS
+from spf.portraits.texts import base_captions
+from spf.results import adapter_of
+from spf.votes import QUESTIONS, Votes
+
+from .components import enlarged, own
+from .examples import Example
+from .gpu import on_gpu, on_space
+from .texts import both, same
+
+NAMES = {TUNED: "spf", NAIVE: NAIVE}
+"""Methods by their role in a comparison."""
+OPEN = 500
+"""Ballots that may be out at a time; the oldest are forgotten."""
+STEPS, TEXTS_EACH = 20, 40
+
+
+def may_vote() -> bool:
+    """On a Space only with SPF_VOTES=1: its disk is not kept, and its visitors are not asked by default."""
+    return not on_space() or os.environ.get("SPF_VOTES") == "1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Portraits of one text and noise to vote on, as data URIs by method; the original beside them."""
+
+    target: str
+    base: str
+    complete: str
+    seed: int
+    original: str
+    portraits: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """Two methods on one entry; the first is shown on the left."""
+
+    entry: Entry
+    methods: tuple[str, str]
+
+
+class Booth:
+    """Hands out ballots and takes them back once. Stored examples come first, then pairs are drawn from held-out texts."""
+
+    def __init__(self, engine: Engine, examples: Mapping[str, Example], votes: Votes, seed: int | None = None) -> None:
+        self.engine, self.votes, self.rng = engine, votes, random.Random(seed)
+        self.pool = [entry for name, example in examples.items() if (entry := _stored(name, example))]
+        self.out: OrderedDict[str, Ballot] = OrderedDict()
+        self.lock = threading.Lock()
+
+        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
+            yield from engine.compare(config)
+
+        self.draw = on_gpu(draw, engine.seconds)
+
+    def methods(self) -> dict[str, list[str]]:
+        """Targets for which two methods or more have weights, with those methods."""
+        there = self.engine.files()
+        found = {name: [m for m in ("spf", *_others(there, name)) if adapter_of(m, name) in there] for name in TARGETS}
+        return {name: methods for name, methods in found.items() if len(methods) > 1}
+
+    def possible(self) -> bool:
+        return bool(self.pool or self.methods())
+
+    def next(self, seen: list[str]) -> Iterator[dict[str, Any]]:
+        """Values of static/vote.js up to the next ballot; seen: entries that this visitor had, to which the new one is added."""
+        fresh = [entry for entry in self.pool if _key(entry) not in seen]
+        if not fresh:
+            drawn = None
+            for event in self._drawn():
+                if isinstance(event, Entry):
+                    drawn = event
+                else:
+                    yield event
+            if drawn is None:
+                yield {"phase": "over", "status": both("vote.over"), "tally": self.tally()}
+                return
+            fresh = [drawn]
+        with self.lock:
+            entry = self.rng.choice(fresh)
+            pairs = list(combinations(entry.portraits, 2))
+            methods = list(self.rng.choice(pairs))
+            self.rng.shuffle(methods)
+            ballot, name = Ballot(entry, tuple(methods)), secrets.token_urlsafe(12)
+            self.out[name] = ballot
+            while len(self.out) > OPEN:
+                self.out.popitem(last=False)
+        seen.append(_key(entry))
+        yield {
+            "phase": "asking", "ballot": name, "base": entry.base, "complete": entry.complete,
+            "target": TARGETS[entry.target].text, "original": entry.original,
+            "left": entry.portraits[methods[0]], "right": entry.portraits[methods[1]],
+        }  # fmt: skip
+
+    def _drawn(self) -> Iterator[dict | Entry]:
+        """Progress, then one entry from a held-out text; it joins the pool for later visitors."""
+        possible = self.methods()
+        if not possible:
+            return
+        name = self.rng.choice(list(possible))
+        methods = self.rng.sample(possible[name], 2)
+        target = TARGETS[name]
+        base = base_captions(target, TEXTS_EACH, 0, "test")[self.rng.randrange(TEXTS_EACH)][1].text
+        seed, portraits, original = self.rng.randrange(2**31), {}, ""
+        methods.sort(key=lambda method: method != "spf")  # its drawing may bring the naive counterpart along
+        for number, method in enumerate(methods):
+            if method in portraits:
+                continue
+            config = GenerateConfig(
+                base, (target.text,), target.mode, target.replace, seed=seed, steps=STEPS, adapter=adapter_of(method, name)
+            )
+            with closing(self.draw(config)) as events:
+                for event in events:
+                    if isinstance(event, Result):
+                        portraits[method] = enlarged(event.portraits[TUNED], 384)
+                        if NAIVE in methods and NAIVE in event.portraits:
+                            portraits[NAIVE] = enlarged(event.portraits[NAIVE], 384)
+                        original = enlarged(event.portraits[ORIGINAL], 384)
+                        complete = event.words.prompt.complete
+                    else:
+                        share = (number + event.step / max(1, event.steps)) / len(methods)
+                        yield {"phase": "drawing", "status": both("vote.drawing"), "progress": share}
+        entry = Entry(name, base, complete, seed, original, portraits)
+        self.pool.append(entry)
+        yield entry
+
+    def take(self, name: Any, answers: Any) -> dict[str, Any] | None:
+        """Counts a ballot once and says what was what; None for one that is not out (any more) or not whole."""
+        answers = answers if isinstance(answers, dict) else {}
+        if any(answers.get(question) not in ("left", "right", "same") for question in QUESTIONS):
+            return None
+        with self.lock:
+            ballot = self.out.pop(name, None) if isinstance(name, str) else None
+        if ballot is None:
+            return None
+        side = {"left": ballot.methods[0], "right": ballot.methods[1], "same": ""}
+        winners = {question: side[answers[question]] for question in QUESTIONS}
+        entry = ballot.entry
+        self.votes.add(entry.target, entry.complete, entry.seed, ballot.methods, winners)
+        return {"left": ballot.methods[0], "right": ballot.methods[1]}
+
+    def tally(self) -> dict[str, Any]:
+        return {"count": self.votes.count(), "rows": self.votes.tally(), "questions": list(QUESTIONS)}
+
+
+def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None:
+    """Lays out the tab and connects it."""
+    booth = Booth(engine, examples, votes)
+    view = own("vote", {"phase": "start"}, name="vote")
+    seen = gr.State([])
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def following(seen, said):
+        try:
+            for value in booth.next(seen):
+                yield said | value, seen
+        except SpfError as error:
+            yield {"phase": "over", "status": same(str(error)), "tally": booth.tally()}, seen
+        except Exception as error:
+            from .compare import reported
+
+            yield {"phase": "over", "status": reported(error), "tally": booth.tally()}, seen
+
+    def ask(seen):
+        """Shows the next pair."""
+        yield from following(list(seen), {})
+
+    def answer(event: gr.EventData):
+        """Counts the vote and reveals the methods and the tally."""
+        revealed = booth.take(event.ballot, event.answers)
+        status = {} if revealed else {"status": both("vote.lost")}
+        return {"phase": "answered", "revealed": revealed, "tally": booth.tally()} | status
+
+    def look():
+        """The tally without a vote."""
+        return {"phase": "start", "tally": booth.tally()}
+
+    view.ask(ask, seen, [view, seen], concurrency_id="gpu", concurrency_limit=1, **quick)
+    view.answer(answer, None, view, queue=False, **quick)
+    view.tally(look, None, view, queue=False, **quick)
+
+
+def _others(there: Mapping[str, Any], target: str) -> list[str]:
+    """Methods beside spf with shipped weights; names with a number at the end are one's own runs."""
+    return [method for name in there if (method := name.removeprefix(f"{target}-")) != name and "-" not in method]
+
+
+def _stored(name: str, example: Example) -> Entry | None:
+    """An example with portraits of two methods or more; composed targets and others have none."""
+    shown = example.stage
+    roles = {NAMES[role]: role for role in shown["roles"] if role in NAMES}
+    if name not in TARGETS or len(roles) < 2:
+        return None
+    pictures = {method: shown["display"][role] for method, role in roles.items()}
+    texts, seed = shown["texts"], example.request["seed"]
+    return Entry(name, texts["base"], texts["complete"], seed, shown["display"][ORIGINAL], pictures)
+
+
+def _key(entry: Entry) -> str:
+    return f"{entry.target} {entry.seed} {entry.base}"
