@@ -8,9 +8,10 @@ The output is therefore bit-identical with and without recording.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -49,6 +50,12 @@ class Record:
     def resolutions(self) -> list[int]:
         """Sides of the recorded maps, coarse to fine."""
         return sorted({groups[name].shape[-1] for groups in self.maps.values() for name in list(groups)[:1]})
+
+
+def attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
+    """Every attention layer by name: attn1 is self-attention, attn2 looks at the text."""
+    found = unet.named_modules()
+    return {name: module for name, module in found if name.endswith(("attn1", "attn2")) and isinstance(module, Attention)}
 
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
@@ -200,3 +207,87 @@ def resized(maps: Tensor, size: int) -> Tensor:
 def coarse(resolutions: Sequence[int]) -> list[int]:
     """The two coarsest resolutions, 8 and 16 for Stable Diffusion at 512 px: smooth as in arXiv 2504.00396 Fig. 2."""
     return sorted(resolutions)[:2]
+
+
+Heard = dict[str, tuple[Tensor, Tensor]]
+"""Queries [B,N,C] and keys [B,T,C] of attention layers in one forward pass."""
+Swap = Callable[[str, Tensor, Tensor], "Tensor | None"]
+"""swap(layer, own, source): probabilities [B,heads,N,T] to use in place of `own`, or None to leave the layer alone."""
+
+
+@contextmanager
+def hear(unet: UNet2DConditionModel, rows: slice = slice(None), largest: int | None = None) -> Iterator[Heard]:
+    """Keeps the queries and keys of every attention layer in the last forward pass inside the block.
+
+    rows: which rows of the batch. largest: leaves self-attention of larger sides out. Hooks are gone afterwards.
+    """
+    heard: Heard = {}
+
+    def on_query(name: str, _module, _inputs, query: Tensor) -> None:
+        heard[name] = (query[rows], query)
+
+    def on_key(name: str, _module, _inputs, key: Tensor) -> None:
+        query = heard[name][0]
+        if _fits(name, query.shape[1], largest):
+            heard[name] = (query, key[rows])
+        else:
+            del heard[name]
+
+    with ExitStack() as stack:
+        for name, layer in attention_layers(unet).items():
+            stack.callback(layer.to_q.register_forward_hook(partial(on_query, name)).remove)
+            stack.callback(layer.to_k.register_forward_hook(partial(on_key, name)).remove)
+        yield heard
+
+
+@contextmanager
+def swapped(unet: UNet2DConditionModel, source: Heard, swap: Swap, rows: slice = slice(None)) -> Iterator[None]:
+    """Inside the block the layers of `source` attend as `swap` says, with the values of their own rows.
+
+    (swapped - own) v is added to what the model's own fused attention gives, so equal probabilities leave it bit-identical.
+    """
+    with ExitStack() as stack:
+        for name, layer in attention_layers(unet).items():
+            if name in source:
+                swapper = _Swapper(name, layer, source, swap, rows)
+                for part in ("to_q", "to_k", "to_v"):
+                    stack.callback(getattr(layer, part).register_forward_hook(partial(swapper.keep, part)).remove)
+                stack.callback(layer.to_out[0].register_forward_pre_hook(swapper.on_out).remove)
+        yield
+
+
+@dataclass
+class _Swapper:
+    """The hooks of one layer of `swapped`."""
+
+    name: str
+    layer: Attention
+    source: Heard
+    swap: Swap
+    rows: slice
+    kept: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, part: str, _module, _inputs, value: Tensor) -> None:
+        self.kept[part] = value[self.rows]
+
+    def on_out(self, _module, inputs: tuple) -> tuple | None:
+        query, key, value = (self.kept.pop(part) for part in ("to_q", "to_k", "to_v"))
+        own = probabilities(self.layer, query, key)
+        chosen = self.swap(self.name, own, probabilities(self.layer, *self.source[self.name]))
+        if chosen is None:
+            return None
+        values = value.unflatten(-1, (self.layer.heads, -1)).transpose(1, 2).float()  # [B,heads,T,d]
+        added = ((chosen - own) @ values).transpose(1, 2).flatten(2)  # [B,N,C]
+        given = inputs[0].clone()
+        given[self.rows] += added.to(given.dtype)
+        return (given, *inputs[1:])
+
+
+def probabilities(layer: Attention, query: Tensor, key: Tensor) -> Tensor:
+    """softmax(q k / sqrt(d)) [B,heads,N,T] in fp32, of query [B,N,C] and key [B,T,C]."""
+    query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2).float() for value in (query, key))
+    return (query * layer.scale @ key.transpose(-1, -2)).softmax(-1)
+
+
+def _fits(name: str, positions: int, largest: int | None) -> bool:
+    return name.endswith("attn2") or largest is None or positions <= largest * largest

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from spf.config import GenerateConfig
+from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.report import known_targets, pair_report
@@ -21,7 +22,7 @@ from spf.files import atomic, write_json
 from spf.models import Base
 from spf.paths import Adapter, adapter_names, adapter_path, load_adapter
 from spf.prompts import compose
-from spf.sampling import TUNED, Callback, PathTrace, Trace, sample_pair
+from spf.sampling import TUNED, Callback, Edit, GuideConfig, PathTrace, Trace, sample_pair
 
 AUTO, JOIN = "auto", "+"
 """As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
@@ -52,7 +53,7 @@ def draw(
     began = time.perf_counter()
     trace = sample_pair(
         base, prompt, {TUNED: adapters}, seeds=seeds, steps=config.steps, guidance=config.guidance,
-        scale=config.strength, sfcm_guided=config.sfcm_guided, callback=callback,
+        scale=config.strength, sfcm_guided=config.sfcm_guided, guide=guide_of(config), edit=edit_of(config), callback=callback,
     )  # fmt: skip
     drawn = time.perf_counter()
     original, tuned = (
@@ -65,6 +66,14 @@ def draw(
         reports.append(pair_report(config, seed=seed, complete=prompt.complete, seconds=clock, **read))
         write(trace, i, reports[-1], Path(out) / str(seed) if config.count > 1 else Path(out))
     return reports
+
+
+def guide_of(config: GenerateConfig) -> GuideConfig:
+    return GuideConfig(map=config.guided_map, start=config.guided_from)
+
+
+def edit_of(config: GenerateConfig) -> Edit | None:
+    return build(config.edit) if config.edit else None
 
 
 def adapters_for(adapter: str, targets: Sequence[str]) -> list[str]:

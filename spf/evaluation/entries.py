@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spf.config import check_choice, check_real
+from spf.edits import EDITS
 from spf.errors import BadInput
 from spf.methods import METHODS, adapter_name
 from spf.models import Base, checkpoints
@@ -27,7 +28,6 @@ from spf.sampling import GuideConfig
 
 ORIGINAL = "original"
 """As a method: the original weights asked for the complete text."""
-EDITS = ("magnet", "p2p")
 ALL = "all"
 GUIDED = "guided"
 
@@ -71,7 +71,7 @@ def parse(word: str) -> Entry:
     if not at and rest in EDITS:
         edit, weights = rest, ORIGINAL
     if at:
-        check_choice("edit", edit, EDITS)
+        check_choice("edit", edit, tuple(EDITS))
     if not weights:
         raise BadInput(f'methods has {word!r} but must be like spf, p2p@naive, spf+guided or LABEL=FILE.')
     return Entry(label, ORIGINAL if weights == "base" else weights, edit, _guide(guided, word) if plus else None, file)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from spf.config import LARGEST_SEED, Config, check_text, choice, flag, real, whole
+from spf.edits import build
 from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.columns import perceptual, region_agreement
@@ -267,7 +268,7 @@ class _Desk:
                 row = {
                     "key": work.key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
                     "text": pair.texts.complete, "base": pair.texts.base, "noise": pair.noise, "adapter": tuned.name,
-                    "edit": tuned.edit, "guided": _shown(self.config.guide(tuned.guide)),
+                    "original": pair.original, "edit": tuned.edit, "guided": _shown(self.config.guide(tuned.guide)),
                 }  # fmt: skip
                 row |= _measure(
                     original, spot, after, kept.get(tuned.weights, {}).get(pair.original), index, looks.get(index), tuned.target
@@ -322,7 +323,7 @@ class _Desk:
             if rows:
                 path = TunedPath(
                     self.base, [pairs[i].texts for i in rows], guidance=self.config.guidance, guide=guide,
-                    edit=_edit(tuned.edit), compare=compare,
+                    edit=build(tuned.edit) if tuned.edit else None, compare=compare,
                 )  # fmt: skip
                 watch = _Watch()
                 noise = initial_latents(self.base, [pairs[i].noise for i in rows])
@@ -330,14 +331,6 @@ class _Desk:
                 pictures |= dict(zip(rows, self.base.pictures(latents)))
                 looks |= {row: watch.looks(place) for place, row in enumerate(rows)} if compare else {}
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
-
-
-def _edit(name: str):
-    if not name:
-        return None
-    from spf.edits import build
-
-    return build(name)
 
 
 class _Watch:

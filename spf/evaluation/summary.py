@@ -62,13 +62,18 @@ def unpacked(texts: Iterable[str]) -> np.ndarray:
 
 
 def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
-    """Rows of results.json: each measure for each method and target, and for all targets together, with 95% intervals."""
+    """Rows of results.json: each measure for each method and target, and for all targets together, with 95% intervals.
+
+    All together only for methods that were measured on every target, as nothing else could be compared.
+    """
     found = []
     methods = list(dict.fromkeys(row["method"] for row in rows))
     targets = list(dict.fromkeys(row["target"] for row in rows))
     for target in targets + ([EVERY] if len(targets) > 1 else []):
         for method in methods:
             some = [row for row in rows if row["method"] == method and target in (row["target"], EVERY)]
+            if target == EVERY and len({row["target"] for row in some}) < len(targets):
+                continue
             means = {name: _mean(some, name, resamples) for name in MEASURES if name != "purity" and name not in SETS}
             for name in MEASURES:
                 if name == "purity":
