@@ -64,7 +64,7 @@ def generate(
 
 def finetune(
     data: Annotated[str, typer.Option(help="the tailored set: name of its target, such as hat, or a folder of your own made by check-data")],
-    method: Annotated[str, typer.Option(help="spf or naive")] = "spf",
+    method: Annotated[str, typer.Option(help="spf, naive, lora, adalora, tokencompose, purecc, or an ablation such as spf-no-sfcm")] = "spf",
     steps: Annotated[int, typer.Option(help="training steps")] = 600,
     out: Out = Path("runs/finetune"),
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; may be given several times")] = None,

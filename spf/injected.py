@@ -177,7 +177,8 @@ class AdaLoraPaths(LoraPaths):
         final pattern are kept between steps; filled by the call, it is all that a resumed run needs.
         """
         allocator, config = self.tuner.rankallocator, self.tuner.peft_config[NAME]
-        values = {name: value.to(self.unet.device) for name, value in memory.items()}
+        device = next(iter(self.parameters.values())).device
+        values = {name: value.to(device) for name, value in memory.items()}
         allocator.exp_avg_ipt, allocator.exp_avg_unc = _under(IMPORTANCE, values), _under(UNCERTAINTY, values)
         allocator.ipt = dict(allocator.exp_avg_ipt)  # PEFT starts at 0 what it has no importance of; these values are replaced
         config.rank_pattern = {name: value.bool().tolist() for name, value in _under(PATTERN, values).items()} or None

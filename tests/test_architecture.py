@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
-    ["spf.models", "spf.paths", "spf.attention"],
+    ["spf.models", "spf.paths", "spf.attention", "spf.injected"],
     ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.edits", "spf.evaluation", "spf.portraits",
      "spf.userdata"],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
@@ -23,8 +23,8 @@ LEVELS = [
 ONLY_IN = {
     "gradio": ["app", "spf.ui"],
     "spaces": ["app", "spf.ui"],
-    "diffusers": ["spf.models", "spf.paths", "spf.attention", "spf.portraits.pretrain"],
-    "peft": ["spf.models", "spf.paths", "spf.attention"],
+    "diffusers": ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.portraits.pretrain"],
+    "peft": ["spf.injected"],
     "typer": ["spf.cli", "spf.commands"],
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
