@@ -39,6 +39,8 @@ LOOKS = 8
 """Times in a run at which the portraits beside it are drawn and judged."""
 SITTERS = 4
 PICTURE_STEPS = 15
+MAP_TIMES = (0.35, 0.5, 0.65)
+"""Shares of the timesteps at which the control map beside a run is read and averaged."""
 
 
 @dataclass
@@ -161,9 +163,9 @@ class Jobs:
         return file.read_text(errors="replace").splitlines()[-LOG_LINES:] if file.is_file() else []
 
     def pictures(self, name: str) -> dict[str, list[Path]]:
-        """Portraits of the original model, and of the tuned one at its last look."""
+        """Portraits of the original model, of the tuned one at its last look, and its control maps over the originals."""
         folder = self._folder(name)
-        return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in ("original", "tuned")}
+        return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in ("original", "tuned", "sfcm")}
 
     def _folder(self, name: str) -> Path:
         if not re.fullmatch(r"[\w-]{1,80}", name or "") or not (self.root / name / REQUEST).is_file():
@@ -317,44 +319,78 @@ class Worker:
 
 
 class Sitters:
-    """A few held-out base texts: the original model draws their portraits once, the tuned one at every look."""
+    """A few base texts: the original model draws their portraits once, the tuned one at every look, with control maps."""
 
     def __init__(self, engine, data: str, folder: Path) -> None:
+        import torch
+
         from .finetune import target_of
         from .prompts import compose
-        from .sampling import initial_latents
+        from .sampling import LARGEST_MAP, initial_latents, said
 
         self.engine, self.base, self.folder, self.target = engine, engine.base, folder, target_of(data)
         texts = sitter_texts(data)
         prompts = [compose(text, self.target.text, self.target.mode, self.target.replace) for text in texts]
-        self.noise = initial_latents(self.base, range(SITTERS))
-        self.complete = self.base.encode_text([prompt.complete for prompt in prompts])
-        self.empty = self.base.encode_text([""] * SITTERS)
-        self.before = self._draw(self.base.encode_text([prompt.base for prompt in prompts]), "original")
+        base = self.base
+        self.noise = initial_latents(base, range(SITTERS))
+        self.complete = base.encode_text([prompt.complete for prompt in prompts])
+        self.empty = base.encode_text([""] * SITTERS)
+        plain = base.encode_text([prompt.base for prompt in prompts])
+        latents, self.pictures, self.before = self._draw(plain, "original")
+        self.said, self.largest = said(base, prompts), LARGEST_MAP
+        self.noisy, self.reference = [], []
+        with torch.no_grad():
+            for number, share in enumerate(MAP_TIMES):
+                timestep = int(share * base.scheduler.config.num_train_timesteps)
+                signal = float(base.scheduler.alphas_cumprod[timestep])
+                noise = initial_latents(base, range(1000 * (number + 1), 1000 * (number + 1) + SITTERS))
+                self.noisy.append((signal**0.5 * latents + (1 - signal) ** 0.5 * noise, timestep))
+                self.reference.append(base.unet(self.noisy[-1][0], timestep, plain).sample)
 
-    def _draw(self, states, kind: str) -> list[dict] | None:
-        """Draws with the weights that are active now; returns what the judges read."""
-        from PIL import Image
-
+    def _draw(self, states, kind: str):
+        """Draws with the weights that are active now; returns latents, pictures, and what the judges read or None."""
         from .sampling import sample
 
         latents = sample(self.base, self.noise, states, self.empty, steps=PICTURE_STEPS)
         images = self.base.pictures(latents)
+        self._keep(images, kind)
+        reading = self.engine.read(images)
+        return latents, images, reading.values if reading else None
+
+    def _keep(self, images, kind: str) -> None:
+        from PIL import Image
+
         for number, image in enumerate(images):
             draft = self.folder / f".{kind}-{number}.png"
             Image.fromarray(image).save(draft)
             os.replace(draft, self.folder / f"{kind}-{number}.png")
-        reading = self.engine.read(images)
-        return reading.values if reading else None
+
+    def _control(self):
+        """The control map [B,h,w] of the weights that are active now, on the original's portraits at a few noises."""
+        import torch
+
+        from .attention import phrase_stack, record
+        from .sfcm import SfcmConfig, noise_difference, subtracted
+
+        settings, difference, phrases = SfcmConfig(), 0, 0
+        with torch.no_grad(), record(self.base.unet, self.said.groups["complete"], largest=self.largest) as shown:
+            for (latents, timestep), reference in zip(self.noisy, self.reference, strict=True):
+                eps = self.base.unet(latents, timestep, self.complete).sample
+                difference = difference + noise_difference(eps, reference, settings.channels)
+                phrases = phrases + phrase_stack(shown, self.said.names, settings.map_layers)
+        distances = self.said.distances.expand(SITTERS, -1)
+        return subtracted(difference, phrases, distances, **settings.chain()).float().cpu().numpy()
 
     def look(self) -> dict:
-        """Response and pollution over the sitters; empty without judges."""
+        """Draws portraits and maps; response and pollution over the sitters, empty without judges."""
+        from .evaluation.figures import overlay
         from .evaluation.measures import pollution, responded
 
         was_training = self.base.unet.training
         self.base.unet.eval()
         try:
-            after = self._draw(self.complete, "tuned")
+            *_, after = self._draw(self.complete, "tuned")
+            self._keep([overlay(*pair) for pair in zip(self.pictures, self._control(), strict=True)], "sfcm")
         finally:
             self.base.unet.train(was_training)
         if after is None or self.before is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -25,9 +26,11 @@ log = logging.getLogger(__name__)
 
 ORIGINAL, EVERY = "original", "all"
 """As method: the original weights asked for the complete text. As target: all of them together."""
-SMALLER_IS_BETTER = ("pollution", "bias", "outside", "seconds", "memory", "fid", "lpips")
+SMALLER_IS_BETTER = ("pollution", "bias", "outside", "frechet", "perceptual", "seconds", "memory", "fid", "lpips")
 """How the names of such measures begin."""
 WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
+PLAIN = re.compile(r"[a-z0-9-]+")
+"""Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
 SHARED = ("steps", "guidance", "strength")
 _STEP, _STRIDE = 64, 1_000_003
 
@@ -46,7 +49,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair behind a number. request: settings that draw it again. values: what was measured, empty if unknown."""
+    """One pair behind a number. request: settings that draw it again. values: what was measured, empty if unknown.
+
+    stored: files of the original and the tuned portrait, where the evaluation kept them. again: whether `request` draws
+    the same, which it does not for methods that act while drawing.
+    """
 
     method: str
     target: str
@@ -54,6 +61,8 @@ class Pair:
     seed: int
     request: GenerateConfig
     values: Mapping[str, Any] = field(default_factory=dict)
+    stored: tuple[Path, Path] | None = None
+    again: bool = True
 
 
 def load(places: Iterable[str | Path]) -> list[Table]:
@@ -120,8 +129,8 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             continue
         request = {
             "base": base, "targets": (target.text,), "mode": target.mode, "replace": target.replace, "seed": noise,
-            "adapter": row.get("adapter") or adapter_of(method, target.name),
-            "sfcm_guided": bool(settings.get("guided")), **shared,
+            "adapter": row["adapter"] if isinstance(row.get("adapter"), str) else adapter_of(method, target.name),
+            "sfcm_guided": bool(row.get("guided", settings.get("guided"))), **shared,
         }  # fmt: skip
         try:
             config = GenerateConfig.from_dict(request)
@@ -129,8 +138,18 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             log.warning("a pair of %s is left out: %s", table.path, error)
             continue
         values = {name: value for name, value in row.items() if _number(value) or name == "changed"}
-        found.append(Pair(method, target.name, prompt, number, config, values))
+        again = not row.get("edit") and (isinstance(row.get("adapter"), str) or PLAIN.fullmatch(method) is not None)
+        found.append(Pair(method, target.name, prompt, number, config, values, _stored(table.path.parent, row), again))
     return found
+
+
+def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:
+    """Pictures of a measured pair, if both are there; names that are no keys are not looked for."""
+    names = (row.get("original"), row.get("key"))
+    if not all(isinstance(name, str) and re.fullmatch(r"[0-9a-f]{8,64}", name) for name in names):
+        return None
+    files = (folder / "originals" / f"{names[0]}.png", folder / "pictures" / f"{names[1]}.png")
+    return files if all(file.is_file() for file in files) else None
 
 
 def noise_seed(seed: int, prompt: int, number: int) -> int:

@@ -172,7 +172,8 @@ def check(source: str | Path | Sequence[str | Path], wish: Wish, unknown=None) -
     if len(items) >= FEWEST and len(same) == 1:
         findings.append(Finding("warning", "alike", {"names": next(iter(same))}))
     if len(items) < FEWEST or len(items) > MOST:
-        findings.append(Finding("error", "few" if len(items) < FEWEST else "many", {"n": len(items), "low": FEWEST, "high": MOST}))
+        key = "few" if len(items) < FEWEST else "many"
+        findings.append(Finding("error", key, {"n": len(items), "low": FEWEST, "high": MOST}))
     findings.append(Finding("fine", "read", {"n": len(items), "all": len(pictures), "names": ", ".join(tables) or ".txt"}))
     rank = {"error": 0, "warning": 1, "fine": 2}
     return Report(tuple(sorted(findings, key=lambda finding: rank[finding.level])), tuple(items))

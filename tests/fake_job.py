@@ -20,6 +20,7 @@ def tell(**changes):
 
 
 for number in range(4):
+    Image.new("RGB", (16, 16), (30, 20, 60 * number)).save(folder / f"sfcm-{number}.png")
     Image.new("RGB", (16, 16), (200, 180, 40 * number)).save(folder / f"original-{number}.png")
     Image.new("RGB", (16, 16), (60, 40 * number, 180)).save(folder / f"tuned-{number}.png")
 print("fake job at work", flush=True)
@@ -35,6 +36,9 @@ for step in range(state.get("step", 0) + 1, request["steps"] + 1):
         terms={"loss": 1 / step},
         looks=looks,
     )
+    while (folder / "pause").exists() and not (folder / "stop").exists():
+        tell(phase="paused")
+        time.sleep(0.05)
     if (folder / "stop").exists():
         tell(phase="stopped", left=None)
         sys.exit()

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from portrait_world import new_portrait_base
 
+from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.files import load_tensors
-from spf.finetune import FinetuneConfig, finetune, full_text, low_rank, row_columns, tailored_rows
+from spf.finetune import FinetuneConfig, finetune, full_text, low_rank, row_columns, tailored_rows, user_rows
 from spf.methods import adapter_name, build
 from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
 from spf.portraits.description import TARGETS
@@ -209,3 +211,21 @@ def test_low_rank_adapter_loads(base, weights, tmp_path):
     assert any(name.endswith(".up") for name in adapter.tensors)
     with response(base.unet, adapter):
         assert torch.isfinite(base.unet(torch.zeros(1, 4, 8, 8), 5, base.encode_text(["a photo"])).sample).all()
+
+
+def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        Image.new("RGB", (90, 70), (50 * number, 90, 9)).save(tmp_path / "in" / f"{number}.png")
+        (tmp_path / "in" / f"{number}.txt").write_text(f"a photo of a woman with long hair {number}, a straw hat")
+    folder = userdata.store(tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
+    rows = user_rows(base, userdata.load(folder), build("spf", SMALL))
+    assert rows.rows.latents.shape[0] == 5 and rows.texts[1] == "a photo of a woman with long hair 1"
+    path = finetune(base, config(data=str(folder), steps=2), tmp_path / "run", settings=SMALL)
+    assert path.name == "strawhat.safetensors"
+    metadata = load_adapter(path, base).metadata
+    assert metadata["target"] == "a straw hat" and json.loads(metadata["data"])["data"] == str(folder)
+    with pytest.raises(BadInput, match="needs no exact regions"):
+        finetune(base, config(data=str(folder), method="tokencompose"), tmp_path / "masks", settings={"batch": 2})
+    with pytest.raises(BadInput, match="target is"):
+        finetune(base, config(data=str(tmp_path)), tmp_path / "none")

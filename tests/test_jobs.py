@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from spf import userdata
 from spf.errors import BadInput, Busy
-from spf.jobs import ACTIVE, Jobs
+from spf.jobs import ACTIVE, Jobs, sitter_texts
 
 
 @pytest.fixture
@@ -58,6 +60,36 @@ def test_stop_and_resume_continue_the_same_run(jobs):
     jobs.stop(name)
     wait(jobs, name, "stopped")
     assert len({row["step"] for row in jobs.history(name)}) == len(jobs.history(name))
+
+
+def test_pause_waits_and_resume_goes_on_at_once(jobs):
+    name = jobs.start({"data": "hat", "steps": 40})
+    wait(jobs, name, "running", step=3)
+    jobs.pause(name)
+    paused = wait(jobs, name, "paused")
+    pid = paused.pid
+    time.sleep(0.4)
+    assert jobs.status(name).step == paused.step and jobs.active() == name
+    with pytest.raises(Busy):
+        jobs.start({"data": "hat", "steps": 5})
+    jobs.resume(name)
+    assert wait(jobs, name, "running", step=paused.step + 1).pid == pid, "the same process"
+    jobs.pause(name)
+    wait(jobs, name, "paused")
+    jobs.stop(name)
+    assert wait(jobs, name, "stopped").step < 40, "stop works on a paused job too"
+
+
+def test_a_set_of_ones_own_is_fine_tuned_on_under_its_name(jobs, tmp_path):
+    for number in range(4):
+        Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"a photo of man {number}, wearing a straw hat")
+    folder = userdata.store(tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
+    name = jobs.start({"data": str(folder), "steps": 4})
+    assert name == "strawhat-spf-1" and wait(jobs, name, "done").step == 4
+    assert sitter_texts(str(folder)) == [f"a photo of man {number}" for number in range(4)]
+    with pytest.raises(BadInput):
+        jobs.start({"data": str(tmp_path), "steps": 4})
 
 
 def test_another_page_and_a_restarted_one_see_the_same_job(jobs, tmp_path):

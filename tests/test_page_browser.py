@@ -17,6 +17,7 @@ from PIL import Image
 
 from spf.jobs import Jobs
 from spf.ui import build, examples, launch_options
+from spf.votes import Votes
 
 CHROMIUM = (
     os.environ.get("SPF_CHROMIUM")
@@ -97,7 +98,15 @@ def jobs(engine, tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(engine, jobs, tmp_path_factory):
     stored = examples.make(engine, tmp_path_factory.mktemp("examples"), ["hat", "dress"])
-    page = build(engine, stored, jobs)
+    folder = tmp_path_factory.mktemp("results")
+    settings = {"prompts": 2, "seeds": 1, "split": "test", "steps": 6, "guidance": 4.0, "seed": 0}
+    rows = [
+        {"method": method, "target": "hat", "measure": measure, "value": value, "low": value, "high": value, "n": 2}
+        for method, values in (("spf", (0.8, 0.1)), ("naive", (0.9, 0.4)))
+        for measure, value in zip(("response", "pollution"), values, strict=True)
+    ]
+    (folder / "small.json").write_text(json.dumps({"settings": settings, "measures": {}, "rows": rows}))
+    page = build(engine, stored, jobs, Votes(folder / "votes.sqlite"), [folder])
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield address
     page.close()
@@ -152,6 +161,15 @@ def opened(chromium, url):
 
 def sentence(page):
     return page.inner_text(".spf-stage .sentence")
+
+
+def open_tab(page, name):
+    """Some tabs are behind a menu where the page is narrow."""
+    shown = page.locator(f"#tabs [role=tab]:visible:has-text('{name}')")
+    if not shown.count():
+        page.click(".overflow-menu > button")
+        shown = page.locator(f".overflow-dropdown button:has-text('{name}')")
+    shown.first.click()
 
 
 def say(page, words):
@@ -281,7 +299,7 @@ def test_everything_works_from_the_keyboard(visit, engine):
         page.keyboard.press("Tab")
         reached.update(page.evaluate(REACHED))
         assert page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")[:200]
-    wanted = "examples base target suggest mode generate stage adapter seed dice steps guidance recall"
+    wanted = "examples base target suggest mode chain generate stage adapter seed dice steps guidance recall"
     assert set(wanted.split()) <= reached
     page.focus(BASE)
     page.keyboard.press("Control+Enter")
@@ -401,11 +419,15 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page.reload()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     playwright.expect(page.locator(".spf-job .phase")).to_have_text("running")
+    page.click("#ft-pause")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Paused at step")
+    page.click("#ft-resume")
+    playwright.expect(page.locator(".spf-job .phase")).to_have_text("running")
     page.click("#ft-stop")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Stopped by you at step")
     page.click("#ft-resume")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Done: 80 steps")
-    assert page.locator(".spf-job .sitters img").count() == 8 and page.locator(".spf-job polyline").count() == 2
+    assert page.locator(".spf-job .sitters img").count() == 12 and page.locator(".spf-job polyline").count() == 2
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"
@@ -423,7 +445,7 @@ def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
 
 def test_the_tour_ends_where_one_can_try(visit):
     page = visit()
-    page.click("#tabs [role=tab]:has-text('Tour')")
+    open_tab(page, "Tour")
     playwright.expect(page.locator(".spf-tour h2")).to_have_text("A model that draws portraits")
     for words in ("Teach it a hat", "Semantic pollution", "Hold everything but the target", "The result"):
         page.locator(".tour-nav .strong").focus()
@@ -432,6 +454,97 @@ def test_the_tour_ends_where_one_can_try(visit):
         assert page.locator(".spf-tour figure img").count() >= 2
     page.click(".tour-nav .strong")
     playwright.expect(page.locator(GENERATE)).to_be_visible()
+
+
+def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
+    page = visit()
+    page.click("#tabs [role=tab]:has-text('Results')")
+    first = lambda: page.inner_text(".sheet tbody tr >> nth=0 >> .method")  # noqa: E731
+    page.click("[data-head=pollution]")
+    assert first() == "naive" and page.get_attribute("th:has([data-head=pollution])", "aria-sort") == "descending"
+    page.keyboard.press("Enter")
+    assert first() == "spf", "sorted by keyboard, and the focus stays on the column"
+    assert page.locator(".charts svg circle").count() == 4
+    page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
+    page.wait_for_selector(".spf-pairs[data-phase=done]")
+    assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(".spf-pairs h3")
+    base = page.get_attribute(".pair-card img >> nth=0", "alt")
+    page.click(".pair-card >> nth=0 >> button")
+    playwright.expect(page.locator(BASE)).to_have_value(base)
+
+
+def test_a_blind_vote_hides_the_methods_until_it_is_in(visit):
+    page = visit()
+    page.click("#tabs [role=tab]:has-text('Blind vote')")
+    page.click(".spf-vote .next")
+    page.wait_for_selector(".spf-vote .questions")
+    assert "naive" not in page.inner_text(".spf-vote").lower() and page.is_disabled(".spf-vote .actions button")
+    for question in ("keeps", "shows", "nicer"):
+        page.focus(f"[data-question={question}] [data-answer=left]")
+        page.keyboard.press("ArrowRight")
+        assert page.get_attribute(f"[data-question={question}] [data-answer=same]", "aria-checked") == "true"
+        page.keyboard.press("ArrowLeft")
+    page.click(".spf-vote .actions button")
+    page.wait_for_selector(".tally-row")
+    told = {page.inner_text(f".spf-vote [data-side={side}] b") for side in ("left", "right")}
+    assert told in ({"Left: spf", "Right: naive"}, {"Left: naive", "Right: spf"})
+    assert "Pairs voted on: 1" in page.inner_text(".spf-vote h3") and page.locator(".tally-row").count() == 6
+
+
+def test_a_chain_of_edits_grows_from_the_stage(visit, engine):
+    page = visit()
+    page.fill(".spf-stage .edit", "freckled skin")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".spf-stage .link >> nth=2", timeout=40_000)
+    page.wait_for_selector(DONE, timeout=40_000)
+    assert page.input_value(TARGET) == "a hat + freckled skin" and page.is_checked("#chain input")
+    assert page.locator(".spf-stage .link").all_inner_texts() == ["Original", "+ a hat", "+ freckled skin"]
+    last = page.get_attribute("figure[data-role=tuned] img", "src")
+    page.click(".spf-stage .link >> nth=1")
+    assert page.get_attribute("figure[data-role=tuned] img", "src") != last
+    page.click(".spf-stage .link >> nth=2")
+    assert page.get_attribute("figure[data-role=tuned] img", "src") == last
+    with page.expect_download() as download:
+        page.click("#stage button:has-text('Download all')")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {"chain-1.png", "chain-2.png"} <= set(archive.namelist())
+
+
+def test_the_maps_can_be_taken_home_as_a_film(visit):
+    page = visit()
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    pixels = "document.querySelectorAll('.panels canvas')[1].toDataURL()"
+    plain = page.evaluate(pixels)
+    page.check(".spf-inside .check input")
+    page.wait_for_timeout(200)
+    assert page.evaluate(pixels) != plain, "the region is outlined"
+    with page.expect_download() as download:
+        page.click(".spf-inside .actions button:has-text('GIF')")
+    film = Image.open(download.value.path())
+    assert film.format == "GIF" and film.n_frames == 30 and film.size == (784, 282)
+    frames = []
+    for number in (0, 29):
+        film.seek(number)
+        frames.append(np.asarray(film.convert("RGB"), float))
+    film.seek(29)
+    shown = page.evaluate("document.querySelector('.spf-inside .count').textContent")
+    assert np.abs(frames[0] - frames[1]).mean() > 2 and frames[0].std() > 20 and "of 30" in shown
+
+
+def test_pictures_of_ones_own_are_checked_first(visit, tmp_path):
+    page = visit()
+    page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    page.check("#ft-source input[value=own]")
+    for number in range(3):
+        Image.new("RGB", (80, 80), (80 * number, 9, 9)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"a photo of a man, wearing a straw hat, {number}")
+    page.fill("#ft-target :is(input, textarea)", "a straw hat")
+    page.set_input_files("#ft-files input[type=file]", sorted(tmp_path.iterdir()))
+    playwright.expect(page.locator(".spf-check .error")).to_contain_text("3 usable pictures: at least 4 are needed")
+    assert page.inner_text(".spf-check figcaption b >> nth=0").endswith(", a straw hat")
+    page.click("#ft-start")
+    playwright.expect(page.locator("#ft-hints")).to_contain_text("images is 3 usable pictures but must be from 4 to 500")
 
 
 def test_a_foreign_name_gets_no_page(url):

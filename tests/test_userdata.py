@@ -107,7 +107,8 @@ def test_a_stored_set_is_whole_and_square(folder, tmp_path):
     place = userdata.store(folder, HAT, tmp_path / "set")
     kept = userdata.load(place)
     assert userdata.is_set(place) and not userdata.is_set(folder) and not userdata.is_set("hat")
-    assert kept.wish == HAT and [item.base_text for item in kept.items] == [i.base_text for i in userdata.check(folder, HAT).items]
+    checked = userdata.check(folder, HAT).items
+    assert kept.wish == HAT and [item.base_text for item in kept.items] == [item.base_text for item in checked]
     assert {Image.open(item.image).size for item in kept.items} == {(512, 512)}
     target = kept.target
     assert (target.name, target.text, target.attribute, target.mode) == ("strawhat", "a straw hat", "", "append")

@@ -33,6 +33,7 @@ def build(
     votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
     """
     first = next(iter(examples.values()), None)
+    jobs, votes, places = jobs or Jobs(), votes or Votes("runs/votes.sqlite"), tuple(places or results.PLACES)
     with gr.Blocks(
         title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
     ) as page:
@@ -44,12 +45,12 @@ def build(
             with gr.Tab(label("tab.inside"), id="inside"):
                 own("inside")
             with gr.Tab(label("tab.finetune"), id="finetune"):
-                latest, job = finetune.build(engine, jobs or Jobs(), fields[1:9], tabs, allowed=may_train())
+                latest, job = finetune.build(engine, jobs, fields[1:9], tabs, allowed=may_train())
             with gr.Tab(label("tab.results"), id="results"):
                 results.build(engine, fields[1:9], tabs, places)
             if vote.may_vote():
                 with gr.Tab(label("tab.vote"), id="vote"):
-                    vote.build(engine, examples, votes or Votes("runs/votes.sqlite"))
+                    vote.build(engine, examples, votes)
             with gr.Tab(label("tab.tour"), id="tour"):
                 guide = own("tour", {"steps": tour.steps(examples)})
                 guide.finish(
@@ -60,7 +61,7 @@ def build(
                     show_progress="hidden",
                     api_visibility="private",
                 )
-        api.build(engine)
+        api.build(engine, jobs if may_train() else None, places)
 
         def state():
             """Tells the top line when the model is there."""

@@ -21,7 +21,7 @@ from spf.portraits.description import TARGETS
 from . import inside, stage
 from .components import own
 from .examples import Example
-from .gpu import on_gpu
+from .gpu import on_gpu, on_zero_gpu
 from .texts import both, label, same
 
 log = logging.getLogger(__name__)
@@ -123,9 +123,9 @@ def build(
     dice.click(None, None, seed, js=NEW_SEED, api_visibility="private")
     suggest.pick(suggested, [target, mode, replace, chain], [target, mode, replace], **quick)
     gr.on(
-        [base.change, target.change, replace.change, mode.change],
+        [field.change for field in ([*fields[:5], steps] if on_zero_gpu() else fields[:4])],
         desk.read,
-        [base, target, mode, replace],
+        fields,
         hints,
         trigger_mode="always_last",
         **quick,
@@ -191,7 +191,7 @@ class Desk:
                 with closing(self.draw(part)) as events:
                     for event in events:
                         if isinstance(event, Result):
-                            strip.append(self.keep(part, event))
+                            strip.append(self.keep(event))
                             if part is config:
                                 shown = strip if len(strip) > 1 else []
                                 yield stage.finished(event) | {"strip": shown}, inside.payload(event), *IDLE
@@ -209,22 +209,25 @@ class Desk:
             if self.runs.get(session, (None,))[0] == run:
                 del self.runs[session]
 
-    def keep(self, part: GenerateConfig, result: Result) -> dict:
+    def keep(self, result: Result) -> dict:
         """A link of the strip; remembered, so that a chain that grows is not drawn again from its start."""
-        self.links[part] = stage.link(result)
+        self.links[result.config] = made = stage.link(result)
         while len(self.links) > self.LINKS:
             self.links.popitem(last=False)
-        return self.links[part]
+        return made
 
     def stop(self, request: gr.Request):
         """What the stage says after Stop; the work itself ends with its generator, which Gradio closes."""
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
-    def read(self, base, target, mode, replace) -> dict:
-        """Notices on the text while it is being written; silent until the model is there."""
+    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0) -> dict:
+        """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
+        reserves."""
         try:
-            return {"notices": stage.notices(self.engine.words(wanted(base, target, mode, replace)))}
+            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
+            quota = [stage.notice("quota", "info", s=self.engine.seconds(config))] if on_zero_gpu() else []
+            return {"notices": stage.notices(self.engine.words(config)) + quota}
         except SpfError:
             return {"notices": []}  # half-written; Generate will say what is missing
 

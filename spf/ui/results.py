@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from PIL import Image
 
 from spf import results
 from spf.config import GenerateConfig
@@ -30,10 +32,9 @@ KEPT = 300
 
 
 def build(
-    engine: Engine, fields: Sequence[gr.components.Component], tabs: gr.Tabs, places: Iterable[str | Path] | None = None
+    engine: Engine, fields: Sequence[gr.components.Component], tabs: gr.Tabs, places: Iterable[str | Path]
 ) -> None:
     """Lays out the tab. fields: the inputs of Compare, where a pair can be opened. places: folders with results."""
-    places = tuple(places or PLACES)
     desk = Desk(engine)
     table = own("results", shown(results.load(places)), name="results")
     behind = own("pairs", {"phase": "none"}, name="pairs")
@@ -123,14 +124,14 @@ class Desk:
             "items": [],
         }
         here = found[first : first + SHOWN]
-        for_good = self._missing(here)
-        if not here or for_good:
-            yield value | {"phase": "failed", "status": both("pairs.adapter", name=for_good) if here else both("pairs.none")}
+        missing = self._missing(here)
+        if not here or missing:
+            yield value | {"phase": "failed", "status": missing or both("pairs.none")}
             return
         items = [self._waiting(pair, measure) for pair in here]
         began, drawn = time.monotonic(), 0
         for index, pair in enumerate(here):
-            ready = pair.request in self.drawn
+            ready = pair.stored or pair.request in self.drawn
             left = both("status.left", s=max(1, round((time.monotonic() - began) / drawn * (len(here) - index)))) if drawn else ""
             status = both("pairs.drawing", k=index + 1, n=len(here), left=left)
             if not ready:
@@ -149,15 +150,15 @@ class Desk:
         status = both("pairs.shown", a=first + 1, b=first + len(here), n=len(found))
         yield value | {"phase": "done", "items": items, "first": first, "status": status, "last": first + len(here) >= len(found)}
 
-    def _missing(self, pairs: Sequence[results.Pair]) -> str:
-        """The first adapter that is not there, without which a pair cannot be drawn."""
-        for pair in pairs:
+    def _missing(self, pairs: Sequence[results.Pair]) -> dict[str, str] | None:
+        """Why a pair can be neither shown nor drawn; None when all can."""
+        for pair in (pair for pair in pairs if not pair.stored):
+            if not pair.again:
+                return both("pairs.edit", name=pair.method)
             for name in filter(None, pair.request.adapter.split("+")):
-                try:
-                    self.engine.file(name)
-                except SpfError:
-                    return name
-        return ""
+                if name not in self.engine.files():
+                    return both("pairs.adapter", name=name)
+        return None
 
     def _waiting(self, pair: results.Pair, measure: str) -> dict[str, Any]:
         prompt = self.engine.words(pair.request).prompt
@@ -171,6 +172,12 @@ class Desk:
 
     def _pair(self, pair: results.Pair) -> dict[str, Any]:
         config = pair.request
+        if pair.stored:
+            changes = pair.values.get("changed") or []
+            return {
+                "pictures": dict(zip((ORIGINAL, TUNED), map(_shown, pair.stored), strict=True)),
+                "changed": [{"label": both(f"attribute.{name}")} for name in changes if f"attribute.{name}" in TEXTS],
+            }
         if config in self.drawn:
             self.drawn.move_to_end(config)
             return self.drawn[config]
@@ -187,3 +194,8 @@ class Desk:
         while len(self.drawn) > KEPT:
             self.drawn.popitem(last=False)
         return made
+
+
+def _shown(path: Path) -> str:
+    with Image.open(path) as picture:
+        return enlarged(np.asarray(picture.convert("RGB")), 256)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from spf.engine import JOIN, ORIGINAL, TUNED, Progress, Result, Words
 
@@ -87,19 +86,20 @@ def stopped(progress: Progress | None) -> dict:
 def notices(words: Words) -> list[dict]:
     """What one should know about the text before trusting the pictures."""
     found = [("unknown", words.unknown), ("dropped", words.dropped)]
-    return [_notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    return [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
 
 
 def _about_adapter(result: Result) -> list[dict]:
     used = [name for name in result.config.adapter.split(JOIN) if name]
     if not used and result.config.targets:
-        return [_notice("no_adapter", "info")]
+        return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):
-        return [_notice("few_adapters", "info", names=", ".join(used))]
+        return [notice("few_adapters", "info", names=", ".join(used))]
     return []
 
 
-def _notice(key: str, kind: str, **values) -> dict:
+def notice(key: str, kind: str, **values) -> dict:
+    """A short notice beside the fields or under the portraits; kind: warning or info."""
     return {"kind": kind, "text": both(f"notice.{key}", **values)}
 
 

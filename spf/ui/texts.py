@@ -137,6 +137,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Only {names} has a tuned model; the other words are left to the original weights.",
         "只有 {names} 有微调模型；其余词语由原始权重处理。",
     ),
+    "notice.quota": (
+        "A run reserves at most {s} s of your GPU time on this Space; what it does not need comes back.",
+        "每次运行最多预留您在此 Space 的 {s} 秒 GPU 时间；未用部分会退回。",
+    ),
     "notice.link": ("The link was not used: {why}", "链接未被采用：{why}"),
     # look inside
     "inside.empty": (
@@ -302,7 +306,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "完成：{n} 步。可在“对比”中选择该微调模型。",
     ),
     "job.failed": ("Failed at step {k} of {n}. {why}", "在第 {k}/{n} 步失败。{why}"),
-    "job.sitters": ("Four sitters it never saw: original, and now", "四位未见过的人物：原始与现在"),
+    "job.sitters": (
+        "Four sitters: original, now, and where the target acts (SFCM)",
+        "四位人物：原始、现在、目标作用的位置（SFCM）",
+    ),
     "job.now": ("Now", "现在"),
     "job.losses": ("Losses, each on its own scale", "损失（各自缩放）"),
     "job.look": ("after step {k}", "第 {k} 步后"),
@@ -361,6 +368,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The texts behind this number are not known here, so its portraits cannot be drawn.",
         "此处没有该数字对应的文本，无法重画。",
     ),
+    "pairs.edit": (
+        "“{name}” also acts while a portrait is drawn; the evaluation did not keep its pictures here.",
+        "“{name}”在绘制过程中也起作用；此处没有保存其图片。",
+    ),
     "pairs.adapter": (
         "The weights “{name}” are not on this machine, so these portraits cannot be drawn again.",
         "本机没有权重“{name}”，无法重画这些肖像。",
@@ -394,7 +405,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "vote.drawing": ("Drawing a new pair …", "正在画新的一对……"),
     "vote.nobody": ("No votes yet.", "还没有投票。"),
-    "vote.tally": ("{n} pairs voted on", "已投票 {n} 对"),
+    "vote.tally": ("Pairs voted on: {n}", "已投票：{n} 对"),
     "vote.tally.about": (
         "Share of decided votes that each method won; the band is Wilson's 95% interval.",
         "各方法在有结论的投票中的胜率；色带为 Wilson 95% 区间。",

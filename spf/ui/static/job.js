@@ -39,7 +39,7 @@ function update(value) {
   bar.setAttribute("aria-valuenow", job.steps ? Math.round((100 * job.step) / job.steps) : 0);
   const pictures = job.pictures || {};
   sitters.replaceChildren(...(pictures.original || []).map((src, k) => h("div", { class: "pair" }, h("img", { src, alt: `${t("role.original")} ${k + 1}` }),
-    (pictures.tuned || [])[k] ? h("img", { src: pictures.tuned[k], alt: `${t("job.now")} ${k + 1}` }) : h("span", { class: "blank" }))));
+    ...["tuned", "sfcm"].map((kind) => ((pictures[kind] || [])[k] ? h("img", { src: pictures[kind][k], alt: `${t(kind === "sfcm" ? "layer.sfcm" : "job.now")} ${k + 1}`, title: t(kind === "sfcm" ? "layer.sfcm" : "job.now") }) : h("span", { class: "blank" }))))));
   looks.replaceChildren(...(job.looks || []).filter((l) => l.pollution != null).slice(-8).map((l) => h("div", { class: "look", title: t("job.look", { k: l.step }) },
     l.response == null ? h("span", {}) : h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }), h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }), h("em", {}, String(l.step)))));
   const last = (job.looks || []).filter((l) => l.pollution != null).pop();

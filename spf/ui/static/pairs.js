@@ -22,7 +22,7 @@ function card(item) {
   return h("article", { class: "pair-card" }, h("div", { class: "two" }, figure("original", item.base), figure("tuned", item.complete)),
     h("p", { class: "text" }, item.complete),
     h("p", { class: `score ${item.clean == null ? "" : item.clean ? "clean" : "polluted"}` }, item.value == null ? "" : h("b", {}, `${(data.pick || {}).measure.replaceAll("_", " ")} ${number(item.value)} `), said(item.score)),
-    h("ul", { class: "chips" }, (item.changed || []).map((c) => h("li", { class: "chip" }, h("b", {}, said(c.label)), ` ${said(c.from)} → ${said(c.to)}`))),
+    h("ul", { class: "chips" }, (item.changed || []).map((c) => h("li", { class: "chip" }, h("b", {}, said(c.label)), c.from == null ? "" : ` ${said(c.from)} → ${said(c.to)}`))),
     h("button", { type: "button", class: "plain", onclick: () => trigger("open", { request: item.request }) }, t("pairs.open")));
 }
 function update(value) {
