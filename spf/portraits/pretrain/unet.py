@@ -22,8 +22,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
-from spf.portraits.captions import caption
+from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
+from spf.portraits.description import ATTRIBUTES, Portrait
 from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
@@ -37,6 +38,8 @@ LEAN = 1.15
 and faces are what a small denoiser learns last."""
 EMPTY = 0.1
 """Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
+FULL = 0.5
+"""Share of the other captions that name every attribute: what is left unsaid teaches the denoiser nothing about words."""
 
 
 def new_unet(sizes: UnetSizes, latent_channels: int, latent_size: int, text_width: int) -> UNet2DConditionModel:
@@ -110,7 +113,7 @@ def train_unet(stage: Stage) -> Fitted:
 
     def loss(step: int, rng: np.random.Generator):
         chosen = batch_indices(rng, len(data), sizes.batch)
-        texts = ["" if rng.random() < EMPTY else data.caption(i, rng).text for i in chosen]
+        texts = [_text(data.portraits[i], rng) for i in chosen]
         with torch.no_grad():
             states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
         clean = torch.from_numpy(np.array(latents[chosen])).to(device)
@@ -151,6 +154,13 @@ def train_unet(stage: Stage) -> Fitted:
         out=stage.out / "unet", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
         callback=count, accelerator=accelerator, **stage.length("unet"),
     )  # fmt: skip
+
+
+def _text(p: Portrait, rng: np.random.Generator) -> str:
+    """Nothing, everything about the portrait, or what a random caption says of it."""
+    if rng.random() < EMPTY:
+        return ""
+    return (compose(p, set(ATTRIBUTES), rng) if rng.random() < FULL else caption(p, rng)).text
 
 
 def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: int = 0, steps: int = 25,
