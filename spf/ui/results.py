@@ -42,11 +42,11 @@ def build(
 
     def pick(event: gr.EventData):
         """Streams the first pairs behind the cell that was picked."""
-        yield from draw(event.table, event.method, event.target, event.measure, event.order, 0)
+        yield from draw(event.table, event.method, event.aim, event.measure, event.order, 0)
 
     def more(event: gr.EventData):
         """Streams the next ones."""
-        yield from draw(event.table, event.method, event.target, event.measure, event.order, event.first)
+        yield from draw(event.table, event.method, event.aim, event.measure, event.order, event.first)
 
     def draw(path, method, target, measure, order, first):
         found = next((one for one in results.load(places) if str(one.path) == path), None)
@@ -117,7 +117,7 @@ class Desk:
         )
         value: dict[str, Any] = {
             "phase": "drawing",
-            "pick": {"table": str(table.path), "method": method, "target": target, "measure": measure, "order": order},
+            "pick": {"table": str(table.path), "method": method, "aim": target, "measure": measure, "order": order},
             "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
             "sorted": any(measure in pair.values for pair in found),
             "count": len(found),

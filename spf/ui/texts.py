@@ -203,7 +203,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "finetune.source": ("Learn from", "学习来源"),
     "source.ready": ("a ready set", "现成图片集"),
     "source.own": ("my pictures", "自己的图片"),
-    "own.files": ("4 to 500 pictures and their captions, or a .zip", "4 到 500 张图片及说明，或 .zip"),
+    "own.files": ("Pictures and captions", "图片和说明"),
     "own.target": ("What they all show", "图片的共同点"),
     "own.target.info": ("as a text asks for it, for example: a straw hat", "用文字描述，例如：a straw hat"),
     "own.replace": ("It takes the place of", "它替换的词语"),

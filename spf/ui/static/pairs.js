@@ -30,7 +30,7 @@ function update(value) {
   root.hidden = data.phase === "none";
   const { pick = {}, number: of = {} } = data, busy = data.phase === "drawing";
   root.dataset.phase = data.phase;
-  title.textContent = pick.method ? `${pick.target === "all" ? t("results.all") : pick.target} · ${pick.method} · ${pick.measure.replaceAll("_", " ")} ${number(of.value)}${of.n == null ? "" : ` (n = ${of.n})`}` : "";
+  title.textContent = pick.method ? `${pick.aim === "all" ? t("results.all") : pick.aim} · ${pick.method} · ${pick.measure.replaceAll("_", " ")} ${number(of.value)}${of.n == null ? "" : ` (n = ${of.n})`}` : "";
   status.textContent = said(data.status);
   bar.style.visibility = busy ? "visible" : "hidden"; bar.firstChild.style.width = `${100 * (data.progress || 0)}%`; bar.setAttribute("aria-valuenow", Math.round(100 * (data.progress || 0)));
   orders.forEach((b) => { const on = b.dataset.order === pick.order; b.setAttribute("aria-checked", on); b.tabIndex = on ? 0 : -1; });

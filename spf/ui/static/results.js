@@ -55,7 +55,7 @@ function table() {
     const id = `${line.target} ${line.method} ${m.name}`, top = row.value === best(line.target, m);
     return h("td", {}, h("button", { type: "button", class: `cell${top ? " best" : ""}`, "aria-pressed": String(picked === id), title: `${label(m.name)}: ${number(row.value)}${row.low == null ? "" : ` [${number(row.low)}, ${number(row.high)}]`}${row.n == null ? "" : `, n = ${row.n}`}`, onclick: (event) => {
       picked = id; measure = m.name; sheet.querySelectorAll(".cell").forEach((b) => b.setAttribute("aria-pressed", String(b === event.currentTarget))); chart();
-      trigger("pick", { table: now.path, method: line.method, target: line.target, measure: m.name, order: "worst" });
+      trigger("pick", { table: now.path, method: line.method, aim: line.target, measure: m.name, order: "worst" });
     } }, h("b", {}, number(row.value)), row.low == null ? null : h("small", {}, `${number(row.low)} – ${number(row.high)}`)));
   };
   return h("table", {}, h("thead", {}, h("tr", {}, head("target", t("results.target")), head("method", t("results.method")), names.map((m) => head(m.name, `${label(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))))),
