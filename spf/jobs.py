@@ -38,6 +38,8 @@ LOG_LINES = 40
 LOOKS = 8
 """Times in a run at which the portraits beside it are drawn and judged."""
 SITTERS = 4
+KINDS = ("original", "tuned", "sfcm")
+"""Pictures beside a run: the original model's, the tuned one's now, and the control maps over the original's."""
 PICTURE_STEPS = 15
 MAP_TIMES = (0.35, 0.5, 0.65)
 """Shares of the timesteps at which the control map beside a run is read and averaged."""
@@ -165,7 +167,7 @@ class Jobs:
     def pictures(self, name: str) -> dict[str, list[Path]]:
         """Portraits of the original model, of the tuned one at its last look, and its control maps over the originals."""
         folder = self._folder(name)
-        return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in ("original", "tuned", "sfcm")}
+        return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in KINDS}
 
     def _folder(self, name: str) -> Path:
         if not re.fullmatch(r"[\w-]{1,80}", name or "") or not (self.root / name / REQUEST).is_file():

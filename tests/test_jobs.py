@@ -6,13 +6,17 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
+from portrait_world import new_portrait_base
 
 from spf import userdata
 from spf.errors import BadInput, Busy
-from spf.jobs import ACTIVE, Jobs, sitter_texts
+from spf.jobs import ACTIVE, KINDS, Jobs, Sitters, sitter_texts
+from spf.portraits.description import sample_portrait
 
 
 @pytest.fixture
@@ -90,6 +94,29 @@ def test_a_set_of_ones_own_is_fine_tuned_on_under_its_name(jobs, tmp_path):
     assert sitter_texts(str(folder)) == [f"a photo of man {number}" for number in range(4)]
     with pytest.raises(BadInput):
         jobs.start({"data": str(tmp_path), "steps": 4})
+
+
+def test_sitters_are_drawn_judged_and_mapped(tmp_path):
+    base, seen = new_portrait_base(), []
+
+    def read(images):
+        seen.append(images)
+        values = sample_portrait(np.random.default_rng(0), split="test", targets="none").attributes()
+        return SimpleNamespace(values=[values | {"hat": "hat" if len(seen) > 1 else "none"}] * len(images))
+
+    sitters = Sitters(SimpleNamespace(base=base, read=read), "hat", tmp_path)
+    base.unet.train()
+    assert sitters.look() == {"response": 1.0, "pollution": 0.0} and base.unet.training
+    assert {path.name for path in tmp_path.iterdir()} == {f"{kind}-{n}.png" for kind in KINDS for n in range(4)}
+    control = sitters._control()
+    assert control.shape == (4, 8, 8) and 0 <= control.min() and 0 < control.max() <= 1
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
+    own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
+    assert Sitters(SimpleNamespace(base=base, read=read), str(own), folder).look()["response"] is None
 
 
 def test_another_page_and_a_restarted_one_see_the_same_job(jobs, tmp_path):

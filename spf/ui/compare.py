@@ -199,7 +199,7 @@ class Desk:
                             self.runs[session] = run, event
                             pictures |= stage.previews(event)
                             value = stage.waiting(event, roles, pictures, number if parts else 0, len(parts) + 1)
-                            yield value | {"run": run, "strip": strip}, gr.skip(), *buttons
+                            yield value | {"run": run, "strip": strip, "links": len(parts) + bool(parts)}, gr.skip(), *buttons
                             buttons = (gr.skip(), gr.skip())
         except SpfError as error:
             yield stage.failed(same(str(error))), gr.skip(), *IDLE

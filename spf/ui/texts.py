@@ -134,7 +134,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有适合该目标的微调模型，因此由原始模型绘制完整文本。",
     ),
     "notice.few_adapters": (
-        "Only {names} has a tuned model; the other words are left to the original weights.",
+        "Tuned for this: {names}. The other words are left to the original weights.",
         "只有 {names} 有微调模型；其余词语由原始权重处理。",
     ),
     "notice.quota": (

@@ -21,8 +21,9 @@ const exact = h("input", { type: "checkbox", onchange: () => request() });
 const exactBox = h("label", { class: "veil check", title: t("inside.outline.about") }, exact, h("span", {}, t("inside.outline")));
 const working = h("span", { class: "muted", role: "status" });
 const gifButton = h("button", { type: "button", class: "plain", onclick: () => film("gif") }, t("inside.gif"));
-const videoKind = window.MediaRecorder && ["video/mp4", "video/webm"].find((kind) => MediaRecorder.isTypeSupported(kind));
-const videoButton = h("button", { type: "button", class: "plain", hidden: !videoKind, onclick: () => film("video") }, t("inside.video", { kind: (videoKind || "").slice(6) }));
+const videoKind = window.MediaRecorder && ["video/mp4;codecs=avc1.42E01E", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
+const videoEnding = (videoKind || "").split(";")[0].slice(6);
+const videoButton = h("button", { type: "button", class: "plain", hidden: !videoKind, onclick: () => film("video") }, t("inside.video", { kind: videoEnding }));
 const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", window.SPF.maps()) }, t("inside.export"));
 const shell = h("div", { class: "inside-shell" },
   picker,
@@ -148,7 +149,7 @@ async function film(kind) {
       frame(0); recorder.start();
       for (let k = 0; k < data.steps; k++) { frame(k); tell(k); await new Promise((done) => setTimeout(done, k === data.steps - 1 ? 700 : 140)); }
       recorder.stop(); await ended;
-      save(`${name}.${videoKind.slice(6)}`, new Blob(parts, { type: videoKind }));
+      save(`${name}.${videoEnding}`, new Blob(parts, { type: videoKind }));
     }
   } finally { working.textContent = ""; step = back; request(); }
 }

@@ -81,11 +81,13 @@ function choose(k) {
   draw();
 }
 function drawStrip() {
-  const links = data.strip || [], ready = data.phase === "done";
+  const links = [...(data.strip || [])], ready = data.phase === "done";
+  while (busy() && links.length < (data.links || 0)) links.push({ title: "…" });  // places for what is still to come
   strip.hidden = !links.length;
   const frame = (src, title, k) => h("button", { type: "button", class: "link", "aria-pressed": String(k === chosen), disabled: !ready || k < 0, onclick: () => { choose(k); strip.querySelectorAll(".link")[k + 1]?.focus(); } }, src ? h("img", { src, alt: "" }) : h("i"), h("span", {}, title));
   if (links.length) strip.replaceChildren(frame(shown("original"), t("role.original"), -1), ...links.map((link, k) => frame(link.display, said(link.title), k)));
-  chain.hidden = !["done", "running", "stopped", "failed"].includes(data.phase);
+  if (chosen >= links.length - 1) strip.scrollLeft = strip.scrollWidth;
+  chain.hidden = (data.phase || "empty") === "empty";
   edit.disabled = add.disabled = !ready;
 }
 
@@ -205,7 +207,7 @@ function update(value) {
   if (value && value.phase === "stopped") stopped = value.run;
   else if (value && value.run && value.run === stopped) return;  // sent before Stop, arrived after it
   // Stopped and failed runs keep the pictures that are on screen and only say what happened.
-  const keep = value && !value.portraits && ["queued", "stopped", "failed", "loading"].includes(value.phase) ? { portraits: data.portraits, display: data.display, roles: data.roles, texts: data.texts } : {};
+  const keep = value && !value.portraits && ["queued", "stopped", "failed", "loading"].includes(value.phase) ? { portraits: data.portraits, display: data.display, roles: data.roles, texts: data.texts, strip: data.strip } : {};
   data = { ...keep, ...(value || {}) };
   if (data.phase === "done") { chosen = (data.strip || []).length - 1; result = { portrait: (data.portraits || {}).tuned, display: (data.display || {}).tuned }; }
   draw();
