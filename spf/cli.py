@@ -115,7 +115,7 @@ def votes(file: Annotated[Path, typer.Option(help="the page's votes")] = Path("r
     typer.echo(json.dumps({"count": Votes(file).count(), "rows": Votes(file).tally()}, indent=2))
 
 
-for command in (commands.generate, commands.finetune, commands.evaluate, commands.portraits):
+for command in (commands.generate, commands.finetune, commands.evaluate, commands.figures, commands.portraits):
     app.command()(command)
 
 

@@ -106,6 +106,7 @@ def evaluate(
     guided: Annotated[bool, typer.Option(help="SFCM-guided sampling for every method")] = False,
     guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
+    chains: Annotated[int, typer.Option(help="also chains of up to so many targets, with their adapters added up; 0 is none")] = 0,
     batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
     seed: Seed = 0,
     model: Model = "embedded",
@@ -113,6 +114,9 @@ def evaluate(
 ) -> None:
     """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
     from spf.evaluation import entries
+    from spf.evaluation.chains import chains as run_chains
+    from spf.evaluation.chains import links
+    from spf.evaluation.plots import write_figures
     from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
     from spf.evaluation.summary import table
@@ -138,9 +142,28 @@ def evaluate(
     tuned = find_adapters(loaded, labels, names, adapters, missing)
     if missing:
         log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
+    chained = None
+    if chains:
+        plain = [label for label in labels if label == entries.ORIGINAL or not set(label) & set("@+=")]
+        plain = [label for label in plain if label not in entries.EDITS]
+        tied = links(names, chains)
+        chained = lambda: run_chains(loaded, judges, plain, tied, config, out, adapters)  # noqa: E731
     with _progress("measuring") as show:
-        results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, callback=show)
+        results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, chained=chained, callback=show)
+    write_figures(out, originals=originals)
     typer.echo(table(results["rows"]), nl=False)
+
+
+def figures(
+    results: Annotated[Path, typer.Option(help="the --out of an evaluation")] = Path("runs/evaluate"),
+    out: Annotated[Path | None, typer.Option(help="folder for the figures; default: figures in --results")] = None,
+    originals: Annotated[Path | None, typer.Option(help="folder of the original portraits, if it was given to evaluate")] = None,
+) -> None:
+    """Draw the counterparts of the paper's figures from the folder of an evaluation; no model is needed."""
+    from spf.evaluation.plots import FIGURES, write_figures
+
+    for path in write_figures(results, out, originals):
+        typer.echo(f"{path}  {FIGURES[path.name]}")
 
 
 def portraits(

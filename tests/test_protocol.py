@@ -137,7 +137,7 @@ def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(base, 
     with Rows(base) as rows:
         p.evaluate(base, judges, p.find_adapters(base, ["spf"], ["hat"], folder), config, tmp_path / "b", originals=tmp_path / "shared")
     assert rows.seen == 6 * pair * 2 and not (tmp_path / "b" / "originals").exists()
-    assert len(list((tmp_path / "shared").iterdir())) == 6 and len(list((tmp_path / "b" / "pictures").iterdir())) == 6
+    assert len(list((tmp_path / "shared").iterdir())) == 6 and len(list((tmp_path / "b" / "pictures").iterdir())) == 6 + 6
 
 
 def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):

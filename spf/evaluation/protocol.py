@@ -30,7 +30,7 @@ from spf.evaluation.entries import ORIGINAL, Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album, Seen, see
 from spf.evaluation.summary import MEASURES, curves, document, packed, summary, table, timesteps
-from spf.files import write_json
+from spf.files import atomic, write_json
 from spf.methods import fingerprint
 from spf.models import Base
 from spf.paths import response
@@ -45,7 +45,7 @@ __all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 SEED_STEP = 64
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Rows of another version are measured anew."""
 
 
@@ -86,12 +86,14 @@ def evaluate(
     *,
     texts: Sequence[str] = (),
     originals: str | Path | None = None,
+    chained: Callable[[], list[dict]] | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Draws, reads and measures every pair that rows.jsonl lacks, then writes results.json and results.md.
 
     texts: base texts to use instead of the held-out captions (config.prompts of them at most). originals: a folder in which
-    the original portraits are kept, for several evaluations to share; `out`/originals by default.
+    the original portraits are kept, for several evaluations to share; `out`/originals by default. chained: gives the rows of
+    `spf.evaluation.chains`, if they are wanted.
     callback: (pairs done, pairs in all); may raise Cancelled, and what was measured stays. Returns what results.json holds.
     Raises BadInput for a text into which a target cannot be put.
     """
@@ -101,7 +103,7 @@ def evaluate(
     known = _known(out)
     done = sum(work.key in known for job in jobs for work in job.work)
     total = sum(len(job.work) for job in jobs)
-    desk = _Desk(base, judges, config, Album(Path(originals or out / "originals")), Album(out / "pictures"))
+    desk = _Desk(base, judges, config, Album(Path(originals or out / "originals")), Album(out / "pictures"), out / "maps")
     name = f"rows{'' if state.num_processes == 1 else f'-{state.process_index}'}.jsonl"
     with (out / name).open("a", encoding="utf-8") as file:
         for number, job in enumerate(jobs):
@@ -124,6 +126,8 @@ def evaluate(
         "timesteps": timesteps(rows),
     }
     results["curves"] = curves(results["rows"], {one.method: (one.curve, one.step) for one in tuned if one.step is not None})
+    if chained and state.is_main_process:
+        results["chains"] = chained()
     if state.is_main_process:
         write_json(out / "results.json", results)
         (out / "results.md").write_text(document(results), encoding="utf-8")
@@ -244,6 +248,7 @@ class _Desk:
     config: EvaluateConfig
     originals: Album
     pictures: Album
+    maps: Path
 
     def measured(self, job: _Job, missing: Sequence[_Work]) -> Iterator[dict]:
         """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
@@ -263,12 +268,16 @@ class _Desk:
                 far = perceptual(before, after.features)
             if self.config.retention and tuned.adapter is not None:
                 self.keep(tuned, pairs, kept.setdefault(tuned.weights, {}))
+            for index, look in looks.items():
+                with atomic(self.maps / f"{works[index].key}.npz") as draft, draft.open("wb") as file:
+                    np.savez_compressed(file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()})
             for index, (pair, work) in enumerate(zip(pairs, works)):
                 spot = spots[pair.original]
                 row = {
                     "key": work.key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
                     "text": pair.texts.complete, "base": pair.texts.base, "noise": pair.noise, "adapter": tuned.name,
                     "original": pair.original, "edit": tuned.edit, "guided": _shown(self.config.guide(tuned.guide)),
+                    "kept": _kept(tuned, pair) if pair.original in kept.get(tuned.weights, {}) else "",
                 }  # fmt: skip
                 row |= _measure(
                     original, spot, after, kept.get(tuned.weights, {}).get(pair.original), index, looks.get(index), tuned.target
@@ -307,6 +316,7 @@ class _Desk:
         if absent:
             with response(self.base.unet, tuned.adapter, self.config.strength):
                 drawn = self.plain([pair.texts.base for pair in absent], absent)
+            self.pictures.keep([_kept(tuned, pair) for pair in absent], drawn)
             seen = see(self.base, self.judges, drawn, closely=False)
             kept |= dict(zip([pair.original for pair in absent], seen.values))
 
@@ -331,6 +341,11 @@ class _Desk:
                 pictures |= dict(zip(rows, self.base.pictures(latents)))
                 looks |= {row: watch.looks(place) for place, row in enumerate(rows)} if compare else {}
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
+
+
+def _kept(tuned: Tuned, pair: _Pair) -> str:
+    """Key of what the tuned weights draw for the base text alone."""
+    return f"kept-{tuned.weights}-{pair.original}"
 
 
 class _Watch:

@@ -148,6 +148,15 @@ def _cell(row: Mapping | None) -> str:
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
+def _chain_table(rows: Sequence[Mapping]) -> str:
+    cells = {(row["method"], row["target"], row["measure"]): row for row in rows}
+    names = ("response", "pollution", "purity")
+    lines = ["| method | targets | " + " | ".join(names) + " |", "|---" * 5 + "|"]
+    for method, target in dict.fromkeys((row["method"], row["target"]) for row in rows):
+        lines.append(f"| {method} | {target} | " + " | ".join(_cell(cells[method, target, name]) for name in names) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def document(results: Mapping[str, Any]) -> str:
     """results.md: the tables, what their columns mean, and what is not in them."""
     rows, settings = results["rows"], results["settings"]
@@ -162,6 +171,8 @@ def document(results: Mapping[str, Any]) -> str:
     if extra:
         meaning = "".join(f"- {name}: {results['measures'][name]}\n" for name in extra)
         parts.append(f"## Published networks\n\n{table(rows, extra)}\n{meaning}")
+    if results.get("chains"):
+        parts.append(f"## Chains of targets\n\n{_chain_table(results['chains'])}")
     absent = "".join(f"- {name}: {why}\n" for name, why in {**NOT_OFFLINE, **results.get("absent", {})}.items())
     parts.append(f"## Not measured\n\n{absent}")
     return "\n".join(parts)

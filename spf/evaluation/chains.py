@@ -1,0 +1,144 @@
+"""Continuous customisation: one target after another, with the adapters of all links added up.
+
+After each link of a chain: do all targets so far show, and how much else has changed against the original portrait? The paper
+shows such chains and gives no numbers; the measures are those of the single targets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spf.config import check_whole
+from spf.errors import BadInput
+from spf.evaluation import measures as m
+from spf.evaluation.entries import find_adapters
+from spf.evaluation.judges import Judges
+from spf.methods import fingerprint
+from spf.models import Base
+from spf.paths import response
+from spf.portraits.captions import caption
+from spf.portraits.description import TARGETS, sample_portrait
+from spf.prompts import compose
+from spf.sampling import initial_latents, sample
+
+ROWS = "chains.jsonl"
+LONGEST = 4
+ORDER = ("hat", "blonde", "freckles", "necklace", "laughing", "sunglasses")
+"""Links in the order in which they are taken: targets that are appended; at most four of those that have adapters."""
+NOISE = 77_000_000
+
+
+def links(names: Sequence[str], longest: int = LONGEST) -> list[str]:
+    """The targets of the longest chain out of the given ones. Raises BadInput when there are fewer than two."""
+    check_whole("chains", longest, 1, LONGEST)
+    found = [name for name in ORDER if name in names][:longest]
+    if len(found) < min(2, longest):
+        raise BadInput("chains needs adapters of at least two targets that are appended to a text.")
+    return found
+
+
+def chain_texts(targets: Sequence[str], n: int, seed: int = 0, split: str = "test") -> list[str]:
+    """Base texts that say nothing about any attribute of the chain."""
+    rng = np.random.default_rng([seed, 4, *(sum(map(ord, name)) for name in targets)])
+    hidden = frozenset(TARGETS[name].attribute for name in targets)
+    found: list[str] = []
+    while len(found) < n:
+        portrait = sample_portrait(rng, split=split)
+        if not ("hair_color" in hidden and portrait.hair_style == "bald"):
+            found.append(caption(portrait, rng, hidden).text)
+    return found
+
+
+def chains(
+    base: Base, judges: Judges, methods: Sequence[str], targets: Sequence[str], config, out: str | Path, folder: str | Path | None = None,
+) -> list[dict]:  # fmt: skip
+    """Rows of method, link (1, 2, ...), target (joined by +), measure (response to all, pollution, purity), value, low, high, n.
+
+    config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods without all the adapters
+    are left out.
+    """
+    texts = chain_texts(targets, config.prompts, config.seed, config.split)
+    pairs = [(p, s) for p in range(len(texts)) for s in range(config.seeds)]
+    places = [pairs[i : i + config.batch] for i in range(0, len(pairs), config.batch)]
+    path = Path(out) / ROWS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = _known(path)
+    rows = []
+    drawn = [fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split]
+    found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
+    with path.open("a", encoding="utf-8") as file:
+        for place in places:
+            original = None
+            for method, tuned in found.items():
+                if len(tuned) < len(targets):
+                    continue
+                for link in range(1, len(targets) + 1):
+                    some = targets[:link]
+                    weights = [one.weights for one in tuned[:link]]
+                    keys = [_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place]
+                    if not all(key in known for key in keys):
+                        if original is None:
+                            original = _values(base, judges, [compose(texts[p]) for p, _ in place], place, [], config)
+                        adapters = [one.adapter for one in tuned[:link] if one.adapter]
+                        prompts = [compose(texts[p], tuple(TARGETS[name].text for name in some)) for p, _ in place]
+                        after = _values(base, judges, prompts, place, adapters, config)
+                        for key, (p, s), before, now in zip(keys, place, original, after, strict=True):
+                            known[key] = _row(key, method, some, p, s, before, now)
+                            file.write(json.dumps(known[key]) + "\n")
+                        file.flush()
+                    rows += [known[key] for key in keys]
+    return _summary(rows)
+
+
+def _row(key: str, method: str, targets: Sequence[str], prompt: int, seed: int, before: Mapping, after: Mapping) -> dict:
+    asked = [TARGETS[name] for name in targets]
+    return {
+        "key": key, "method": method, "target": "+".join(targets), "link": len(targets), "prompt": prompt, "seed": seed,
+        "response": sum(m.responded(after, one) for one in asked) / len(asked), "pollution": m.pollution(before, after, asked),
+        "changed": m.changed(before, after, asked),
+    }  # fmt: skip
+
+
+def _values(base: Base, judges: Judges, prompts, place, adapters, config) -> list[dict[str, str]]:
+    """What the judges read where the original or the tuned weights draw the complete texts."""
+    states, uncond = base.encode_text([prompt.complete for prompt in prompts]), base.encode_text([""])
+    noise = initial_latents(base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place])
+    with response(base.unet, adapters, config.strength):
+        latents = sample(base, noise, states, uncond, steps=config.steps, guidance=config.guidance)
+    pixels = torch.from_numpy(base.pictures(latents)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return judges.read(pixels).values
+
+
+def _key(values: list) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
+
+
+def _known(path: Path) -> dict[str, dict]:
+    rows = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the last line of a killed run
+        rows[row["key"]] = row
+    return rows
+
+
+def _summary(rows: Sequence[Mapping]) -> list[dict]:
+    found = []
+    for method, link, target in dict.fromkeys((row["method"], row["link"], row["target"]) for row in rows):
+        some = [row for row in rows if (row["method"], row["link"]) == (method, link)]
+        groups = [row["prompt"] for row in some]
+        means = {name: m.bootstrap_means([row[name] for row in some], groups) for name in ("response", "pollution")}
+        pure = tuple(m.purity(a, b) for a, b in zip(means["response"], means["pollution"], strict=True))
+        for name, (value, draws) in (means | {"purity": pure}).items():
+            low, high = m.interval(draws)
+            numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
+            found.append({"method": method, "target": target, "link": link, "measure": name, **numbers, "n": len(some)})
+    return found

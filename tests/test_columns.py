@@ -1,0 +1,117 @@
+"""Counterparts of the paper's columns, chains of targets, and the figures that an evaluation leaves behind."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from portrait_world import new_portrait_base
+
+from spf.errors import BadInput
+from spf.evaluation import columns as c
+from spf.evaluation import measures as m
+from spf.evaluation.chains import chain_texts, chains, links
+from spf.evaluation.judges import Judges
+from spf.evaluation.plots import FIGURES, write_figures
+from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
+from spf.evaluation.summary import document, packed, unpacked
+from spf.paths import METADATA, Adapter, cross_attention_names, save_adapter
+from spf.portraits.description import TARGETS
+
+SMALL = EvaluateConfig(prompts=2, seeds=1, steps=2, batch=2, maps=1)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return new_portrait_base()
+
+
+@pytest.fixture(scope="module")
+def judges():
+    torch.manual_seed(0)
+    return Judges(32, (8, 8, 8, 8, 8)).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(base, tmp_path_factory):
+    """Adapters of two targets and an ablation."""
+    folder = tmp_path_factory.mktemp("adapters")
+    generator = torch.Generator().manual_seed(0)
+    for name in ("hat", "hat-naive", "blonde", "hat-spf-no-sfcm"):
+        tensors = {n: torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in cross_attention_names(base.unet)}
+        save_adapter(Adapter(dict.fromkeys(METADATA, "x"), tensors), folder / f"{name}.safetensors")
+    return folder
+
+
+def test_frechet_distance_of_gaussians():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(4000, 3))
+    assert c.frechet(a, a) == pytest.approx(0, abs=1e-9)
+    assert c.frechet(a, a + [3, 0, 4]) == pytest.approx(25, rel=1e-6)
+    assert c.frechet(a, 2 * a) == pytest.approx(np.trace(np.cov(a, rowvar=False)) + (a.mean(0) ** 2).sum(), rel=1e-6)
+    assert c.frechet(a[:5], a[5:10]) == pytest.approx(c.frechet(a[5:10], a[:5]), rel=1e-6)
+    with pytest.raises(BadInput, match="at least 2"):
+        c.frechet(a[:1], a)
+
+
+def test_perceptual_distance_is_zero_for_equal_pictures_only(judges):
+    pictures = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    near = (pictures + 0.05).clamp(-1, 1)
+    levels = [c.levels(judges, images) for images in (pictures, near, pictures.flip(0))]
+    same, close, far = (c.perceptual(levels[0], other) for other in levels)
+    assert (same == 0).all() and (close > 0).all() and (far[[0, 2]] > close[[0, 2]]).all() and far[1] == 0
+
+
+def test_regions_agree():
+    one = np.array([[0, 0], [1, 1]])
+    assert c.region_agreement(one, one) == 1 and c.region_agreement(one, 1 - one) == 0
+    assert c.region_agreement(one, np.array([[0, 0], [1, 2]])) == pytest.approx((1 + 0.5 + 0) / 3)
+
+
+def test_change_ratio_is_zero_for_a_change_in_the_right_place():
+    before, region = np.zeros((2, 2, 3)), np.array([[True, False], [False, False]])
+    after = before.copy()
+    after[0, 0] = 1
+    assert m.change_ratio(before, after, region) == 0 and m.change_ratio(before, after + 0.5, region) == pytest.approx(0.5 / 1.5)
+    assert math.isnan(m.change_ratio(before, before, region)) and math.isnan(m.change_ratio(before, after, region | True))
+
+
+def test_embeddings_survive_as_text():
+    rows = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float16)
+    np.testing.assert_array_equal(unpacked(packed(row) for row in rows), rows)
+
+
+def test_a_chain_takes_appended_targets_in_order():
+    assert links(["dress", "laughing", "hat", "blonde"], 4) == ["hat", "blonde", "laughing"] and links(TARGETS, 2) == ["hat", "blonde"]
+    for wrong in (["hat"], ["dress", "watercolor"], []):
+        with pytest.raises(BadInput, match="at least two"):
+            links(wrong)
+    texts = chain_texts(["hat", "blonde"], 5)
+    assert len(texts) == 5 and texts[:2] == chain_texts(["hat", "blonde"], 2)
+    assert not any(word in text for text in texts for word in ("hat,", "red hair", "brown hair", "bald"))
+
+
+def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_path):
+    out, methods = tmp_path / "out", ["original", "naive", "spf", "spf-no-sfcm", "p2p@naive"]
+    chained = lambda: chains(base, judges, ["original", "spf", "naive"], ["hat", "blonde"], SMALL, out, folder)  # noqa: E731
+    results = evaluate(base, judges, find_adapters(base, methods, ["hat"], folder, []), SMALL, out, chained=chained)
+    found = [(row["method"], row["link"], row["target"]) for row in results["chains"] if row["measure"] == "purity"]
+    assert found == [(name, k, text) for name in ("original", "spf") for k, text in ((1, "hat"), (2, "hat+blonde"))]  # naive lacks blonde
+    assert len((out / "chains.jsonl").read_text().splitlines()) == 8 and chained() == results["chains"]
+    assert len((out / "chains.jsonl").read_text().splitlines()) == 8
+    made = {path.name for path in write_figures(out)}
+    assert made >= set(FIGURES) - {"curves.png", "maps_over_steps.png"}  # several adapters; judges that see a hat
+    given = json.loads((out / "results.json").read_text())
+    quality = {"method": "spf", "target": "hat", "value": 0.5, "n": 1}
+    given["timesteps"] = [quality | {"measure": "sfcm_ap", "timestep": t} for t in (900, 1)]
+    given["curves"] = [quality | {"measure": "purity", "step": step, "low": 0.4, "high": 0.6} for step in (100, 200)]
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "results.json").write_text(json.dumps(given))
+    assert {"curves.png", "maps_over_steps.png"} <= {path.name for path in write_figures(tmp_path / "given", tmp_path / "figures")}
+    assert all(Image.open(out / "figures" / name).size > (20, 20) for name in made)
+    text = (out / "results.md").read_text()
+    assert "HPSv2" in text and "| spf | hat+blonde |" in text and text == document(json.loads((out / "results.json").read_text()))
+    with pytest.raises(BadInput, match="no results.json"):
+        write_figures(tmp_path / "nothing")
