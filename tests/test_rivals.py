@@ -288,7 +288,7 @@ def test_the_budget_follows_the_cubic_and_zeroed_entries_stay_zero(base, rows, w
             assert value.item() == pytest.approx(float((terms["diffusion"] + 0.1 * terms["orthogonality"]).detach()), rel=1e-5)
             value.backward()
             optimizer.step()
-            log.append(method.after_step(ctx) | {"orthogonality": float(terms["orthogonality"]), "zero": paths.entries() == 0})
+            log.append(method.after_step(ctx) | {"orthogonality": terms["orthogonality"].item(), "zero": paths.entries() == 0})
             optimizer.zero_grad()
         made = paths.adapter({})
     for step, row in enumerate(log, 1):
