@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ ONLY_IN = {
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
 NAMES = {"PIL": "pillow"}
 BROUGHT_BY_THE_HOST = {"spaces"}
+OPTIONAL = {
+    re.sub("-", "_", Requirement(one).name)
+    for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["metrics"]
+}
+"""Libraries that are imported only where they are there."""
 
 
 def name_of(path: Path) -> str:
@@ -133,7 +139,7 @@ def requirements() -> dict[str, Requirement]:
 
 
 def test_every_library_is_declared():
-    declared = {re.sub("-", "_", name) for name in requirements()}
+    declared = {re.sub("-", "_", name) for name in requirements()} | OPTIONAL
     for name in FILES:
         libraries = {other.split(".")[0] for other in imports(name)} - sys.stdlib_module_names - {"spf", "app"}
         for library in libraries - BROUGHT_BY_THE_HOST:

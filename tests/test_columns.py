@@ -12,8 +12,10 @@ from portrait_world import new_portrait_base
 from spf.errors import BadInput
 from spf.evaluation import columns as c
 from spf.evaluation import measures as m
+from spf.evaluation import published
 from spf.evaluation.chains import chain_texts, chains, links
 from spf.evaluation.judges import Judges
+from spf.evaluation.pictures import Album
 from spf.evaluation.plots import FIGURES, write_figures
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.evaluation.summary import document, packed, unpacked
@@ -115,3 +117,21 @@ def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_p
     assert "HPSv2" in text and "| spf | hat+blonde |" in text and text == document(json.loads((out / "results.json").read_text()))
     with pytest.raises(BadInput, match="no results.json"):
         write_figures(tmp_path / "nothing")
+
+
+def test_published_columns_are_measured_where_their_weights_are_and_named_where_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "find_spec", lambda name: None)
+    assert set(published.absent()) == set(published.COLUMNS.values()) and published.published([], None, None) == []
+    monkeypatch.setattr(published, "find_spec", lambda name: name)
+    monkeypatch.setattr(published.torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(published, "_clip_is_cached", lambda: False)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / published.HUB_FILES["lpips"]).touch()
+    assert set(published.absent()) == set(published.COLUMNS.values()) - {"LPIPS, AlexNet"}
+    album = Album(tmp_path / "pictures")
+    album.keep(["a", "b"], np.stack([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)]))
+    monkeypatch.setitem(published.MEASURE, "lpips", lambda before, after, texts: (after / 255 - before / 255).mean())
+    row = {"method": "spf", "target": "hat", "text": "a man, a hat", "original": "a", "key": "b"}
+    found = published.published([row, row], album, album)
+    assert [(one["measure"], one["value"], one["n"]) for one in found] == [("lpips", 0.2, 2)]
+    assert published.published([row], album, album) == [] == published.published([row | {"key": "gone"}] * 2, album, album)

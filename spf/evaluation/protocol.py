@@ -25,10 +25,11 @@ from spf.config import LARGEST_SEED, Config, check_text, choice, flag, real, who
 from spf.edits import build
 from spf.errors import BadInput
 from spf.evaluation import measures as m
-from spf.evaluation.columns import perceptual, region_agreement
+from spf.evaluation.columns import NOT_OFFLINE, perceptual, region_agreement
 from spf.evaluation.entries import ORIGINAL, Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album, Seen, see
+from spf.evaluation.published import COLUMNS, absent, published
 from spf.evaluation.summary import MEASURES, curves, document, packed, summary, table, timesteps
 from spf.files import atomic, write_json
 from spf.methods import fingerprint
@@ -119,11 +120,13 @@ def evaluate(
     state.wait_for_everyone()
     known = _known(out)
     rows = [known[work.key] for job in jobs for work in job.work if work.key in known]
+    extra = published(rows, desk.originals, desk.pictures) if state.is_main_process else []
     results = {
         "settings": config.to_dict() | {"model": base.name},
-        "measures": MEASURES,
-        "rows": summary(rows),
+        "measures": MEASURES | {row["measure"]: COLUMNS[row["measure"]] for row in extra},
+        "rows": summary(rows) + extra,
         "timesteps": timesteps(rows),
+        "absent": NOT_OFFLINE | absent(),
     }
     results["curves"] = curves(results["rows"], {one.method: (one.curve, one.step) for one in tuned if one.step is not None})
     if chained and state.is_main_process:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spf.evaluation import measures as m
-from spf.evaluation.columns import NOT_OFFLINE, frechet
+from spf.evaluation.columns import frechet
 
 MEASURES = {
     "response": "the target is there",
@@ -143,7 +143,7 @@ def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> st
 def _cell(row: Mapping | None) -> str:
     if row is None:
         return ""
-    if row["measure"] in SETS:
+    if row["measure"] in SETS or row["measure"] not in MEASURES:
         return f"{row['value']:.3f}"
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
@@ -173,6 +173,6 @@ def document(results: Mapping[str, Any]) -> str:
         parts.append(f"## Published networks\n\n{table(rows, extra)}\n{meaning}")
     if results.get("chains"):
         parts.append(f"## Chains of targets\n\n{_chain_table(results['chains'])}")
-    absent = "".join(f"- {name}: {why}\n" for name, why in {**NOT_OFFLINE, **results.get("absent", {})}.items())
+    absent = "".join(f"- {name}: {why}\n" for name, why in results["absent"].items())
     parts.append(f"## Not measured\n\n{absent}")
     return "\n".join(parts)
