@@ -81,6 +81,18 @@ def test_several_portraits_get_a_folder_each_and_equal_single_ones(base, judges,
     assert abs(two - one).max() <= 1
 
 
+def test_edits_and_guiding_change_the_tuned_portrait_only(base, adapter, tmp_path):
+    drawn = {}
+    for name, more in {"free": {}, "p2p": {"edit": "p2p"}, "magnet": {"edit": "magnet"}, "guided": {"sfcm_guided": True},
+                       "attention": {"sfcm_guided": True, "guided_map": "attention"}, "late": {"sfcm_guided": True, "guided_from": 1.0}}.items():  # fmt: skip
+        draw(base, config(**more), tmp_path / name)
+        drawn[name] = [(tmp_path / name / file).read_bytes() for file in (ORIGINAL_PICTURE, TUNED_PICTURE)]
+    assert len({original for original, _ in drawn.values()}) == 1
+    assert drawn["late"] == drawn["free"] and len({tuned for _, tuned in drawn.values()}) == 5
+    with pytest.raises(BadInput, match="edit is 'wish'"):
+        config(edit="wish")
+
+
 def test_without_judges_the_portraits_still_come(base, adapter, tmp_path):
     report = draw(base, config(targets=("a hat", "freckled skin")), tmp_path / "out")[0]
     assert report["response"] is None and report["attributes"] is None and report["target"] == ["a hat", "freckled skin"]

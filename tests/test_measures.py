@@ -5,7 +5,7 @@ import pytest
 
 from spf.errors import BadInput
 from spf.evaluation import measures as m
-from spf.portraits.description import TARGETS, sample_portrait
+from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 
 HAT, BLONDE = TARGETS["hat"], TARGETS["blonde"]
 
@@ -20,6 +20,16 @@ def test_the_renderers_own_pair_responds_without_pollution(portrait):
     assert not m.responded(before, HAT) and m.responded(after, HAT)
     assert m.changed(before, after, [HAT]) == [] and m.pollution(before, after, [HAT]) == 0
     assert m.changed(before, after, []) == ["hat"]
+
+
+def test_identical_portraits_have_no_pollution_and_no_purity_and_another_person_neither(portrait):
+    before = portrait.attributes()
+    assert m.pollution(before, before, [HAT]) == 0 and m.purity(float(m.responded(before, HAT)), 0.0) == 0
+    after = portrait.with_target(HAT).attributes()
+    assert m.purity(float(m.responded(after, HAT)), m.pollution(before, after, [HAT])) == 1
+    other = {name: next(value for value in values if value != before[name]) for name, values in ATTRIBUTES.items()} | {"hat": "none"}
+    assert m.pollution(before, other, [HAT]) == 1 and m.purity(float(m.responded(other, HAT)), 1.0) == 0
+    assert m.purity(1.0, m.pollution(before, other | {"hat": "hat"}, [HAT])) == 0  # the target on somebody else is worth nothing
 
 
 def test_pollution_is_the_share_of_the_other_fifteen_attributes(portrait):
