@@ -80,11 +80,13 @@ def finetune(
     from spf.finetune import FinetuneConfig, target_of
     from spf.finetune import finetune as run
     from spf.methods import parse_settings
+    from spf.training import make_accelerator
 
     config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank)
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
-    path = run(_load(model, threads, judged=False)[0], config, out, settings=chosen, resume=resume)
+    base = _load(model, threads, judged=False)[0]
+    path = run(base, config, out, settings=chosen, resume=resume, accelerator=make_accelerator(tiles=True))
     typer.echo(str(path))
 
 
@@ -119,7 +121,7 @@ def evaluate(
     from spf.evaluation.plots import write_figures
     from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
-    from spf.evaluation.summary import table
+    from spf.evaluation.summary import TABLES, table
 
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
@@ -151,7 +153,7 @@ def evaluate(
     with _progress("measuring") as show:
         results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, chained=chained, callback=show)
     write_figures(out, originals=originals)
-    typer.echo(table(results["rows"]), nl=False)
+    typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
 
 
 def figures(
