@@ -69,12 +69,10 @@ def build(
                 start["replace"], label=label("field.replace"), info=label("field.replace.info"), max_lines=1,
                 visible=start["mode"] == "replace", elem_id="replace",
             )  # fmt: skip
-            chain = gr.Checkbox(
-                False, label=label("field.chain"), info=label("field.chain.info"), elem_id="chain"
-            )
             with gr.Row(elem_classes="spf-run"):
                 go = gr.Button(label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120)
                 halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
+            chain = gr.Checkbox(False, label=label("field.chain"), info=label("field.chain.info"), elem_id="chain")
             hints = own("hints")
         with gr.Column(elem_classes="spf-stage-column"):
             picture = own("stage", shown.stage if shown else {"phase": "empty", "status": both("status.empty")})
