@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -291,3 +291,17 @@ def probabilities(layer: Attention, query: Tensor, key: Tensor) -> Tensor:
 
 def _fits(name: str, positions: int, largest: int | None) -> bool:
     return name.endswith("attn2") or largest is None or positions <= largest * largest
+
+
+@contextmanager
+def eager_attention(unet: UNet2DConditionModel, precision: str) -> Iterator[None]:
+    """Attention by plain matrix products while a processor trains in bf16: the fused one is slow backwards there."""
+    if precision != "bf16" or next(unet.parameters()).device.type != "cpu":
+        yield
+        return
+    found = unet.attn_processors
+    unet.set_attn_processor(AttnProcessor())
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(found)

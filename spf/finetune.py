@@ -23,6 +23,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__
+from spf.attention import eager_attention
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_json, save_tensors, write_json
@@ -101,7 +102,7 @@ def finetune(
     last: dict[str, float] = {}
     memory: dict[str, Tensor] = {}
 
-    with method.paths(base.unet, config.steps, config.seed, start) as paths:
+    with method.paths(base.unet, config.steps, config.seed, start) as paths, eager_attention(base.unet, accelerator.mixed_precision):
 
         def context(step: int, rng: np.random.Generator) -> Context:
             return Context(base, paths, step, config.steps, rng, empty, own.rows if own else None, alone, memory)

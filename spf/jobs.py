@@ -277,6 +277,7 @@ class Worker:
     def work(self) -> Path:
         from .engine import Engine
         from .finetune import FinetuneConfig, finetune
+        from .training import make_accelerator
 
         engine = Engine(self.request["model"])
         base = engine.load()
@@ -304,7 +305,9 @@ class Worker:
                 raise Cancelled("Stopped.")
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
-        path = finetune(base, config, self.folder, settings=self.request["settings"], callback=follow)
+        path = finetune(
+            base, config, self.folder, settings=self.request["settings"], callback=follow, accelerator=make_accelerator(tiles=True)
+        )
         return self.publish(path)
 
     def exported(self) -> Path | None:

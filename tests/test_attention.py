@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spf.attention import Record, aggregate, coarse, cross_attention_layers, record, resized
+from spf.attention import Record, aggregate, coarse, cross_attention_layers, eager_attention, record, resized
 from spf.errors import BadInput
 
 GROUPS = {"woman": [5], "long red hair": [7, 8, 9], "PAD": list(range(20, 77))}
@@ -155,3 +155,13 @@ def test_resizing_keeps_the_mean():
     maps = torch.rand(2, 8, 8)
     torch.testing.assert_close(resized(maps, 2).mean((1, 2)), maps.mean((1, 2)))
     assert resized(maps, 8) is maps and resized(torch.ones(1, 2, 2), 16).eq(1).all()
+
+
+def test_eager_attention_is_for_bf16_on_a_processor_and_ends(tiny_base):
+    unet = tiny_base.unet
+    before = unet.attn_processors
+    with eager_attention(unet, "no"):
+        assert unet.attn_processors == before
+    with eager_attention(unet, "bf16"):
+        assert {type(one).__name__ for one in unet.attn_processors.values()} == {"AttnProcessor"}
+    assert unet.attn_processors == before

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from spf.attention import eager_attention
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
@@ -105,8 +105,6 @@ def train_unet(stage: Stage) -> Fitted:
     if stage.resume:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
     unet = unet.to(device)
-    if accelerator.mixed_precision == "bf16" and device.type == "cpu":
-        unet.set_attn_processor(AttnProcessor())  # the fused attention is slow backwards in bf16 on processors
     scheduler = new_scheduler()
     alphas = scheduler.alphas_cumprod.to(device)
     weights = min_snr(alphas)
@@ -149,11 +147,12 @@ def train_unet(stage: Stage) -> Fitted:
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
-    return fit(
-        unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, name="unet",
-        out=stage.out / "unet", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
-        callback=count, accelerator=accelerator, **stage.length("unet"),
-    )  # fmt: skip
+    with eager_attention(unet, accelerator.mixed_precision):
+        return fit(
+            unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, name="unet",
+            out=stage.out / "unet", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
+            callback=count, accelerator=accelerator, **stage.length("unet"),
+        )  # fmt: skip
 
 
 def _text(p: Portrait, rng: np.random.Generator) -> str:
