@@ -36,12 +36,12 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-paper": (
         "spf",
         {"relative": False, "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1, "averaged": 0, "power": 1.0,
-         "subtract": 1.0, "embedding": "complete", "scale": "min-max", "text_consistent": 0.002 * 77**2},
+         "subtract": 1.0, "embedding": "complete", "scale": "min-max", "text_consistent": 2.0, "fine_grained": 0.0006},
     ),
 }  # fmt: skip
 """Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
-paper's ablation, the last is the method without anything of ours. There maps are not measured against their own size,
-which for an evenly attended token is 1/77, so their weight is divided by that squared."""
+paper's ablation, the last is the method without anything of ours. There maps and queries are not measured against
+their own size, so its two weights are those that weigh on the embedded model, at the start, what spf's own do."""
 NAMES = (*METHODS, *ABLATIONS)
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
 """Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target."""
