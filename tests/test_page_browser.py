@@ -345,6 +345,8 @@ def test_the_colour_scheme_can_be_chosen_and_stays(visit):
 def test_nothing_jumps_while_a_run_goes_on(visit, engine):
     page = visit()
     engine.pause = 0.01
+    page.wait_for_selector("#adapter input")
+    page.wait_for_timeout(500)
     before = page.evaluate(PLACES)
     page.click(GENERATE)
     seen = set()
@@ -413,8 +415,10 @@ def test_chinese_visitors_read_chinese(visit):
 def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page = visit()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
+    page.fill("#ft-steps input[type=number]", "300")  # long enough to be still at work after a slow reload
+    page.keyboard.press("Tab")
     page.click("#ft-start")
-    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("of 80")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("of 300")
     assert page.is_disabled("#ft-start") and page.is_enabled("#ft-stop")
     page.reload()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
@@ -426,7 +430,7 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page.click("#ft-stop")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Stopped by you at step")
     page.click("#ft-resume")
-    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Done: 80 steps")
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Done: 300 steps", timeout=60_000)
     assert page.locator(".spf-job .sitters img").count() == 12 and page.locator(".spf-job polyline").count() == 2
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
