@@ -179,7 +179,8 @@ def pixel_grounding(maps: Tensor, mask: Tensor, floor: float = 1e-6) -> Tensor:
 def orthogonality(matrices: Sequence[Tensor]) -> Tensor:
     """mean || A A^T - I ||_F over matrices A [r,n]: how far their rows are from orthonormal. AdaLoRA (arXiv 2303.10512),
     the regulariser of A and B, not squared, as in the authors' code."""
-    return torch.stack([(a @ a.T - torch.eye(len(a), device=a.device, dtype=a.dtype)).norm() for a in matrices]).mean()
+    with torch.autocast(matrices[0].device.type, enabled=False):  # it would round the products
+        return torch.stack([(a @ a.T - torch.eye(len(a), device=a.device, dtype=a.dtype)).norm() for a in matrices]).mean()
 
 
 def projection(learnt: Tensor, bias: Tensor) -> Tensor:
