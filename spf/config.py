@@ -160,7 +160,9 @@ class GenerateConfig(Config):
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
     sfcm_guided: bool = flag(False, "let the control map blend the two predictions at each step")
-    guided_map: str = choice("sfcm", ("sfcm", "difference", "attention"), "map of the blend: SFCM, noise difference, or target attention")
+    guided_map: str = choice(
+        "sfcm", ("sfcm", "difference", "attention", "settled"), "map of the blend: SFCM, noise difference, target attention, or settled"
+    )
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 

@@ -27,6 +27,9 @@ from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
+GUIDES = ("sfcm", "difference", "attention", "settled")
+SETTLED = (0.5, 0.9)
+"""Quantiles of the mean noise difference between which a settled map rises from 0 to 1."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 
@@ -58,9 +61,13 @@ Adjust = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class GuideConfig(Config):
-    """SFCM-guided sampling (ours): each step uses eps_ref + M (eps_res - eps_ref), so that outside M the reference rules."""
+    """SFCM-guided sampling (ours): each step uses eps_ref + M (eps_res - eps_ref), so that outside M the reference rules.
 
-    map: str = choice("sfcm", ("sfcm", "difference", "attention"), "M: the control map, the bare noise difference, or the target's attention")
+    A settled map costs a first drawing without a guide: it is the mean noise difference of that drawing's steps, much as
+    DiffEdit finds its mask (Couairon et al. 2022), from the median to the 90th percentile.
+    """
+
+    map: str = choice("sfcm", GUIDES, "M: each step's control map, noise difference or target attention, or one settled map")
     scale: str = choice("stretch", SCALES, "scale of M unless it is the control map, which has its own")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
 
@@ -320,6 +327,7 @@ class TunedPath:
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, settings) if self.compare else None
+        self.settled: Tensor | None = None
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
@@ -333,6 +341,8 @@ class TunedPath:
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
         done = 0
+        if self.guide and self.guide.map == "settled":
+            self.settled = self.settle(switch, noise, steps)
         if self.edit:
             self.edit.begin(self.base, self.prompts, len(noise))
 
@@ -363,6 +373,16 @@ class TunedPath:
             adjust=adjust if beside else None, callback=own if watch else None,
         )[-len(noise) :]  # fmt: skip
 
+    def settle(self, switch: response, noise: Tensor, steps: int) -> Tensor:
+        """The settled map [B,h,w] of a drawing without a guide; every step's difference counts in parts of its own mean."""
+        free = TunedPath(self.base, self.prompts, guidance=self.guidance, settings=self.settings, edit=self.edit)
+        seen: list[Tensor] = []
+        free.draw(
+            switch, noise, steps,
+            lambda _, shown: seen.append(shown.difference / shown.difference.mean((1, 2), keepdim=True).clamp(min=1e-12)),
+        )  # fmt: skip
+        return scaled(torch.stack(seen).mean(0), "stretch", SETTLED)
+
     def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
         """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
         base, rows = self.base, len(latents)
@@ -391,6 +411,8 @@ class TunedPath:
         """M of the guide, [B,h,w] in [0,1]."""
         if self.guide.map == "sfcm":
             return shown.sfcm
+        if self.guide.map == "settled":
+            return self.settled
         if self.guide.map == "difference":
             return scaled(shown.difference, self.guide.scale)
         return scaled(resized(shown.attention, shown.difference.shape[-1]), self.guide.scale)

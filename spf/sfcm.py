@@ -92,10 +92,10 @@ def _pooled(states: Tensor, columns: Sequence[int], pool: str) -> Tensor:
     return states[list(columns)].float().mean(0) if pool == "mean" else states[max(columns)].float()
 
 
-def scaled(maps: Tensor, scale: str = "min-max") -> Tensor:
+def scaled(maps: Tensor, scale: str = "min-max", between: tuple[float, float] = (0.5, 0.97)) -> Tensor:
     """Brings maps [...,H,W] to a common scale, each by itself; a constant map becomes 0. Which scale is our choice.
 
-    "min-max" to [0,1]; "max" divides by the maximum; "stretch" runs from the median to the 97th percentile, clipped.
+    "min-max" to [0,1]; "max" divides by the maximum; "stretch" runs between two quantiles, clipped.
     """
     check_choice("scale", scale, SCALES)
     if scale == "none":
@@ -106,7 +106,7 @@ def scaled(maps: Tensor, scale: str = "min-max") -> Tensor:
     if scale == "max":
         low = torch.zeros_like(low)
     elif scale == "stretch":
-        low, high = torch.quantile(flat, torch.tensor([0.5, 0.97], device=flat.device, dtype=flat.dtype), dim=-1)
+        low, high = torch.quantile(flat, torch.tensor(between, device=flat.device, dtype=flat.dtype), dim=-1)
     spread = (high - low)[..., None, None]
     even = spread <= 1e-12
     result = (maps - low[..., None, None]) / torch.where(even, 1.0, spread)

@@ -3,7 +3,7 @@
     [EDIT@]WEIGHTS[+guided[:MAP][:START]][=FILE]
 
 WEIGHTS is a fine-tuning method, or original (also: base) for the untouched model; an EDIT alone is one of the original.
-+guided turns SFCM-guided sampling on, by the map sfcm, difference or attention, after a share START of the steps. FILE
++guided turns SFCM-guided sampling on, by the map sfcm, difference, attention or settled, after a share START of the steps. FILE
 names the adapter, with {target} for the target's name and {step} for a training step: a curve over the files that exist.
 """
 
@@ -156,7 +156,7 @@ def every_method(names: Iterable[str]) -> list[str]:
     labels = {label for target in TARGETS for name in names if (label := _label(name, target))}
     trained = [*(method for method in METHODS if method in labels), *sorted(labels - METHODS.keys())]
     edited = [f"{edit}@{weights}" for weights in ("naive", "spf") if weights in labels for edit in EDITS]
-    guided = [f"{weights}+{GUIDED}" for weights in ("naive", "spf") if weights in labels]
+    guided = [f"{weights}+{way}" for weights in ("naive", "spf") if weights in labels for way in (GUIDED, f"{GUIDED}:settled")]
     return [ORIGINAL, *trained, *EDITS, *edited, *guided]
 
 
