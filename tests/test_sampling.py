@@ -10,8 +10,8 @@ from spf.attention import aggregate, record
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
-from spf.sampling import initial_latents, prompt_distances, sample, sample_pair
-from spf.sfcm import SfcmConfig, noise_difference, sfcm
+from spf.sampling import SETTLED, GuideConfig, TunedPath, initial_latents, prompt_distances, sample, sample_pair
+from spf.sfcm import SfcmConfig, noise_difference, scaled, sfcm
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
 HOW = {"steps": 3, "guidance": 3.0}
@@ -199,6 +199,18 @@ def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_
     free = sample_pair(tiny_base, PROMPT, adapter, **HOW)
     distance = lambda trace: np.abs(trace.tuned["tuned"].latents - trace.original.latents).mean()  # noqa: E731
     assert 0 < distance(guided) < 0.5 * distance(free)
+
+
+def test_a_settled_map_is_that_of_a_free_drawing_and_the_same_for_all_steps(tiny_base):
+    switch, noise, seen = response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, [0, 1]), []
+    TunedPath(tiny_base, [PROMPT]).draw(switch, noise, 3, lambda _, shown: seen.append(shown.difference))
+    mean = sum(one / one.mean((1, 2), keepdim=True) for one in seen) / 3
+    guided = TunedPath(tiny_base, [PROMPT], guide=GuideConfig("settled"))
+    used = []
+    guided.draw(switch, noise, 3, lambda _, shown: used.append(guided.blend(shown)))
+    torch.testing.assert_close(used[0], scaled(mean, "stretch", SETTLED), atol=1e-5, rtol=1e-4)
+    assert used[0] is used[2] and 0 < used[0].mean() < 1
+    assert guided.draw(switch, noise[:1], 3).shape == noise[:1].shape  # settled anew for another noise
 
 
 @pytest.mark.parametrize("path", ["response", "reference", "mean"])
