@@ -299,7 +299,7 @@ def test_everything_works_from_the_keyboard(visit, engine):
         page.keyboard.press("Tab")
         reached.update(page.evaluate(REACHED))
         assert page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")[:200]
-    wanted = "examples base target suggest mode chain generate stage adapter seed dice steps guidance recall"
+    wanted = "examples base target suggest mode chain generate stage adapter seed dice steps guidance guided recall"
     assert set(wanted.split()) <= reached
     page.focus(BASE)
     page.keyboard.press("Control+Enter")

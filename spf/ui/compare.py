@@ -26,7 +26,7 @@ from .texts import both, label, same
 
 log = logging.getLogger(__name__)
 
-FIELDS = ("base", "target", "mode", "replace", "adapter", "seed", "steps", "guidance")
+FIELDS = ("base", "target", "mode", "replace", "adapter", "seed", "steps", "guidance", "guided")
 STEPS, GUIDANCE = (5, 60), (1.0, 12.0)
 JOIN = " + "
 TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
@@ -107,8 +107,16 @@ def build(
                     elem_id="guidance",
                     min_width=160,
                 )
+                guided = gr.Dropdown(
+                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("settled", "sfcm"))],
+                    value=start["guided"],
+                    label=label("field.guided"),
+                    info=label("field.guided.info"),
+                    elem_id="guided",
+                    min_width=200,
+                )
             drop = own("recall")
-    fields = [base, target, mode, replace, adapter, seed, steps, guidance]
+    fields = [base, target, mode, replace, adapter, seed, steps, guidance, guided]
 
     desk = Desk(engine)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -168,7 +176,7 @@ class Desk:
 
         self.draw = on_gpu(draw, engine.seconds)
 
-    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, chain=False):
+    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, guided="", chain=False):
         """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work.
 
         chain: also draws what lies on the way, each edit added to the ones before it.
@@ -178,7 +186,7 @@ class Desk:
         pictures: dict[str, str] = {}
         self.runs[session] = run, None
         try:
-            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
+            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance, guided)
             strip: list[dict] = []
             parts = prefixes(self.engine.resolved(config)) if chain else []
             for number, part in enumerate([*parts, config], start=1):
@@ -219,11 +227,11 @@ class Desk:
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
-    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0) -> dict:
+    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="") -> dict:
         """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
         reserves."""
         try:
-            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance)
+            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance, guided)
             quota = [stage.notice("quota", "info", s=self.engine.seconds(config))] if on_zero_gpu() else []
             return {"notices": stage.notices(self.engine.words(config)) + quota}
         except SpfError:
@@ -237,13 +245,18 @@ def reported(error: Exception) -> dict[str, str]:
     return both("error.bug", code=code)
 
 
-def wanted(base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0) -> GenerateConfig:
-    """The fields of the page as checked settings. Raises BadInput."""
+def wanted(
+    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0, guided=""
+) -> GenerateConfig:
+    """The fields of the page as checked settings; guided: the map of SFCM-guided sampling, or nothing. Raises BadInput."""
     if not isinstance(target, str):
         raise BadInput("target must be text.")
     targets = tuple(part.strip() for part in target.split("+"))
     replaced = replace if mode == "replace" else ""
-    return GenerateConfig(base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter)
+    return GenerateConfig(
+        base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter,
+        sfcm_guided=bool(guided), guided_map=guided or "sfcm",
+    )  # fmt: skip
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
@@ -265,7 +278,8 @@ def inputs_of(request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     automatic = config.adapter in (AUTO, engine.pick(config.targets))
     adapter = AUTO if automatic else config.adapter
     texts = (config.base, JOIN.join(config.targets), config.mode, config.replace)
-    values = (*texts, adapter, config.seed, config.steps, config.guidance)
+    guided = config.guided_map if config.sfcm_guided else ""
+    values = (*texts, adapter, config.seed, config.steps, config.guidance, guided)
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -289,6 +303,8 @@ def linked(query: Any, engine: Engine) -> list:
     for name in ("seed", "steps", "guidance"):
         with suppress(ValueError):  # what is no number is refused, in words, by the settings
             given[name] = float(given[name]) if name in given else None
+    if "sfcm_guided" in given:
+        given["sfcm_guided"] = {"true": True, "false": False}.get(given["sfcm_guided"].lower(), given["sfcm_guided"])
     return restored(
         {name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")},
         engine,
