@@ -172,7 +172,7 @@ def test_processes_share_the_work(base, judges, folder, tmp_path, monkeypatch):
     class State:
         num_processes, is_main_process = 2, True
 
-        def __init__(self):
+        def __init__(self, cpu):
             self.process_index = State.current
 
         def wait_for_everyone(self):

@@ -98,7 +98,7 @@ def evaluate(
     callback: (pairs done, pairs in all); may raise Cancelled, and what was measured stays. Returns what results.json holds.
     Raises BadInput for a text into which a target cannot be put.
     """
-    out, state = Path(out), accelerate.PartialState()
+    out, state = Path(out), accelerate.PartialState(cpu=not torch.cuda.is_available())
     jobs = [job for target in dict.fromkeys(one.target for one in tuned) for job in _jobs(base, target, tuned, config, texts)]
     out.mkdir(parents=True, exist_ok=True)
     known = _known(out)
