@@ -131,11 +131,12 @@ def test_the_control_map_finds_the_target(base, target):
 
 
 def test_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(base, judges, tmp_path):
-    if not {"hat", "hat-naive"} <= set(adapter_names()):
-        pytest.skip("hat and hat-naive are not shipped")
+    if not {"laughing", "laughing-naive"} <= set(adapter_names()):
+        pytest.skip("laughing and laughing-naive are not shipped")
     config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0)
-    rows = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["hat"]), config, tmp_path)["rows"]
+    rows = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["laughing"]), config, tmp_path)["rows"]
     value = {(row["method"], row["measure"]): row["value"] for row in rows}
     assert value["spf", "response"] >= 0.5 and value["naive", "response"] >= 0.5
     assert value["spf", "retention"] > value["naive", "retention"]
-    assert value["spf", "bias"] <= value["naive", "bias"]
+    assert value["spf", "bias"] < value["naive", "bias"]
+    assert value["spf", "outside"] < value["naive", "outside"]
