@@ -78,6 +78,14 @@ def examples(
 
 
 @app.command()
+def screenshot(out: Annotated[Path, typer.Option(help="the PNG")] = Path("assets/page.png")) -> None:
+    """Take the picture of the page that the README shows; needs a Chromium and the test extra."""
+    from spf.ui.screenshot import shoot
+
+    typer.echo(str(shoot(out)))
+
+
+@app.command()
 def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
     """Put together exactly what is uploaded to a Hugging Face Space."""
     from spf.space import assemble
