@@ -31,7 +31,7 @@ ONLY_IN = {
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
 NAMES = {"PIL": "pillow"}
 BROUGHT_BY_THE_HOST = {"spaces"}
-OPTIONAL = {
+OPTIONAL = {"playwright", 
     re.sub("-", "_", Requirement(one).name)
     for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["metrics"]
 }
