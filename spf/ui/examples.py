@@ -26,14 +26,15 @@ from .components import enlarged
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
-WOMAN = "a photo of a young woman with long red hair, wearing a green T-shirt, before a blue background"
+WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
+    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2),
     "hat": GenerateConfig(WOMAN, "a hat", seed=7),
     "freckles": GenerateConfig(
         "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", seed=3
     ),
     "blonde": GenerateConfig(
-        "a photo of a woman with curly black hair, wearing a red jacket, in a park", "blonde hair", seed=11
+        "a photo of a woman with curly hair, wearing a red jacket, in a park", "blonde hair", seed=11
     ),
     "dress": GenerateConfig(
         "a photo of a young woman, wearing a yellow T-shirt, before a window", "dress", "replace", "T-shirt", 5
@@ -41,8 +42,7 @@ WANTED: dict[str, GenerateConfig] = {
     "watercolor": GenerateConfig(
         "a photo of an old man with gray hair and a beard", "watercolor painting", "replace", "photo", 21
     ),
-    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2),
-    "two": GenerateConfig("a photo of a young man with long brown hair, in a park", ("a hat", "blonde hair"), seed=9),
+    "two": GenerateConfig("a photo of a young woman, wearing a blue T-shirt, in a park", ("laughing", "blonde hair"), seed=9),
 }
 """Settings of each example; the adapters are picked from the targets."""
 
