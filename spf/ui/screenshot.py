@@ -34,7 +34,8 @@ def shoot(out: Path, width: int = 1280, height: int = 1000) -> Path:
                 tab = window.new_page(viewport={"width": width, "height": height}, color_scheme="light")
                 tab.goto(address)
                 tab.wait_for_selector('.spf-stage[data-phase="done"]')
-                tab.wait_for_load_state("networkidle")
+                tab.evaluate("document.fonts.ready")
+                tab.wait_for_timeout(1500)  # pictures fade in
                 tab.screenshot(path=out)
                 window.close()
         finally:
