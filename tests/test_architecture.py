@@ -31,9 +31,10 @@ ONLY_IN = {
 FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
 NAMES = {"PIL": "pillow"}
 BROUGHT_BY_THE_HOST = {"spaces"}
-OPTIONAL = {"playwright", 
+OPTIONAL = {
     re.sub("-", "_", Requirement(one).name)
-    for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["metrics"]
+    for extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].values()
+    for one in extra
 }
 """Libraries that are imported only where they are there."""
 
