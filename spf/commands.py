@@ -115,6 +115,8 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
+    from accelerate import PartialState
+
     from spf.evaluation import entries
     from spf.evaluation.chains import chains as run_chains
     from spf.evaluation.chains import links
@@ -152,7 +154,8 @@ def evaluate(
         chained = lambda: run_chains(loaded, judges, plain, tied, config, out, adapters)  # noqa: E731
     with _progress("measuring") as show:
         results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, chained=chained, callback=show)
-    write_figures(out, originals=originals)
+    if PartialState().is_main_process:
+        write_figures(out, originals=originals)
     typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
 
 
