@@ -21,6 +21,7 @@ from pathlib import Path
 import accelerate
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -50,7 +51,10 @@ def make_accelerator(tiles: bool = False) -> accelerate.Accelerator:
     unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
     cuda = torch.cuda.is_available()
     half = cuda or (tiles and torch.cpu.get_capabilities().get("amx_bf16", False))
-    return accelerate.Accelerator(mixed_precision="bf16" if half else "no", cpu=not cuda, kwargs_handlers=[unused])
+    precision = "bf16" if half else "no"
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state()  # one for the whole process, or a second run could not choose its precision
+    return accelerate.Accelerator(mixed_precision=precision, cpu=not cuda, kwargs_handlers=[unused])
 
 
 def fit(

@@ -162,7 +162,7 @@ def test_masked_diffusion_is_confined_to_the_map(base, rows):
 
 
 def test_alignment_outside_its_timesteps_is_off(base, rows):
-    settings = {"keep": 0.0, "align_low": 0.999, "align_high": 1.0}
+    settings = {"keep": 0.0, "latents": "training", "align_low": 0.999, "align_high": 1.0}
     terms = run(base, rows, settings, move=0.05)[1]
     assert terms["text_consistent"] == terms["fine_grained"] == terms["output"] == 0
 

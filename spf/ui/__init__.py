@@ -45,9 +45,9 @@ def build(
             with gr.Tab(label("tab.inside"), id="inside"):
                 own("inside")
             with gr.Tab(label("tab.finetune"), id="finetune"):
-                latest, job = finetune.build(engine, jobs, fields[1:9], tabs, allowed=may_train())
+                latest, job = finetune.build(engine, jobs, fields[1:-1], tabs, allowed=may_train())
             with gr.Tab(label("tab.results"), id="results"):
-                results.build(engine, fields[1:9], tabs, places)
+                results.build(engine, fields[1:-1], tabs, places)
             if vote.may_vote():
                 with gr.Tab(label("tab.vote"), id="vote"):
                     vote.build(engine, examples, votes)
