@@ -60,11 +60,7 @@ def attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
     """The layers in which image positions look at text tokens, by name."""
-    return {
-        name: module
-        for name, module in unet.named_modules()
-        if name.endswith("attn2") and isinstance(module, Attention)
-    }
+    return {name: layer for name, layer in attention_layers(unet).items() if name.endswith("attn2")}
 
 
 @contextmanager
@@ -162,12 +158,9 @@ def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor, h
 
     query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P], or [B,heads,N,P] with all heads.
     """
-    query, key = (
-        value.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for value in (query, key)
-    )  # [B,heads,N or T,d]
     with torch.autocast(query.device.type, enabled=False):  # it would round the fp32 products
-        probabilities = (query.float() * layer.scale @ key.float().transpose(-1, -2)).softmax(-1)  # [B,heads,N,T]
-        return probabilities @ columns[:, None] if heads else probabilities.mean(1) @ columns
+        attended = probabilities(layer, query, key)
+        return attended @ columns[:, None] if heads else attended.mean(1) @ columns
 
 
 def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None) -> dict[str, Tensor]:
@@ -286,7 +279,8 @@ class _Swapper:
 def probabilities(layer: Attention, query: Tensor, key: Tensor) -> Tensor:
     """softmax(q k / sqrt(d)) [B,heads,N,T] in fp32, of query [B,N,C] and key [B,T,C]."""
     query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2).float() for value in (query, key))
-    return (query * layer.scale @ key.transpose(-1, -2)).softmax(-1)
+    with torch.autocast(query.device.type, enabled=False):
+        return (query * layer.scale @ key.transpose(-1, -2)).softmax(-1)
 
 
 def _fits(name: str, positions: int, largest: int | None) -> bool:

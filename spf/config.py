@@ -144,6 +144,12 @@ class Config:
         return next(one.metadata["help"] for one in fields(cls) if one.name == name)
 
 
+AUTO, JOIN = "auto", "+"
+"""As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
+GUIDES = ("sfcm", "difference", "attention", "settled")
+"""Maps that can blend the two predictions."""
+
+
 @dataclass(frozen=True)
 class GenerateConfig(Config):
     """One side-by-side drawing: the original model on the base text, the tuned one on the complete text."""
@@ -160,9 +166,7 @@ class GenerateConfig(Config):
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
     sfcm_guided: bool = flag(False, "let the control map blend the two predictions at each step")
-    guided_map: str = choice(
-        "sfcm", ("sfcm", "difference", "attention", "settled"), "map of the blend: SFCM, noise difference, target attention, or settled"
-    )
+    guided_map: str = choice("sfcm", GUIDES, "map of the blend: SFCM, noise difference, target attention, or settled")
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 

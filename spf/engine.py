@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .config import GenerateConfig
+from .config import AUTO, JOIN, GenerateConfig
 from .errors import BadInput, Cancelled, SpfError
 from .evaluation.report import known_targets, pair_report
 from .portraits.description import TARGETS, Target
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ORIGINAL, TUNED, NAIVE = ROLES = ("original", "tuned", "naive")
-AUTO = "auto"
-"""As adapter: the ones that were tuned for the targets."""
-JOIN = "+"
-"""Between the names of adapters that add up."""
 FRAMES = 10
 """Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
 KEPT_ORIGINALS = 4

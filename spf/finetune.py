@@ -28,7 +28,19 @@ from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import (
-    NAMES, PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, Word, adapter_name, build, fingerprint,
+    NAMES,
+    PAD,
+    PHRASE,
+    TARGET,
+    Context,
+    Method,
+    MethodConfig,
+    Rows,
+    Terms,
+    Word,
+    adapter_name,
+    build,
+    fingerprint,
 )  # fmt: skip
 from spf.models import Base
 from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stock_lora
@@ -187,19 +199,29 @@ def tailored_rows(
     """
     items = tailored_set(target.name, images, seed)
     captions = [item.base if config.text == "caption" else _full_caption(item, target) for item in items]
-    texts = [made.text for made in captions]
-    latents, seen, found = [], [], []
-    for first in range(0, images, OWN_BATCH):
-        drawn, regions = draw([item.portrait for item in items[first : first + OWN_BATCH]], base.image_size)
-        pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
+    found: list[list[Word]] = []
+
+    def pictures(part: range) -> np.ndarray:
+        drawn, regions = draw([items[i].portrait for i in part], base.image_size)
+        if words:
+            found.extend(grounded(base, captions[i], target, shown) for i, shown in zip(part, regions))
+        return drawn
+
+    data = _rows(base, pictures, [made.text for made in captions], target, config)
+    data.rows.words = found if words else None
+    return data
+
+
+def _rows(base: Base, pictures: Callable[[range], np.ndarray], texts: list[str], target: Target, config: MethodConfig) -> Data:
+    """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their base texts."""
+    latents, seen = [], []
+    for part in _parts(len(texts)):
+        pixels = torch.from_numpy(pictures(part)).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
         with torch.no_grad():
             latents.append(base.encode(pixels))
             seen += [base.clip_images(pixels)] if base.clip is not None else []
-        if words:
-            found += [grounded(base, made, target, r) for made, r in zip(captions[first : first + OWN_BATCH], regions)]
     rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
     rows.image = torch.cat(seen) if seen else None
-    rows.words = found if words else None
     return Data(rows, texts)
 
 
@@ -228,19 +250,13 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
 
     Raises BadInput for a method that learns from exact regions, which only drawn pictures have.
     """
-    if getattr(method, "wants_words", False):
+    if method.wants_words:
         raise BadInput(f"method is {method.name} but must be one that needs no exact regions, for pictures of one's own.")
-    items, latents, seen = chosen.items, [], []
-    for first in range(0, len(items), OWN_BATCH):
-        stack = np.stack([item.pixels(base.image_size) for item in items[first : first + OWN_BATCH]])
-        pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
-        with torch.no_grad():
-            latents.append(base.encode(pixels))
-            seen += [base.clip_images(pixels)] if base.clip is not None else []
-    texts, settings = [item.base_text for item in items], method.config
-    rows = encoded(base, torch.cat(latents), texts, chosen.target, settings if isinstance(settings, SfcmConfig) else SfcmConfig())
-    rows.image = torch.cat(seen) if seen else None
-    return Data(rows, texts)
+
+    def pictures(part: range) -> np.ndarray:
+        return np.stack([chosen.items[i].pixels(base.image_size) for i in part])
+
+    return _rows(base, pictures, [item.base_text for item in chosen.items], chosen.target, method.config)
 
 
 def full_text(item: TailoredItem, target: Target) -> str:

@@ -13,19 +13,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from spf.config import GenerateConfig
+from spf.config import AUTO, JOIN, GenerateConfig
 from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.report import known_targets, pair_report
 from spf.files import atomic, write_json
 from spf.models import Base
-from spf.paths import Adapter, adapter_names, adapter_path, load_adapter
+from spf.paths import adapter_names, adapter_path, load_adapter
 from spf.prompts import compose
-from spf.sampling import TUNED, Callback, Edit, GuideConfig, PathTrace, Trace, sample_pair
+from spf.sampling import TUNED, Callback, Edit, GuideConfig, Trace, sample_pair
 
-AUTO, JOIN = "auto", "+"
-"""As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
 

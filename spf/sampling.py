@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .attention import Groups, Record, phrase_stack, record, resized
-from .config import Config, choice, real
+from .config import GUIDES, Config, choice, real
 from .errors import BadInput, NotFinite
 from .models import Base
 from .paths import Adapter, response
@@ -27,7 +27,6 @@ from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
-GUIDES = ("sfcm", "difference", "attention", "settled")
 SETTLED = (0.5, 0.9)
 """Quantiles of the mean noise difference between which a settled map rises from 0 to 1."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least

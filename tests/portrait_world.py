@@ -1,7 +1,10 @@
-"""The tiny random base with the vocabulary of the drawn portraits, for tests that use their texts."""
+"""The tiny random base with the vocabulary of the drawn portraits, judges and adapters of its size, all without meaning."""
 
 import conftest
+import torch
 
+from spf.evaluation.judges import Judges
+from spf.paths import METADATA, Adapter, cross_attention_names
 from spf.portraits.captions import words
 
 
@@ -13,3 +16,16 @@ def new_portrait_base(seed: int = 0):
         return conftest.new_tiny_base(seed)
     finally:
         conftest.WORDS = kept
+
+
+def new_judges() -> Judges:
+    torch.manual_seed(0)
+    return Judges(32, (8, 8, 8, 8, 8)).eval()
+
+
+def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) -> list[Adapter]:
+    """Adapters of `base`, each with other noise of the given size for weights."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: base.unet.get_parameter(name).shape for name in cross_attention_names(base.unet)}
+    made = [{n: size * torch.randn(shape, generator=generator) for n, shape in shapes.items()} for _ in range(count)]
+    return [Adapter(dict.fromkeys(METADATA, "x") | metadata, tensors) for tensors in made]

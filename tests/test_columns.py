@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf.errors import BadInput
 from spf.evaluation import columns as c
 from spf.evaluation import measures as m
 from spf.evaluation import published
 from spf.evaluation.chains import chain_texts, chains, links
-from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album
 from spf.evaluation.plots import FIGURES, write_figures
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.evaluation.summary import document, packed, unpacked
-from spf.paths import METADATA, Adapter, cross_attention_names, save_adapter
+from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 
 SMALL = EvaluateConfig(prompts=2, seeds=1, steps=2, batch=2, maps=1)
@@ -32,18 +31,16 @@ def base():
 
 @pytest.fixture(scope="module")
 def judges():
-    torch.manual_seed(0)
-    return Judges(32, (8, 8, 8, 8, 8)).eval()
+    return new_judges()
 
 
 @pytest.fixture(scope="module")
 def folder(base, tmp_path_factory):
     """Adapters of two targets and an ablation."""
     folder = tmp_path_factory.mktemp("adapters")
-    generator = torch.Generator().manual_seed(0)
-    for name in ("hat", "hat-naive", "blonde", "hat-spf-no-sfcm"):
-        tensors = {n: torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in cross_attention_names(base.unet)}
-        save_adapter(Adapter(dict.fromkeys(METADATA, "x"), tensors), folder / f"{name}.safetensors")
+    names = ("hat", "hat-naive", "blonde", "hat-spf-no-sfcm")
+    for name, adapter in zip(names, random_adapters(base, len(names))):
+        save_adapter(adapter, folder / f"{name}.safetensors")
     return folder
 
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from portrait_world import new_portrait_base
+from portrait_world import new_portrait_base, random_adapters
 
 from spf.attention import attention_layers, hear, probabilities, swapped
 from spf.edits import build, magnet, p2p
 from spf.errors import BadInput, Cancelled
-from spf.paths import METADATA, Adapter, cross_attention_names, response
+from spf.paths import response
 from spf.prompts import compose, token_spans
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample, sample_pair
 
@@ -30,9 +30,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def adapter(base):
-    generator = torch.Generator().manual_seed(1)
-    names = cross_attention_names(base.unet)
-    return Adapter(dict.fromkeys(METADATA, "x"), {n: 0.3 * torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in names})
+    return random_adapters(base, size=0.3)[0]
 
 
 def plain(base, text, seeds=(3,)):

@@ -11,8 +11,8 @@ import torch
 from conftest import new_tiny_base
 from fake_engine import FakeEngine
 
-from spf.config import GenerateConfig
-from spf.engine import AUTO, NAIVE, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
+from spf.config import AUTO, GenerateConfig
+from spf.engine import NAIVE, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.paths import Adapter, save_adapter
 

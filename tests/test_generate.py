@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf.config import GenerateConfig
 from spf.errors import BadInput, Cancelled
 from spf.evaluation.figures import attention_strip, heat_colours, overlay
-from spf.evaluation.judges import Judges
 from spf.generate import MAPS, ORIGINAL_PICTURE, OVERLAY, REPORT, STRIP, TUNED_PICTURE, adapters_for, draw
-from spf.paths import Adapter, cross_attention_names, save_adapter
+from spf.paths import cross_attention_names, save_adapter
 
 TEXT = "a photo of a young woman with long red hair"
 FILES = {ORIGINAL_PICTURE, TUNED_PICTURE, STRIP, OVERLAY, MAPS, REPORT}
@@ -26,19 +25,15 @@ def base():
 
 @pytest.fixture(scope="module")
 def judges():
-    torch.manual_seed(0)
-    return Judges(32, (8, 8, 8, 8, 8)).eval()
+    return new_judges()
 
 
 @pytest.fixture
 def adapter(base, tmp_path, monkeypatch):
     """A random adapter by the name of hat in a checkpoints folder."""
     monkeypatch.setenv("SPF_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    generator = torch.Generator().manual_seed(0)
-    tensors = {n: torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in cross_attention_names(base.unet)}
-    metadata = dict.fromkeys(("method", "base_model", "steps", "losses", "versions"), "x") | {"target": "a hat"}
     path = tmp_path / "checkpoints" / "adapters" / "hat.safetensors"
-    save_adapter(Adapter(metadata, tensors), path)
+    save_adapter(random_adapters(base, target="a hat")[0], path)
     return path
 
 

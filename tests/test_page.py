@@ -20,8 +20,8 @@ from PIL import Image
 
 from spf import results as tables
 from spf import space, userdata
-from spf.config import GenerateConfig
-from spf.engine import AUTO, NAIVE, ORIGINAL, TUNED, Progress, Result, Words
+from spf.config import AUTO, GenerateConfig
+from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
 from spf.methods import METHODS, config_of
 from spf.portraits.description import TARGETS, sample_portrait

@@ -4,14 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from portrait_world import new_portrait_base
+from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf.errors import BadInput, Cancelled
 from spf.evaluation import entries
 from spf.evaluation import protocol as p
-from spf.evaluation.judges import Judges
-from spf.paths import Adapter, cross_attention_names, save_adapter
+from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 
 SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "batch": 4, "maps": 1}
@@ -24,18 +22,14 @@ def base():
 
 @pytest.fixture(scope="module")
 def judges():
-    torch.manual_seed(0)
-    return Judges(32, (8, 8, 8, 8, 8)).eval()
+    return new_judges()
 
 
 @pytest.fixture
 def folder(base, tmp_path):
     """Adapters hat (strong) and hat-naive (zero)."""
-    generator = torch.Generator().manual_seed(0)
-    metadata = dict.fromkeys(("method", "base_model", "target", "steps", "losses", "versions"), "x")
     for name, size in (("hat", 1.0), ("hat-naive", 0.0)):
-        tensors = {n: size * torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in cross_attention_names(base.unet)}
-        save_adapter(Adapter(metadata, tensors), tmp_path / "adapters" / f"{name}.safetensors")
+        save_adapter(random_adapters(base, size=size)[0], tmp_path / "adapters" / f"{name}.safetensors")
     return tmp_path / "adapters"
 
 

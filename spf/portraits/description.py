@@ -53,19 +53,22 @@ class Target:
     replace: str = ""
     weak_share: float = 0.0
     """Share of the base model's training portraits that show it; 0 keeps it unseen."""
+    weak_truth: float = 1.0
+    """Share of the base model's captions naming it that are true: the captions of the web name much that no picture shows,
+    and a word that is mostly wrong is a word known weakly."""
 
 
 TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
-        Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.02),
-        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.05),
-        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.012),
-        Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.003),
+        Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.04),
+        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.008, weak_truth=0.12),
+        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.008, weak_truth=0.12),
+        Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.003, weak_truth=0.12),
         Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
-        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.012),
-        Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.004),
-        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.001),
+        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.008, weak_truth=0.12),
+        Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.004, 0.12),
+        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.002, 0.12),
     )
 }
 """Targets by name; empty `regions` means that the whole picture may change."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from spf.config import LARGEST_SEED, GenerateConfig
-from spf.engine import AUTO, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
+from spf.config import AUTO, LARGEST_SEED, GenerateConfig
+from spf.engine import ORIGINAL, TUNED, Crashed, Engine, Progress, Result
 from spf.errors import BadInput, SpfError
 from spf.portraits.description import TARGETS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from spf.engine import JOIN, ORIGINAL, TUNED, Progress, Result, Words
+from spf.config import JOIN
+from spf.engine import ORIGINAL, TUNED, Progress, Result, Words
 
 from .components import enlarged, png, webp
 from .texts import both, same

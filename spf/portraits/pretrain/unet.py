@@ -24,7 +24,7 @@ from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
-from spf.portraits.description import ATTRIBUTES, Portrait
+from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
 from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
@@ -159,7 +159,17 @@ def _text(p: Portrait, rng: np.random.Generator) -> str:
     """Nothing, everything about the portrait, or what a random caption says of it."""
     if rng.random() < EMPTY:
         return ""
+    p = misnamed(p, rng)
     return (compose(p, set(ATTRIBUTES), rng) if rng.random() < FULL else caption(p, rng)).text
+
+
+def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:
+    """The portrait as its caption has it: now and then with a target that the picture does not show (`weak_truth`)."""
+    for target in TARGETS.values():
+        false = target.weak_share * (1 / target.weak_truth - 1)
+        if rng.random() < false / (1 - target.weak_share):
+            p = p.with_target(target)
+    return p
 
 
 def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: int = 0, steps: int = 25,
