@@ -20,16 +20,7 @@ from spf.attention import POOL, Record, phrase_stack, record, resized
 from spf.config import choice, flag, real, whole
 from spf.errors import BadInput
 from spf.losses import (
-    COMPLEMENTS,
-    ENHANCED,
-    LAYERS,
-    NORMS,
-    complement,
-    diffusion,
-    enhanced,
-    fine_grained,
-    min_snr,
-    predicted_clean,
+    COMPLEMENTS, ENHANCED, LAYERS, NORMS, complement, diffusion, enhanced, fine_grained, min_snr, predicted_clean,
     text_consistent,
 )  # fmt: skip
 from spf.methods import PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, denoising, noisy
