@@ -109,6 +109,7 @@ def evaluate(
     guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     chains: Annotated[int, typer.Option(help="also chains of up to so many targets, with their adapters added up; 0 is none")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")] = "fp32",
     batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
     seed: Seed = 0,
     model: Model = "embedded",
@@ -128,7 +129,7 @@ def evaluate(
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
         prompts=len(texts) or int(prompts), seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split,
-        seed=seed, batch=batch, maps=maps, retention=retention, guided=guided, guided_map=guided_map, guided_from=guided_from,
+        seed=seed, precision=precision, batch=batch, maps=maps, retention=retention, guided=guided, guided_map=guided_map, guided_from=guided_from,
     )  # fmt: skip
     if quick:
         config = replace(config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps))

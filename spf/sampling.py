@@ -89,11 +89,16 @@ def denoise(
     """
     states = states.expand(len(latents), -1, -1)
     if guidance == 1:
-        eps = base.unet(latents, timestep, states).sample
+        eps = base.unet(latents, timestep, states).sample.to(latents.dtype)
         return eps, eps
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
-    blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.chunk(2)
+    blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
     return blank + guidance * (eps - blank), eps
+
+
+def autocast(base: Base, precision: str) -> torch.autocast:
+    """Inside the block matrices are multiplied in `precision`, fp32 (as they are) or bf16; latents stay as they are."""
+    return torch.autocast(base.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @torch.inference_mode()

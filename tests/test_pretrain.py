@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from spf.errors import BadInput
 from spf.portraits import pretrain
 from spf.portraits.captions import caption, words
-from spf.portraits.description import ATTRIBUTES, sample_portrait
+from spf.portraits.dataset import sample_many
+from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
 from spf.portraits.pretrain.clip import train_clip
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, training_text, unnamed_class
-from spf.portraits.pretrain.unet import min_snr, new_scheduler
+from spf.portraits.pretrain.unet import min_snr, misnamed, new_scheduler
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
 from spf.tokenizer import new_tokenizer
 
@@ -148,6 +149,21 @@ def test_words_are_single_tokens(tokenizer):
     for _ in range(50):
         text = caption(sample_portrait(rng, targets="often"), rng).text
         assert not set(text.lower().replace(",", " ").replace("-", " ").split()) - set(words()), text
+
+
+def test_captions_that_name_a_target_are_true_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    portraits = sample_many("weak", 20_000, 0)
+    said = [misnamed(p, rng) for p in portraits]
+    for target in TARGETS.values():
+        named = [getattr(p, target.attribute) == target.value for p in said]
+        shown = [getattr(p, target.attribute) == target.value for p in portraits]
+        assert all(n for n, s in zip(named, shown, strict=True) if s)
+        if target.weak_share:
+            error = 4 * (target.weak_truth / (sum(named) or 1)) ** 0.5
+            assert sum(shown) / sum(named) == pytest.approx(target.weak_truth, abs=error + 1e-9)
+        else:
+            assert not any(named)
 
 
 def test_min_snr_is_one_where_noise_rules():

@@ -181,6 +181,16 @@ def test_processes_share_the_work(base, judges, folder, tmp_path, monkeypatch):
     assert counts == [8, 4] and together["rows"] == alone["rows"]
 
 
+def test_bf16_draws_nearly_the_same(base, judges, folder, tmp_path):
+    tuned, rows = p.find_adapters(base, ["original"], ["hat"]), {}
+    for precision in ("fp32", "bf16"):
+        p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL, precision=precision), tmp_path / precision)
+        rows[precision] = lines(tmp_path / precision)
+    assert not {row["key"] for row in rows["fp32"]} & {row["key"] for row in rows["bf16"]}
+    exact, rough = ([row["outside"] for row in rows[precision]] for precision in ("fp32", "bf16"))
+    assert exact != rough and rough == pytest.approx(exact, rel=0.1)
+
+
 def test_texts_from_a_file(base, judges, tmp_path):
     (tmp_path / "texts.txt").write_text("# people\na photo of a young woman with long red hair\n\na photo of a man wearing a white T-shirt\n")
     texts = p.read_texts(tmp_path / "texts.txt")

@@ -25,7 +25,7 @@ from spf.paths import response
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.prompts import compose
-from spf.sampling import initial_latents, sample
+from spf.sampling import autocast, initial_latents, sample
 
 ROWS = "chains.jsonl"
 LONGEST = 4
@@ -70,7 +70,9 @@ def chains(
     path.parent.mkdir(parents=True, exist_ok=True)
     known = _known(path)
     rows = []
-    drawn = [fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split]
+    drawn = [
+        fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split, config.precision
+    ]  # fmt: skip
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
     with path.open("a", encoding="utf-8") as file:
         for place in places:
@@ -109,9 +111,9 @@ def _values(base: Base, judges: Judges, prompts, place, adapters, config) -> lis
     """What the judges read where the original or the tuned weights draw the complete texts."""
     states, uncond = base.encode_text([prompt.complete for prompt in prompts]), base.encode_text([""])
     noise = initial_latents(base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place])
-    with response(base.unet, adapters, config.strength):
-        latents = sample(base, noise, states, uncond, steps=config.steps, guidance=config.guidance)
-    pixels = torch.from_numpy(base.pictures(latents)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with response(base.unet, adapters, config.strength), autocast(base, config.precision):
+        pictures = base.pictures(sample(base, noise, states, uncond, steps=config.steps, guidance=config.guidance))
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     return judges.read(pixels).values
 
 

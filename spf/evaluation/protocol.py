@@ -40,7 +40,7 @@ from spf.portraits.render import REGIONS
 from spf.portraits.tailored import BIAS
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find
-from spf.sampling import GuideConfig, Shown, Step, TunedPath, initial_latents, sample
+from spf.sampling import GuideConfig, Shown, Step, TunedPath, autocast, initial_latents, sample
 
 __all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_adapters", "summary", "table"]
 GROW = 2
@@ -59,6 +59,7 @@ class EvaluateConfig(Config):
     strength: float = real(1.0, 0.0, 2.0, "how much of an adapter is applied")
     split: str = choice("test", ("test", "dev"), "identities and texts: test, or dev for choosing settings")
     seed: int = whole(0, 0, 2**20, "start of all random numbers")
+    precision: str = choice("fp32", ("fp32", "bf16"), "of the drawing; bf16 is faster where the hardware multiplies it")
     batch: int = whole(8, 1, 1024, "portraits drawn together")
     maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
     retention: bool = flag(True, "also let the tuned model draw the base text alone")
@@ -178,7 +179,7 @@ class _Job:
 
 
 def _jobs(base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]) -> list[_Job]:
-    drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance]
+    drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance, config.precision]
     pairs = []
     for p, text in enumerate(_base_texts(target, config, texts)):
         prompt = compose(text, target.text, target.mode, target.replace)
@@ -311,7 +312,9 @@ class _Desk:
         """What the active weights draw for one text and one noise each."""
         states, uncond = self.base.encode_text(list(texts)), self.base.encode_text([""])
         noise = initial_latents(self.base, [pair.noise for pair in pairs])
-        return self.base.pictures(sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance))
+        with autocast(self.base, self.config.precision):
+            drawn = sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance)
+            return self.base.pictures(drawn)
 
     def keep(self, tuned: Tuned, pairs: Sequence[_Pair], kept: dict[str, dict[str, str]]) -> None:
         """Adds what the judges see where the tuned weights draw the base texts alone."""
@@ -340,8 +343,9 @@ class _Desk:
                 )  # fmt: skip
                 watch = _Watch()
                 noise = initial_latents(self.base, [pairs[i].noise for i in rows])
-                latents = path.draw(switch, noise, self.config.steps, watch if compare else None)
-                pictures |= dict(zip(rows, self.base.pictures(latents)))
+                with autocast(self.base, self.config.precision):
+                    latents = path.draw(switch, noise, self.config.steps, watch if compare else None)
+                    pictures |= dict(zip(rows, self.base.pictures(latents)))
                 looks |= {row: watch.looks(place) for place, row in enumerate(rows)} if compare else {}
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
 
