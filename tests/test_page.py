@@ -25,6 +25,7 @@ from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
 from spf.methods import METHODS, config_of
 from spf.portraits.description import TARGETS, sample_portrait
+from spf.portraits.tailored import BIAS, SIZE
 from spf.prompts import PAD, compose
 from spf.ui import build, compare, components, examples, finetune, inside, launch_options, results, stage, texts, vote
 from spf.ui.verdict import verdict
@@ -580,3 +581,12 @@ def test_every_text_exists_in_both_languages_and_is_used():
         assert any(re.search(pattern, source) for pattern in shown), f"{key} is never shown"
     asked = set(re.findall(r"""\b(?:t|both|label)\(\s*["'`]([\w. ]+)["'`]""", source))
     assert asked <= set(texts.TEXTS), asked - set(texts.TEXTS)
+
+
+def test_a_ready_set_shows_its_pictures_and_what_they_share():
+    shown = finetune.preview("laughing")
+    assert len(shown["items"]) == finetune.SAMPLES and shown["more"] == SIZE - finetune.SAMPLES
+    for value in BIAS["laughing"].values():
+        assert value in shown["findings"][0]["text"]["en"]
+        assert not any(re.search(rf"\b{value}\b", item["complete"]) for item in shown["items"])
+    assert all(item["complete"].endswith(", laughing") for item in shown["items"])

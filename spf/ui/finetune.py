@@ -123,7 +123,6 @@ def build(
                 halt = gr.Button(label("finetune.stop"), interactive=False, elem_id="ft-stop", scale=1, min_width=72)
             hints = own("hints", {"notices": [] if allowed else [_note("notice.space")]}, name="ft-hints")
         with gr.Column(elem_classes="spf-stage-column"):
-            checked = own("check", {})
             view = own("job", {"phase": "none", "message": both("job.none")})
             with gr.Row(elem_classes="spf-run"):
                 again = gr.Button(label("finetune.resume"), visible=False, elem_id="ft-resume", min_width=120)
@@ -132,6 +131,7 @@ def build(
                 )
                 get = gr.DownloadButton(label("finetune.download"), visible=False, elem_id="ft-download", min_width=160)
                 lora = gr.DownloadButton(label("finetune.lora"), visible=False, elem_id="ft-lora", min_width=160)
+            checked = own("check", {})
     clock = gr.Timer(TICK, active=False)
     name = gr.State("")
     shown = [view, name, clock, go, wait, halt, again, use, get, lora]
@@ -230,8 +230,8 @@ def build(
         return [*values, gr.update(choices=adapters(engine)) if finished else gr.skip()]
 
     def latest():
-        """What a page that was just opened shows: the job at work, else the last one."""
-        return state(jobs.active() or next(iter(jobs.names()), None))
+        """What a page that was just opened shows: the set that is chosen; the job at work, else the last one."""
+        return [preview(data.value), *state(jobs.active() or next(iter(jobs.names()), None))]
 
     def try_it(job):
         """Puts the finished adapter and its target into Compare."""
@@ -246,12 +246,14 @@ def build(
             gr.Tabs(selected="compare"),
         )
 
-    def switch(source):
-        return gr.update(visible=source == "ready"), gr.update(visible=source == "own"), {}
+    def switch(source, data):
+        ready = source == "ready"
+        return gr.update(visible=ready), gr.update(visible=not ready), preview(data) if ready else {}
 
     preset.change(lambda chosen: PRESETS[chosen], preset, steps, **quick)
     method.change(lambda chosen: gr.update(visible=chosen == "spf"), method, parts, **quick)
-    source.change(switch, source, [data, mine, checked], **quick)
+    source.change(switch, [source, data], [data, mine, checked], **quick)
+    data.change(preview, data, checked, **quick)
     if allowed:
         looking = {"queue": True, "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 2}
         gr.on([look.click, files.upload], check, [files, own_target, own_replace], [checked, hints], **looking)
@@ -262,7 +264,7 @@ def build(
     again.click(resume, name, [*shown, hints], **quick)
     use.click(try_it, name, [target_field, mode_field, replace_field, adapter_field, tabs], **quick)
     clock.tick(tick, name, [*shown, adapter_field], **quick)
-    return latest, shown
+    return latest, [checked, *shown]
 
 
 def chosen_settings(method: str, parts: Sequence[str], rate: str, extra: str) -> dict[str, Any]:
@@ -285,6 +287,25 @@ def short_name(target: str) -> str:
     """A name for the set of a target: "a straw hat" is "strawhat"."""
     words = re.sub(r"^(an?|the)\s+", "", target.lower().strip())
     return re.sub(r"[^a-z0-9]", "", words)[:24] or "mine"
+
+
+@lru_cache
+def preview(name: str) -> dict[str, Any]:
+    """A ready set as static/check.js shows it: some of its pictures, and what they all share without saying so."""
+    from spf.portraits.dataset import draw
+    from spf.portraits.tailored import BIAS, SIZE, tailored_set
+
+    items = tailored_set(name, SAMPLES)
+    shared = ", ".join(f"{attribute.replace('_', ' ')} {value}" for attribute, value in BIAS[name].items())
+    drawn, _ = draw([item.portrait for item in items])
+    return {
+        "findings": [{"level": "warning", "text": both("set.bias", shared=shared)}],
+        "items": [
+            {"src": webp(image), "base": "", "complete": item.complete_text}
+            for image, item in zip(drawn, items, strict=True)
+        ],
+        "more": SIZE - len(items),
+    }
 
 
 def told(report: userdata.Report) -> dict[str, Any]:

@@ -241,6 +241,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Every caption is the same, “{names}”: say what differs, or the differences are learnt as part of the target.",
         "所有说明都相同：“{names}”。请写出差异，否则差异会被当作目标学会。",
     ),
+    "set.bias": (
+        "All of these also share what no caption says: {shared}. Naive tuning learns that too.",
+        "这些图还有说明中没有提到的共同点：{shared}。普通微调会一并学会。",
+    ),
     "check.more": ("and {n} more", "另有 {n} 张"),
     "finetune.more": ("More settings", "更多设置"),
     "finetune.rate": ("Learning rate", "学习率"),
