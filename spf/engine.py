@@ -171,9 +171,9 @@ class Engine:
 
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model by name; naive counterparts are found through the model that they mirror."""
-        found = {}
-        for name, path in self.files().items():
-            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in self.files():
+        found, files = {}, self.files()
+        for name, path in files.items():
+            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in files:
                 continue
             try:
                 with safe_open(path, "numpy") as file:  # reads the header only, without torch
@@ -232,7 +232,8 @@ class Engine:
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        return int(min(60, 8 + 0.15 * config.steps * len(self.roles(config))))
+        passes = 2 if config.sfcm_guided and config.guided_map == "settled" else 1
+        return int(min(60, 8 + 0.15 * config.steps * passes * len(self.roles(config))))
 
     def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:
         """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops the work within a step.

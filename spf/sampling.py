@@ -339,14 +339,16 @@ class TunedPath:
 
     @torch.inference_mode()
     def draw(
-        self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None
-    ) -> Tensor:
-        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed."""
+        self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None,
+        first: Callback | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed,
+        `first` every step of the pass that finds a settled map."""
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
         done = 0
         if self.guide and self.guide.map == "settled":
-            self.settled = self.settle(switch, noise, steps)
+            self.settled = self.settle(switch, noise, steps, first)
         if self.edit:
             self.edit.begin(self.base, self.prompts, len(noise))
 
@@ -377,14 +379,17 @@ class TunedPath:
             adjust=adjust if beside else None, callback=own if watch else None,
         )[-len(noise) :]  # fmt: skip
 
-    def settle(self, switch: response, noise: Tensor, steps: int) -> Tensor:
+    def settle(self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
         """The settled map [B,h,w] of a drawing without a guide; every step's difference counts in parts of its own mean."""
         free = TunedPath(self.base, self.prompts, guidance=self.guidance, settings=self.settings, edit=self.edit)
         seen: list[Tensor] = []
-        free.draw(
-            switch, noise, steps,
-            lambda _, shown: seen.append(shown.difference / shown.difference.mean((1, 2), keepdim=True).clamp(min=1e-12)),
-        )  # fmt: skip
+
+        def watch(step: Step, shown: Shown) -> None:
+            seen.append(shown.difference / shown.difference.mean((1, 2), keepdim=True).clamp(min=1e-12))
+            if callback:
+                callback(step)
+
+        free.draw(switch, noise, steps, watch)
         return scaled(torch.stack(seen).mean(0), "stretch", SETTLED)
 
     def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
@@ -456,12 +461,13 @@ def sample_pair(
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
     pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, guide if sfcm_guided else None, edit)
     known = original if original is not None and original.key == pair.key else None
-    total = steps * (len(switches) + (known is None))
+    passes = 2 if sfcm_guided and guide.map == "settled" else 1
+    total = steps * (passes * len(switches) + (known is None))
     original = known or pair.draw_original(_counted(callback, ORIGINAL, 0, total))
     tuned = {}
     for number, (name, switch) in enumerate(switches.items()):
-        before = total - steps * (len(switches) - number)
-        tuned[name] = pair.draw_tuned(switch, _counted(callback, name, before, total))
+        before = total - steps * passes * (len(switches) - number)
+        tuned[name] = pair.draw_tuned(switch, *(_counted(callback, name, before + steps * k, total) for k in range(passes)))
     return Trace(
         prompt,
         pair.seeds,
@@ -507,16 +513,17 @@ class _Pair:
             latents = sample(self.base, self.noise, tuned.plain, tuned.uncond, **how)
         return self.trace(self.prompt.base, "base", latents, kept)
 
-    def draw_tuned(self, switch: response, callback: Callback) -> PathTrace:
+    def draw_tuned(self, switch: response, *callbacks: Callback) -> PathTrace:
+        """callbacks: of the drawing, and before it of the pass that finds a settled map."""
         kept = Recorder()
 
         def watch(step: Step, shown: Shown) -> None:
             kept.add_maps(shown.record)
             for name in ("difference", "sfcm", "removed"):
                 kept.add(name, getattr(shown, name))
-            callback(step)
+            callbacks[-1](step)
 
-        latents = self.tuned.draw(switch, self.noise, self.steps, watch)
+        latents = self.tuned.draw(switch, self.noise, self.steps, watch, *callbacks[:-1])
         return self.trace(self.prompt.complete, "complete", latents, kept)
 
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:

@@ -201,6 +201,16 @@ def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_
     assert 0 < distance(guided) < 0.5 * distance(free)
 
 
+def test_both_passes_of_a_settled_guide_are_told_and_counted(tiny_base):
+    told = []
+    sample_pair(
+        tiny_base, PROMPT, {"tuned": (), "other": ()}, steps=2, sfcm_guided=True, guide=GuideConfig("settled"),
+        callback=lambda step: told.append((step.path, step.index, step.done, step.total)),
+    )  # fmt: skip
+    assert [done for _, _, done, _ in told] == list(range(1, 11)) and {total for *_, total in told} == {10}
+    assert [(path, index) for path, index, *_ in told[2:6]] == [("tuned", 0), ("tuned", 1)] * 2
+
+
 def test_a_settled_map_is_that_of_a_free_drawing_and_the_same_for_all_steps(tiny_base):
     switch, noise, seen = response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, [0, 1]), []
     TunedPath(tiny_base, [PROMPT]).draw(switch, noise, 3, lambda _, shown: seen.append(shown.difference))

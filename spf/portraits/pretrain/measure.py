@@ -98,6 +98,7 @@ def measure_targets(stage: Stage, pipeline: StableDiffusionPipeline, judges: Jud
         read = judges.read(to_tensor(images)).values
         results[name] = {
             "in_training": float(np.mean([getattr(p, target.attribute) == target.value for p in trained])),
+            "captions_true": target.weak_truth,
             "when_asked": float(np.mean([values[target.attribute] == target.value for values in read])),
         }
     return results
@@ -140,8 +141,10 @@ def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> 
         *(f"| {name} | {_percent(obeyed.get(name))} | {_percent(value)} |" for name, value in judged),
         "", "`identity` is the cosine to the true identity, `regions` the share of right pixels.", "",
         "## Targets before any fine-tuning", "",
-        "| target | asked for as | share of training portraits | share of images when asked |", "|---|---|---|---|",
-        *(f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['when_asked'])} |"
+        "| target | asked for as | share of training portraits | of the captions naming it, true | share of images when asked |",
+        "|---|---|---|---|---|",
+        *(f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['captions_true'])} | "
+          f"{_percent(row['when_asked'])} |"
           for name, row in numbers["targets"].items()),
         "",
     ]  # fmt: skip
