@@ -37,7 +37,7 @@ class SpfConfig(MethodConfig, SfcmConfig):
     lean: float = real(1.6, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
     scale: str = choice("stretch", SCALES, "common scale of noise difference and phrase maps in training")
     trainable: str = choice("cross-attention", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
-    plain: float = real(0.0, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
+    plain: float = real(0.3, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
 
     latents: str = choice("own", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`")
     extra: float = real(0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen")
@@ -55,11 +55,11 @@ class SpfConfig(MethodConfig, SfcmConfig):
     tokens: str = choice("mean", POOL, "attention to the tokens of a phrase, and of PAD, is averaged or added")
     complement: str = choice("1-s", COMPLEMENTS, "how the SFCM weights the alignment; none is the paper's w/o SFCM row")
 
-    output: float = real(4.0, 0.0, 1e4, "ours: weight of the output alignment, which also holds values and projections")
+    output: float = real(1.0, 0.0, 1e4, "ours: weight of the output alignment, which also holds values and projections")
     keep: float = real(0.25, 0.0, 0.9, "ours: share of the batch that asks for the base text and is held to the reference")
     keep_weight: float = real(1.0, 0.0, 1e4, "ours: weight of that retention")
     keep_empty: float = real(0.25, 0.0, 1.0, "ours: part of the kept rows that ask for the empty text, used by guidance")
-    masked: float = real(1.0, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
+    masked: float = real(0.5, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
 
     source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
     smooth: int = whole(3, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")

@@ -62,11 +62,11 @@ TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
         Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.04, weak_truth=0.5),
-        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.008, weak_truth=0.14),
-        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.008, weak_truth=0.35),
+        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.016, weak_truth=0.2),
+        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.03, weak_truth=0.5),
         Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.003, weak_truth=0.14),
         Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
-        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.008, weak_truth=0.3),
+        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.03, weak_truth=0.5),
         Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.004, 0.22),
         Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.002, 0.22),
     )
