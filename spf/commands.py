@@ -35,8 +35,7 @@ def generate(
     steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = 30,
     guidance: Annotated[float, typer.Option(help=GenerateConfig.help("guidance"))] = 4.0,
     strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
-    sfcm_guided: Annotated[bool, typer.Option(help=GenerateConfig.help("sfcm_guided"))] = False,
-    guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
+    guided: Annotated[str, typer.Option(help=GenerateConfig.help("guided"))] = "held",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     edit: Annotated[str, typer.Option(help=GenerateConfig.help("edit"))] = "",
     model: Model = "embedded",
@@ -45,8 +44,8 @@ def generate(
     """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
     config = GenerateConfig(
         base=base, targets=tuple(target), mode=mode, replace=replaced, seed=seed, count=count, steps=steps,
-        guidance=guidance, model=model, adapter=adapter, strength=strength, sfcm_guided=sfcm_guided,
-        guided_map=guided_map, guided_from=guided_from, edit=edit,
+        guidance=guidance, model=model, adapter=adapter, strength=strength, guided=guided,
+        guided_from=guided_from, edit=edit,
     )  # fmt: skip
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
@@ -105,8 +104,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="identities and texts: test, or dev for choosing settings")] = "test",
     maps: Annotated[int, typer.Option(help="base texts for which the control map is judged")] = 8,
     retention: Annotated[bool, typer.Option(help="also let the tuned model draw the base text alone")] = True,
-    guided: Annotated[bool, typer.Option(help="SFCM-guided sampling for every method")] = False,
-    guided_map: Annotated[str, typer.Option(help=GenerateConfig.help("guided_map"))] = "sfcm",
+    guided: Annotated[str, typer.Option(help=f"for every method: {GenerateConfig.help('guided')}")] = "",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     chains: Annotated[int, typer.Option(help="also chains of up to so many targets, with their adapters added up; 0 is none")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")] = "fp32",
@@ -129,7 +127,7 @@ def evaluate(
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
         prompts=len(texts) or int(prompts), seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split,
-        seed=seed, precision=precision, batch=batch, maps=maps, retention=retention, guided=guided, guided_map=guided_map, guided_from=guided_from,
+        seed=seed, precision=precision, batch=batch, maps=maps, retention=retention, guided=guided, guided_from=guided_from,
     )  # fmt: skip
     if quick:
         config = replace(config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps))
@@ -149,7 +147,7 @@ def evaluate(
         log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
     chained = None
     if chains:
-        plain = [label for label in labels if label == entries.ORIGINAL or not set(label) & set("@+=")]
+        plain = [label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")]
         plain = [label for label in plain if label not in entries.EDITS]
         tied = links(names, chains)
         chained = lambda: run_chains(loaded, judges, plain, tied, config, out, adapters)  # noqa: E731

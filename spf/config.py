@@ -146,8 +146,8 @@ class Config:
 
 AUTO, JOIN = "auto", "+"
 """As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
-GUIDES = ("sfcm", "difference", "attention", "settled")
-"""Maps that can blend the two predictions."""
+GUIDES = ("held", "sfcm", "difference", "attention")
+"""Ways to let a map decide, while drawing, where the tuned model may differ; see `spf.sampling.GuideConfig`."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,8 @@ class GenerateConfig(Config):
     model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
-    sfcm_guided: bool = flag(False, "let the control map blend the two predictions at each step")
-    guided_map: str = choice("sfcm", GUIDES, "map of the blend: SFCM, noise difference, target attention, or settled")
-    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins")
+    guided: str = choice("held", ("", *GUIDES), 'SFCM-guided sampling: held, sfcm, difference, attention, or "" for none')
+    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 
     def __post_init__(self) -> None:

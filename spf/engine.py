@@ -232,7 +232,7 @@ class Engine:
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        passes = 2 if config.sfcm_guided and config.guided_map == "settled" else 1
+        passes = 2 if config.guided == "held" else 1
         return int(min(60, 8 + 0.15 * config.steps * passes * len(self.roles(config))))
 
     def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:
@@ -279,8 +279,7 @@ class Engine:
         began = time.perf_counter()
         trace = sample_pair(
             base, words.prompt, adapters, seeds=[config.seed], steps=config.steps, guidance=config.guidance,
-            scale=config.strength, sfcm_guided=config.sfcm_guided, guide=guide_of(config), edit=edit_of(config),
-            original=known, callback=watch,
+            scale=config.strength, guide=guide_of(config), free=[NAIVE], edit=edit_of(config), original=known, callback=watch,
         )  # fmt: skip
         portraits = {ORIGINAL: trace.original.images[0]} | {role: path.images[0] for role, path in trace.tuned.items()}
         self._originals[place] = (trace.original, watch.frames[ORIGINAL])

@@ -51,7 +51,7 @@ def draw(
     began = time.perf_counter()
     trace = sample_pair(
         base, prompt, {TUNED: adapters}, seeds=seeds, steps=config.steps, guidance=config.guidance,
-        scale=config.strength, sfcm_guided=config.sfcm_guided, guide=guide_of(config), edit=edit_of(config), callback=callback,
+        scale=config.strength, guide=guide_of(config), edit=edit_of(config), callback=callback,
     )  # fmt: skip
     drawn = time.perf_counter()
     original, tuned = (
@@ -66,8 +66,8 @@ def draw(
     return reports
 
 
-def guide_of(config: GenerateConfig) -> GuideConfig:
-    return GuideConfig(map=config.guided_map, start=config.guided_from)
+def guide_of(config: GenerateConfig) -> GuideConfig | None:
+    return GuideConfig(config.guided, start=config.guided_from) if config.guided else None
 
 
 def edit_of(config: GenerateConfig) -> Edit | None:
@@ -114,13 +114,15 @@ def arrays(trace: Trace, i: int) -> dict[str, np.ndarray]:
     """attention.npz of image i.
 
     PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second axis; difference and sfcm
-    [steps, h, w]; timesteps [steps]; base_phrases and their distances to the target.
+    [steps, h, w]; timesteps [steps]; base_phrases and their distances to the target; held [h, w], the map of a held drawing.
     """
     tuned = trace.tuned[TUNED]
     found = {
         "timesteps": np.array(trace.timesteps), "base_phrases": np.array(trace.base_phrases, dtype=np.str_),
         "distances": trace.distances, "difference": tuned.difference[:, i], "sfcm": tuned.sfcm[:, i],
     }  # fmt: skip
+    if tuned.held is not None:
+        found["held"] = tuned.held[i]
     for name, path in (("original", trace.original), ("tuned", tuned)):
         found[f"{name}_phrases"] = np.array(path.phrases, dtype=np.str_)
         found |= {f"{name}_maps_{side}": maps[:, i] for side, maps in path.maps.items()}

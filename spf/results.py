@@ -130,7 +130,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         request = {
             "base": base, "targets": (target.text,), "mode": target.mode, "replace": target.replace, "seed": noise,
             "adapter": row["adapter"] if isinstance(row.get("adapter"), str) else adapter_of(method, target.name),
-            "sfcm_guided": bool(row.get("guided", settings.get("guided"))), **shared,
+            **_guided(row, settings), **shared,
         }  # fmt: skip
         try:
             config = GenerateConfig.from_dict(request)
@@ -141,6 +141,14 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         again = not row.get("edit") and (isinstance(row.get("adapter"), str) or PLAIN.fullmatch(method) is not None)
         found.append(Pair(method, target.name, prompt, number, config, values, _stored(table.path.parent, row), again))
     return found
+
+
+def _guided(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict:
+    """How a pair was guided, as the settings of a drawing."""
+    guide = row.get("guided", {"map": settings.get("guided"), "start": settings.get("guided_from")})
+    guide = guide if isinstance(guide, Mapping) else {}
+    start = guide.get("start")
+    return {"guided": guide.get("map") or "", "guided_from": start if _number(start) else 0.0}
 
 
 def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:

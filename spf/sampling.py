@@ -1,15 +1,15 @@
 """The one denoising loop, and the side-by-side drawing of original and tuned model that records what the maps show.
 
 `sample` is DDIM without noise (Song et al. 2021); its callback serves progress, previews, cancelling and tracing, so no
-second loop is written anywhere. `TunedPath` draws complete texts with tuned weights, plain, guided by the control map, or
-under an edit of `spf.edits`. `sample_pair` draws the base text with the original weights and the complete text with tuned
+second loop is written anywhere. `TunedPath` draws complete texts with tuned weights, plain, held to the original, or under
+an edit of `spf.edits`. `sample_pair` draws the base text with the original weights and the complete text with tuned
 ones from the same noise. One step costs one UNet call for the original and two for each tuned variant: its own, and the
 reference path on the same latent, which the control map compares with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -27,8 +27,8 @@ from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
-SETTLED = (0.5, 0.9)
-"""Quantiles of the mean noise difference between which a settled map rises from 0 to 1."""
+HELD = (0.5, 0.9)
+"""Quantiles of the mean noise difference between which the map of a held drawing rises from 0 to 1."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 
@@ -62,13 +62,16 @@ Adjust = Callable[[Tensor, int], Tensor]
 class GuideConfig(Config):
     """SFCM-guided sampling (ours): each step uses eps_ref + M (eps_res - eps_ref), so that outside M the reference rules.
 
-    A settled map costs a first drawing without a guide: it is the mean noise difference of that drawing's steps, much as
-    DiffEdit finds its mask (Couairon et al. 2022), from the median to the 90th percentile.
+    A held drawing has one map M for all steps, and keeps the latents of the original's drawing outside it, as Blended
+    Diffusion keeps those of a picture (Avrahami et al. 2022): x = x_ref + M (x_res - x_ref). M is found along the
+    original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where the tuned weights tell the complete
+    text from the base text. What is held cannot be polluted, so the guidance inside may be stronger.
     """
 
-    map: str = choice("sfcm", GUIDES, "M: each step's control map, noise difference or target attention, or one settled map")
-    scale: str = choice("stretch", SCALES, "scale of M unless it is the control map, which has its own")
+    map: str = choice("held", GUIDES, "M: one map for a held drawing, or each step's control map, noise difference or target attention")
+    scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
+    push: float = real(1.6, 1.0, 10.0, "held: how many times as far guidance carries the response path")
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
@@ -141,7 +144,8 @@ class PathTrace:
 
     maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
     Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
-    base phrases that the control map subtracts. key: everything that the drawing depends on.
+    base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. eps, float32 [S,B,C,h,w]: the
+    original's predictions, by which its drawing can be followed again. key: everything that the drawing depends on.
     """
 
     text: str
@@ -153,6 +157,8 @@ class PathTrace:
     difference: np.ndarray | None = None
     sfcm: np.ndarray | None = None
     removed: np.ndarray | None = None
+    held: np.ndarray | None = None
+    eps: np.ndarray | None = None
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
         """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
@@ -316,8 +322,9 @@ class Edit(Protocol):
 class TunedPath:
     """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
 
-    compare: run the reference path on the same latents, for the control map (always done for a guide). guide, edit: see
-    `GuideConfig` and `spf.edits`. Raises BadInput when words of a target fall off the end.
+    compare: run the reference path on the same latents, for the control map (always done for a guide that reads one). guide,
+    edit: see `GuideConfig` and `spf.edits`. held: the map [B,h,w] of the last held drawing. Raises BadInput when words of a
+    target fall off the end.
     """
 
     def __init__(
@@ -325,13 +332,16 @@ class TunedPath:
         guide: GuideConfig | None = None, edit: Edit | None = None, compare: bool = True,
     ) -> None:  # fmt: skip
         self.base, self.prompts, self.guidance, self.settings = base, list(prompts), guidance, settings
-        self.guide, self.edit, self.compare = guide, edit, compare or guide is not None
+        self.guide, self.edit = guide, edit
+        self.holds = guide is not None and guide.map == "held"
+        self.blends = guide is not None and not self.holds
+        self.compare = compare or self.blends
         texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
         self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, settings) if self.compare else None
-        self.settled: Tensor | None = None
+        self.held: Tensor | None = None
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
@@ -340,15 +350,17 @@ class TunedPath:
     @torch.inference_mode()
     def draw(
         self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None,
-        first: Callback | None = None,
+        first: Callback | None = None, known: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed,
-        `first` every step of the pass that finds a settled map."""
+        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
+
+        A held drawing first follows the original's: `first` gets those steps, known [S,B,C,h,w] are its predictions if it
+        has been drawn already.
+        """
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
         done = 0
-        if self.guide and self.guide.map == "settled":
-            self.settled = self.settle(switch, noise, steps, first)
+        course = self.follow(switch, noise, steps, first, known) if self.holds else []
         if self.edit:
             self.edit.begin(self.base, self.prompts, len(noise))
 
@@ -364,8 +376,14 @@ class TunedPath:
             return torch.cat([*parts, eps])
 
         def adjust(latents: Tensor, index: int) -> Tensor:
-            source, latents = latents.chunk(2)
-            return torch.cat([source, self.edit.adjust(source, latents, (index + 1) / steps)])
+            parts = []
+            if beside:
+                source, latents = latents.chunk(2)
+                latents = self.edit.adjust(source, latents, (index + 1) / steps)
+                parts.append(source)
+            if self.holds and index >= self.guide.start * steps:
+                latents = course[index] + self.held[:, None].to(latents) * (latents - course[index])
+            return torch.cat([*parts, latents])
 
         def own(step: Step) -> None:
             rows = slice(-len(noise), None)
@@ -376,32 +394,47 @@ class TunedPath:
         start = torch.cat([noise, noise]) if beside else noise
         return sample(
             self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
-            adjust=adjust if beside else None, callback=own if watch else None,
+            adjust=adjust if beside or self.holds else None, callback=own if watch else None,
         )[-len(noise) :]  # fmt: skip
 
-    def settle(self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None) -> Tensor:
-        """The settled map [B,h,w] of a drawing without a guide; every step's difference counts in parts of its own mean."""
-        free = TunedPath(self.base, self.prompts, guidance=self.guidance, settings=self.settings, edit=self.edit)
-        seen: list[Tensor] = []
+    def follow(
+        self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
+    ) -> list[Tensor]:
+        """The latents after each step of the original's drawing. Sets `held`: where, along it, the tuned weights tell the
+        complete text from the base text; every step's difference counts in parts of its own mean."""
+        course: list[Tensor] = []
+        differences: list[Tensor] = []
+        both = torch.cat([states.expand(len(noise), -1, -1) for states in (self.complete, self.plain)])
 
-        def watch(step: Step, shown: Shown) -> None:
-            seen.append(shown.difference / shown.difference.mean((1, 2), keepdim=True).clamp(min=1e-12))
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            with switch:
+                found = self.base.unet(torch.cat([latents, latents]), timestep, both).sample
+            difference = noise_difference(*found.to(latents.dtype).chunk(2), self.settings.channels)
+            differences.append(difference / difference.mean((1, 2), keepdim=True).clamp(min=1e-12))
+            if known is not None:
+                return known[len(course)]
+            return denoise(self.base, latents, timestep, self.plain, self.uncond, self.guidance)[0]
+
+        def watch(step: Step) -> None:
+            course.append(step.latents)
             if callback:
                 callback(step)
 
-        free.draw(switch, noise, steps, watch)
-        return scaled(torch.stack(seen).mean(0), "stretch", SETTLED)
+        sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
+        self.held = scaled(torch.stack(differences).mean(0), "stretch", HELD)
+        return course
 
     def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
         """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
         base, rows = self.base, len(latents)
-        blends = self.guide is not None and done >= self.guide.start
+        blends = self.blends and done >= self.guide.start
+        pushed = 1 + (self.guidance - 1) * (self.guide.push if self.holds else 1)
         with (
             switch,
             self.record("complete", rows) if self.compare else nullcontext() as res,
             self.edit.speak(done) if self.edit else nullcontext(),
         ):
-            guided, eps_res = denoise(base, latents, timestep, self.complete, self.uncond, self.guidance)
+            guided, eps_res = denoise(base, latents, timestep, self.complete, self.uncond, pushed)
         if not self.compare:
             return guided, None
         with self.record("base", rows) if self.settings.map_path != "response" else nullcontext() as ref:
@@ -420,8 +453,6 @@ class TunedPath:
         """M of the guide, [B,h,w] in [0,1]."""
         if self.guide.map == "sfcm":
             return shown.sfcm
-        if self.guide.map == "settled":
-            return self.settled
         if self.guide.map == "difference":
             return scaled(shown.difference, self.guide.scale)
         return scaled(resized(shown.attention, shown.difference.shape[-1]), self.guide.scale)
@@ -443,8 +474,8 @@ def sample_pair(
     guidance: float = 4.0,
     scale: float = 1.0,
     settings: SfcmConfig = SfcmConfig(),
-    sfcm_guided: bool = False,
-    guide: GuideConfig = GuideConfig(),
+    guide: GuideConfig | None = None,
+    free: Collection[str] = (),
     edit: Edit | None = None,
     original: PathTrace | None = None,
     callback: Callback | None = None,
@@ -452,22 +483,27 @@ def sample_pair(
     """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
 
     adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
-    for the complete text. scale: strength of the adapters. sfcm_guided: each step blends both predictions as `guide`
-    says. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
+    for the complete text. scale: strength of the adapters. guide: SFCM-guided sampling of all variants but those named in
+    `free`. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
     trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
     callback raises.
     """
     variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
-    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, guide if sfcm_guided else None, edit)
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
     known = original if original is not None and original.key == pair.key else None
-    passes = 2 if sfcm_guided and guide.map == "settled" else 1
-    total = steps * (passes * len(switches) + (known is None))
-    original = known or pair.draw_original(_counted(callback, ORIGINAL, 0, total))
+    guides = {name: None if name in free else guide for name in switches}
+    passes = {name: 2 if guide and guide.map == "held" else 1 for name, guide in guides.items()}
+    done, total = 0, steps * (sum(passes.values()) + (known is None))
+    if known is None:
+        original, done = pair.draw_original(_counted(callback, ORIGINAL, 0, total)), steps
+    else:
+        original = known
     tuned = {}
-    for number, (name, switch) in enumerate(switches.items()):
-        before = total - steps * passes * (len(switches) - number)
-        tuned[name] = pair.draw_tuned(switch, *(_counted(callback, name, before + steps * k, total) for k in range(passes)))
+    for name, switch in switches.items():
+        counted = [_counted(callback, name, done + steps * k, total) for k in range(passes[name])]
+        tuned[name] = pair.draw_tuned(switch, guides[name], original, *counted)
+        done += steps * passes[name]
     return Trace(
         prompt,
         pair.seeds,
@@ -491,31 +527,34 @@ def _counted(callback: Callback | None, path: str, before: int, total: int) -> C
 class _Pair:
     """What both paths of one drawing share: noise, text states, phrases."""
 
-    def __init__(self, base, prompt, seeds, steps, guidance, settings, guide, edit) -> None:
+    def __init__(self, base, prompt, seeds, steps, guidance, settings, edit) -> None:
         self.base, self.prompt, self.seeds = base, prompt, seeds
         self.noise = initial_latents(base, seeds)
-        self.tuned = TunedPath(base, [prompt], guidance=guidance, settings=settings, guide=guide, edit=edit)
-        self.names, self.distances = self.tuned.said.names, self.tuned.said.distances[0]
+        self.how = {"guidance": guidance, "settings": settings, "edit": edit}
+        self.free = TunedPath(base, [prompt], **self.how)
+        self.names, self.distances = self.free.said.names, self.free.said.distances[0]
         self.steps, self.guidance = steps, guidance
         model = (base.name, str(base.folder), str(base.dtype))
         self.key = (*model, prompt.base, tuple(self.names), seeds, steps, guidance)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def draw_original(self, callback: Callback) -> PathTrace:
-        kept, tuned = Recorder(), self.tuned
-        with tuned.record("base", len(self.seeds)) as shown:
+        kept, eps, path = Recorder(), [], self.free
+        with path.record("base", len(self.seeds)) as shown:
 
             def watch(step: Step) -> None:
                 kept.add_maps(shown)
+                eps.append(step.eps)
                 callback(step)
 
             how = {"steps": self.steps, "guidance": self.guidance, "callback": watch}
-            latents = sample(self.base, self.noise, tuned.plain, tuned.uncond, **how)
-        return self.trace(self.prompt.base, "base", latents, kept)
+            latents = sample(self.base, self.noise, path.plain, path.uncond, **how)
+        return self.trace(self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy())
 
-    def draw_tuned(self, switch: response, *callbacks: Callback) -> PathTrace:
-        """callbacks: of the drawing, and before it of the pass that finds a settled map."""
+    def draw_tuned(self, switch: response, guide: GuideConfig | None, original: PathTrace, *callbacks: Callback) -> PathTrace:
+        """callbacks: of the drawing, and before it of the pass that finds a held drawing's map."""
         kept = Recorder()
+        path = TunedPath(self.base, [self.prompt], guide=guide, **self.how) if guide else self.free
 
         def watch(step: Step, shown: Shown) -> None:
             kept.add_maps(shown.record)
@@ -523,10 +562,12 @@ class _Pair:
                 kept.add(name, getattr(shown, name))
             callbacks[-1](step)
 
-        latents = self.tuned.draw(switch, self.noise, self.steps, watch, *callbacks[:-1])
-        return self.trace(self.prompt.complete, "complete", latents, kept)
+        known = torch.from_numpy(original.eps).to(self.noise) if path.holds else None
+        latents = path.draw(switch, self.noise, self.steps, watch, *callbacks[:-1], known=known)
+        held = path.held.float().cpu().numpy() if path.holds else None
+        return self.trace(self.prompt.complete, "complete", latents, kept, held=held)
 
-    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder) -> PathTrace:
+    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more: np.ndarray | None) -> PathTrace:
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
         arrays = kept.arrays(["difference", "sfcm", "removed"])
-        return PathTrace(text, tuple(self.tuned.said.groups[path]), images, final, kept.maps(), self.key, **arrays)
+        return PathTrace(text, tuple(self.free.said.groups[path]), images, final, kept.maps(), self.key, **arrays, **more)

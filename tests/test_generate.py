@@ -78,12 +78,12 @@ def test_several_portraits_get_a_folder_each_and_equal_single_ones(base, judges,
 
 def test_edits_and_guiding_change_the_tuned_portrait_only(base, adapter, tmp_path):
     drawn = {}
-    for name, more in {"free": {}, "p2p": {"edit": "p2p"}, "magnet": {"edit": "magnet"}, "guided": {"sfcm_guided": True},
-                       "attention": {"sfcm_guided": True, "guided_map": "attention"}, "late": {"sfcm_guided": True, "guided_from": 1.0}}.items():  # fmt: skip
+    for name, more in {"free": {"guided": ""}, "p2p": {"edit": "p2p", "guided": ""}, "magnet": {"edit": "magnet", "guided": ""}, "guided": {"guided": "sfcm"},
+                       "attention": {"guided": "attention"}, "late": {"guided": "sfcm", "guided_from": 1.0}, "held": {}, "both": {"edit": "p2p"}}.items():  # fmt: skip
         draw(base, config(**more), tmp_path / name)
         drawn[name] = [(tmp_path / name / file).read_bytes() for file in (ORIGINAL_PICTURE, TUNED_PICTURE)]
     assert len({original for original, _ in drawn.values()}) == 1
-    assert drawn["late"] == drawn["free"] and len({tuned for _, tuned in drawn.values()}) == 5
+    assert drawn["late"] == drawn["free"] and len({tuned for _, tuned in drawn.values()}) == 7
     with pytest.raises(BadInput, match="edit is 'wish'"):
         config(edit="wish")
 

@@ -97,7 +97,7 @@ def test_rows_of_other_settings_or_weights_are_not_reused(base, judges, folder, 
 
 def test_replacement_targets_and_guided_sampling(base, judges, tmp_path):
     tuned = p.find_adapters(base, ["original"], ["dress", "watercolor"])
-    results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"guided": True}), tmp_path / "out")
+    results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"guided": "sfcm"}), tmp_path / "out")
     assert {r["target"] for r in results["rows"]} == {"dress", "watercolor", "all"}
     measured = {r["measure"] for r in results["rows"] if r["target"] == "watercolor"}
     assert "outside" not in measured and "sfcm_ap" not in measured  # a style may change everything
@@ -124,10 +124,10 @@ def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(base, 
     config = p.EvaluateConfig(**SMALL | {"maps": 0})
     pair = 2 * 2  # a guided prediction for each of two steps
     with Rows(base) as rows:
-        tuned = p.find_adapters(base, ["original", "naive", "naive+guided"], ["hat"], folder)
+        tuned = p.find_adapters(base, ["original", "naive", "naive+sfcm"], ["hat"], folder)
         first = p.evaluate(base, judges, tuned, config, tmp_path / "a", originals=tmp_path / "shared")
     assert rows.seen == 6 * pair * (1 + 1 + 2 + 2)  # original; original asked; naive and its base text; two paths
-    assert value(first, "naive", "retention") == value(first, "naive+guided", "retention")
+    assert value(first, "naive", "retention") == value(first, "naive+sfcm", "retention")
     with Rows(base) as rows:
         p.evaluate(base, judges, p.find_adapters(base, ["spf"], ["hat"], folder), config, tmp_path / "b", originals=tmp_path / "shared")
     assert rows.seen == 6 * pair * 2 and not (tmp_path / "b" / "originals").exists()
@@ -136,23 +136,23 @@ def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(base, 
 
 def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
     """Guiding from the end on is no guiding; by a map that is the same for both paths it follows the reference."""
-    tuned = p.find_adapters(base, ["spf", "spf+guided:1.0", "spf+guided", "spf+guided:attention", "spf+guided:difference:0.5"], ["hat"], folder)
+    tuned = p.find_adapters(base, ["spf", "spf+sfcm:1.0", "spf+sfcm", "spf+attention", "spf+difference:0.5"], ["hat"], folder)
     results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
-    assert found["spf+guided:1.0"]["clip"] == found["spf"]["clip"] != found["spf+guided"]["clip"] != found["spf+guided:attention"]["clip"]
-    assert found["spf"]["guided"] is None and found["spf+guided:difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5}
-    assert value(results, "spf+guided", "outside") < value(results, "spf", "outside")
+    assert found["spf+sfcm:1.0"]["clip"] == found["spf"]["clip"] != found["spf+sfcm"]["clip"] != found["spf+attention"]["clip"]
+    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 1.6}
+    assert value(results, "spf+sfcm", "outside") < value(results, "spf", "outside")
 
 
 def test_settings_of_the_whole_run_guide_what_does_not_say_itself():
-    run = p.EvaluateConfig(guided=True, guided_map="attention", guided_from=0.2)
+    run = p.EvaluateConfig(guided="attention", guided_from=0.2)
     assert run.guide(None) == p.GuideConfig("attention", start=0.2)
     assert run.guide(p.GuideConfig("difference", start=0.5)) == p.GuideConfig("difference", start=0.5)
-    assert p.EvaluateConfig(guided_map="attention").guide(None) is None
+    assert p.EvaluateConfig(guided_from=0.2).guide(None) is None
 
 
 def test_batches_of_different_texts_are_measured_as_single_ones(base, judges, folder, tmp_path):
-    tuned = p.find_adapters(base, ["spf+guided"], ["hat"], folder)
+    tuned = p.find_adapters(base, ["spf+sfcm"], ["hat"], folder)
     single, batched = (
         p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"batch": n, "maps": 3}), tmp_path / str(n)) for n in (1, 6)
     )
@@ -223,9 +223,9 @@ def test_words_of_methods():
     assert entries.parse("spf") == entries.Entry("spf", "spf") and entries.parse("p2p").weights == "original"
     assert entries.parse("p2p@naive") == entries.Entry("p2p@naive", "naive", "p2p")
     assert entries.parse("magnet@base").weights == "original"
-    assert entries.parse("mine+guided:attention:0.3=x.safetensors") == entries.Entry(
-        "mine+guided:attention:0.3", "mine", "", p.GuideConfig("attention", start=0.3), "x.safetensors")  # fmt: skip
-    for word in ("", "wish@naive", "spf+led", "spf+guided:blur", "spf+guided:2", "p2p@"):
+    assert entries.parse("mine+attention:0.3=x.safetensors") == entries.Entry(
+        "mine+attention:0.3", "mine", "", p.GuideConfig("attention", start=0.3), "x.safetensors")  # fmt: skip
+    for word in ("", "wish@naive", "spf+led", "spf+blur", "spf+held:2", "spf+held:", "p2p@"):
         with pytest.raises(BadInput):
             entries.parse(word)
 
@@ -234,7 +234,7 @@ def test_all_methods_are_those_with_adapters_and_what_needs_no_training():
     names = {"hat", "hat-naive", "dress-naive", "dress-lora", "crown"}
     methods = entries.every_method(names)
     assert methods[:3] == ["original", "naive", "lora"] and methods[3] == "spf"
-    assert {"magnet", "p2p", "p2p@naive", "magnet@naive", "p2p@spf", "naive+guided", "spf+guided"} <= set(methods)
+    assert {"magnet", "p2p", "p2p@naive", "magnet@naive", "p2p@spf", "naive+sfcm", "spf+sfcm"} <= set(methods)
     assert entries.every_target(methods, names) == ["hat", "dress"]
     assert len(entries.every_target(["original", "p2p"], names)) == 8
 

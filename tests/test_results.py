@@ -10,7 +10,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.prompts import compose
 
-SETTINGS = {"prompts": 3, "seeds": 2, "split": "test", "seed": 5, "steps": 10, "guidance": 3.0, "strength": 0.5, "guided": True}
+SETTINGS = {"prompts": 3, "seeds": 2, "split": "test", "seed": 5, "steps": 10, "guidance": 3.0, "strength": 0.5, "guided": "sfcm"}
 
 
 def row(method="spf", target="hat", measure="response", value=0.5, **more):
@@ -41,7 +41,7 @@ def test_pairs_follow_from_the_settings(tmp_path):
     assert [(pair.prompt, pair.seed) for pair in pairs] == [(p, s) for p in range(3) for s in range(2)]
     request = pairs[3].request
     assert request.base == captions[1] and request.targets == ("a hat",) and request.adapter == "hat"
-    assert (request.steps, request.guidance, request.strength, request.sfcm_guided) == (10, 3.0, 0.5, True)
+    assert (request.steps, request.guidance, request.strength, request.guided) == (10, 3.0, 0.5, "sfcm")
     assert request.seed == results.noise_seed(5, 1, 1) == protocol._noise_seed(5, 1, 1)
     assert [pair.request.adapter for pair in results.pairs(table, "naive", "dress")][:1] == ["dress-naive"]
     assert results.pairs(table, "original", "hat")[0].request.adapter == "" and results.pairs(table, "spf", "unheard") == []

@@ -10,7 +10,7 @@ from spf.attention import aggregate, record
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
-from spf.sampling import SETTLED, GuideConfig, TunedPath, initial_latents, prompt_distances, sample, sample_pair
+from spf.sampling import HELD, GuideConfig, TunedPath, initial_latents, prompt_distances, sample, sample_pair
 from spf.sfcm import SfcmConfig, noise_difference, scaled, sfcm
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
@@ -194,33 +194,66 @@ def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_
     """A threshold of 1 opens the map at its maximum only; an adapter of nothing makes both predictions equal."""
     adapter = new_adapter(tiny_base)
     with Calls(tiny_base) as calls:
-        guided = sample_pair(tiny_base, PROMPT, adapter, sfcm_guided=True, settings=SfcmConfig(threshold=1), **HOW)
+        guided = sample_pair(tiny_base, PROMPT, adapter, guide=GuideConfig("sfcm"), settings=SfcmConfig(threshold=1), **HOW)
     assert calls.rows == [2] * 3 + [2, 2] * 3
     free = sample_pair(tiny_base, PROMPT, adapter, **HOW)
     distance = lambda trace: np.abs(trace.tuned["tuned"].latents - trace.original.latents).mean()  # noqa: E731
     assert 0 < distance(guided) < 0.5 * distance(free)
 
 
-def test_both_passes_of_a_settled_guide_are_told_and_counted(tiny_base):
+def test_both_passes_of_a_held_drawing_are_told_and_counted_and_the_free_are_free(tiny_base):
     told = []
-    sample_pair(
-        tiny_base, PROMPT, {"tuned": (), "other": ()}, steps=2, sfcm_guided=True, guide=GuideConfig("settled"),
+    trace = sample_pair(
+        tiny_base, PROMPT, {"tuned": (), "other": ()}, steps=2, guide=GuideConfig(), free=["other"],
         callback=lambda step: told.append((step.path, step.index, step.done, step.total)),
     )  # fmt: skip
-    assert [done for _, _, done, _ in told] == list(range(1, 11)) and {total for *_, total in told} == {10}
+    assert [done for _, _, done, _ in told] == list(range(1, 9)) and {total for *_, total in told} == {8}
     assert [(path, index) for path, index, *_ in told[2:6]] == [("tuned", 0), ("tuned", 1)] * 2
+    alone = sample_pair(tiny_base, PROMPT, {"other": ()}, steps=2)
+    assert np.array_equal(trace.tuned["other"].latents, alone.tuned["other"].latents)
+    assert trace.tuned["other"].held is None and trace.tuned["tuned"].held.shape == trace.tuned["tuned"].latents.shape[:1] + trace.tuned["tuned"].latents.shape[2:]
 
 
-def test_a_settled_map_is_that_of_a_free_drawing_and_the_same_for_all_steps(tiny_base):
-    switch, noise, seen = response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, [0, 1]), []
-    TunedPath(tiny_base, [PROMPT]).draw(switch, noise, 3, lambda _, shown: seen.append(shown.difference))
-    mean = sum(one / one.mean((1, 2), keepdim=True) for one in seen) / 3
-    guided = TunedPath(tiny_base, [PROMPT], guide=GuideConfig("settled"))
-    used = []
-    guided.draw(switch, noise, 3, lambda _, shown: used.append(guided.blend(shown)))
-    torch.testing.assert_close(used[0], scaled(mean, "stretch", SETTLED), atol=1e-5, rtol=1e-4)
-    assert used[0] is used[2] and 0 < used[0].mean() < 1
-    assert guided.draw(switch, noise[:1], 3).shape == noise[:1].shape  # settled anew for another noise
+def test_a_held_drawing_is_the_original_to_the_bit_outside_its_map(tiny_base):
+    adapter, noise = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1])
+    switch, path = response(tiny_base.unet, adapter), TunedPath(tiny_base, [PROMPT], guide=GuideConfig())
+    held = path.draw(switch, noise, 3)
+    original = sample(tiny_base, noise, path.plain, path.uncond, steps=3)
+    free = TunedPath(tiny_base, [PROMPT]).draw(switch, noise, 3)
+    outside = (path.held == 0)[:, None].expand_as(held)
+    assert 0.4 < outside.float().mean() < 0.6  # below the median
+    assert torch.equal(held[outside], original[outside]) and not torch.equal(free[outside], original[outside])
+    assert not torch.allclose(held[~outside], original[~outside])
+
+
+def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apart(tiny_base):
+    adapter, noise, seen = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1]), []
+    switch, path = response(tiny_base.unet, adapter), TunedPath(tiny_base, [PROMPT], guide=GuideConfig())
+    course = path.follow(switch, noise, 3)
+    for timestep, latents in zip(tiny_base.new_scheduler(3).timesteps, [noise, *course]):
+        with switch, torch.inference_mode():
+            complete, base = (tiny_base.unet(latents, timestep, states.expand(2, -1, -1)).sample for states in (path.complete, path.plain))
+        difference = (complete - base).abs().mean(1)
+        seen.append(difference / difference.mean((1, 2), keepdim=True))
+    torch.testing.assert_close(path.held, scaled(sum(seen) / 3, "stretch", HELD), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(course[-1], sample(tiny_base, noise, path.plain, path.uncond, steps=3))
+
+
+def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(tiny_base):
+    with Calls(tiny_base) as calls:
+        trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), guide=GuideConfig(), **HOW)
+    assert calls.rows == [2] * 3 + [2] * 3 + [2, 1] * 3  # original; both texts; guided response, and the reference for the maps
+    path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), guidance=HOW.get("guidance", 4.0))
+    latents = path.draw(response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, HOW["seeds"]) if "seeds" in HOW else initial_latents(tiny_base, [0]), 3)
+    np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-4)
+
+
+def test_what_a_target_does_not_change_is_held_whole(tiny_base):
+    same = compose(PROMPT.base)
+    path = TunedPath(tiny_base, [same], guide=GuideConfig())
+    noise = initial_latents(tiny_base, [5])
+    held = path.draw(response(tiny_base.unet, ()), noise, 3)
+    assert torch.equal(held, sample(tiny_base, noise, path.plain, path.uncond, steps=3)) and not path.held.any()
 
 
 @pytest.mark.parametrize("path", ["response", "reference", "mean"])

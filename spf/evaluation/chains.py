@@ -17,7 +17,7 @@ import torch
 from spf.config import check_whole
 from spf.errors import BadInput
 from spf.evaluation import measures as m
-from spf.evaluation.entries import find_adapters
+from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.methods import fingerprint
 from spf.models import Base
@@ -25,7 +25,7 @@ from spf.paths import response
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.prompts import compose
-from spf.sampling import autocast, initial_latents, sample
+from spf.sampling import TunedPath, autocast, initial_latents
 
 ROWS = "chains.jsonl"
 LONGEST = 4
@@ -82,14 +82,13 @@ def chains(
                     continue
                 for link in range(1, len(targets) + 1):
                     some = targets[:link]
-                    weights = [one.weights for one in tuned[:link]]
+                    weights = [one.key for one in tuned[:link]]
                     keys = [_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place]
                     if not all(key in known for key in keys):
                         if original is None:
                             original = _values(base, judges, [compose(texts[p]) for p, _ in place], place, [], config)
-                        adapters = [one.adapter for one in tuned[:link] if one.adapter]
                         prompts = [compose(texts[p], tuple(TARGETS[name].text for name in some)) for p, _ in place]
-                        after = _values(base, judges, prompts, place, adapters, config)
+                        after = _values(base, judges, prompts, place, tuned[:link], config)
                         for key, (p, s), before, now in zip(keys, place, original, after, strict=True):
                             known[key] = _row(key, method, some, p, s, before, now)
                             file.write(json.dumps(known[key]) + "\n")
@@ -107,12 +106,13 @@ def _row(key: str, method: str, targets: Sequence[str], prompt: int, seed: int, 
     }  # fmt: skip
 
 
-def _values(base: Base, judges: Judges, prompts, place, adapters, config) -> list[dict[str, str]]:
-    """What the judges read where the original or the tuned weights draw the complete texts."""
-    states, uncond = base.encode_text([prompt.complete for prompt in prompts]), base.encode_text([""])
+def _values(base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config) -> list[dict[str, str]]:
+    """What the judges read where the original or the tuned weights, added up, draw the complete texts."""
+    adapters, guide = [one.adapter for one in tuned if one.adapter], config.guide(tuned[0].guide) if tuned else None
+    path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
     noise = initial_latents(base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place])
-    with response(base.unet, adapters, config.strength), autocast(base, config.precision):
-        pictures = base.pictures(sample(base, noise, states, uncond, steps=config.steps, guidance=config.guidance))
+    with autocast(base, config.precision):
+        pictures = base.pictures(path.draw(response(base.unet, adapters, config.strength), noise, config.steps))
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     return judges.read(pixels).values
 

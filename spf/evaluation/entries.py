@@ -1,9 +1,9 @@
 """Rows of the table: which weights, which edit while drawing, which guiding, said in one word such as "p2p@naive".
 
-    [EDIT@]WEIGHTS[+guided[:MAP][:START]][=FILE]
+    [EDIT@]WEIGHTS[+GUIDE[:START]][=FILE]
 
 WEIGHTS is a fine-tuning method, or original (also: base) for the untouched model; an EDIT alone is one of the original.
-+guided turns SFCM-guided sampling on, by the map sfcm, difference, attention or settled, after a share START of the steps. FILE
++held, +sfcm, +difference and +attention turn SFCM-guided sampling on, after a share START of the steps. FILE
 names the adapter, with {target} for the target's name and {step} for a training step: a curve over the files that exist.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spf.config import check_choice, check_real
+from spf.config import GUIDES, check_choice, check_real
 from spf.edits import EDITS
 from spf.errors import BadInput
 from spf.methods import METHODS, adapter_name
@@ -29,7 +29,6 @@ from spf.sampling import GuideConfig
 ORIGINAL = "original"
 """As a method: the original weights asked for the complete text."""
 ALL = "all"
-GUIDED = "guided"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +72,15 @@ def parse(word: str) -> Entry:
     if at:
         check_choice("edit", edit, tuple(EDITS))
     if not weights:
-        raise BadInput(f'methods has {word!r} but must be like spf, p2p@naive, spf+guided or LABEL=FILE.')
+        raise BadInput(f'methods has {word!r} but must be like spf, p2p@naive, spf+held or LABEL=FILE.')
     return Entry(label, ORIGINAL if weights == "base" else weights, edit, _guide(guided, word) if plus else None, file)
 
 
 def _guide(text: str, word: str) -> GuideConfig:
-    kind, *parts = text.split(":")
-    settings: dict = {}
-    if kind != GUIDED:
-        raise BadInput(f"methods has {word!r} but after + there must be guided, guided:attention or guided:sfcm:0.3.")
-    for part in parts:
-        if re.fullmatch(r"[\d.]+", part):
-            settings["start"] = check_real("start", float(part), 0, 1)
-        else:
-            settings["map"] = part
-    return GuideConfig(**settings)
+    kind, colon, start = text.partition(":")
+    if kind not in GUIDES or (colon and not re.fullmatch(r"\d*\.?\d+", start)):
+        raise BadInput(f"methods has {word!r} but after + there must be one of {', '.join(GUIDES)}, as in held or sfcm:0.3.")
+    return GuideConfig(kind, start=check_real("start", float(start or 0), 0, 1))
 
 
 def find_adapters(
@@ -156,7 +149,7 @@ def every_method(names: Iterable[str]) -> list[str]:
     labels = {label for target in TARGETS for name in names if (label := _label(name, target))}
     trained = [*(method for method in METHODS if method in labels), *sorted(labels - METHODS.keys())]
     edited = [f"{edit}@{weights}" for weights in ("naive", "spf") if weights in labels for edit in EDITS]
-    guided = [f"{weights}+{way}" for weights in ("naive", "spf") if weights in labels for way in (GUIDED, f"{GUIDED}:settled")]
+    guided = [f"{weights}+{way}" for weights in ("naive", "spf") if weights in labels for way in ("held", "sfcm")]
     return [ORIGINAL, *trained, *EDITS, *edited, *guided]
 
 

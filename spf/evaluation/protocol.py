@@ -14,14 +14,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import accelerate
 import numpy as np
 import torch
 
-from spf.config import LARGEST_SEED, Config, check_text, choice, flag, real, whole
+from spf.config import GUIDES, LARGEST_SEED, Config, check_text, choice, flag, real, whole
 from spf.edits import build
 from spf.errors import BadInput
 from spf.evaluation import measures as m
@@ -30,7 +30,7 @@ from spf.evaluation.entries import ORIGINAL, Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album, Seen, see
 from spf.evaluation.published import COLUMNS, absent, published
-from spf.evaluation.summary import MEASURES, curves, document, packed, summary, table, timesteps
+from spf.evaluation.summary import MEASURES, THRESHOLDS, curves, document, packed, summary, table, timesteps
 from spf.files import atomic, write_json
 from spf.methods import fingerprint
 from spf.models import Base
@@ -46,7 +46,7 @@ __all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 SEED_STEP = 64
-ROW_VERSION = 3
+ROW_VERSION = 4
 """Rows of another version are measured anew."""
 
 
@@ -63,20 +63,12 @@ class EvaluateConfig(Config):
     batch: int = whole(8, 1, 1024, "portraits drawn together")
     maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
     retention: bool = flag(True, "also let the tuned model draw the base text alone")
-    guided: bool = flag(False, "SFCM-guided sampling, for every method")
-    guided_map: str = choice("sfcm", GuideConfig.limits("map"), "map of the blend, where a method does not say")
-    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins, where a method does not say")
+    guided: str = choice("", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none")
+    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say")
 
     def guide(self, own: GuideConfig | None) -> GuideConfig | None:
         """How a method that asks for `own` is guided under these settings."""
-        if own is None and not self.guided:
-            return None
-        plain, own = GuideConfig(), own or GuideConfig()
-        return replace(
-            own,
-            map=own.map if own.map != plain.map else self.guided_map,
-            start=own.start if own.start != plain.start else self.guided_from,
-        )
+        return own or (GuideConfig(self.guided, start=self.guided_from) if self.guided else None)
 
 
 def evaluate(
@@ -237,7 +229,7 @@ def _known(out: Path) -> dict[str, dict]:
 
 @dataclass
 class _Looks:
-    """Maps of one pair over the steps: name -> [S,h,w], and the timesteps."""
+    """Maps of one pair over the steps: name -> [S,h,w], or [1,h,w] for one that is the same in all, and the timesteps."""
 
     timesteps: list[int] = field(default_factory=list)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
@@ -346,7 +338,7 @@ class _Desk:
                 with autocast(self.base, self.config.precision):
                     latents = path.draw(switch, noise, self.config.steps, watch if compare else None)
                     pictures |= dict(zip(rows, self.base.pictures(latents)))
-                looks |= {row: watch.looks(place) for place, row in enumerate(rows)} if compare else {}
+                looks |= {row: watch.looks(place, path.held) for place, row in enumerate(rows)} if compare else {}
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
 
 
@@ -367,8 +359,10 @@ class _Watch:
         for name, kept in self.maps.items():
             kept.append(getattr(shown, name).float().cpu().numpy())
 
-    def looks(self, row: int) -> _Looks:
-        return _Looks(self.timesteps, {name: np.stack([step[row] for step in steps]) for name, steps in self.maps.items()})
+    def looks(self, row: int, held: torch.Tensor | None) -> _Looks:
+        """held: the map of a held drawing, which has no steps."""
+        maps = {name: np.stack([step[row] for step in steps]) for name, steps in self.maps.items()}
+        return _Looks(self.timesteps, maps if held is None else maps | {"held": held[row : row + 1].float().cpu().numpy()})
 
 
 def _measure(
@@ -400,6 +394,9 @@ def _measure(
         for name, maps in looks.maps.items():
             quality = _quality(maps.mean(0), region)
             found |= {f"{name}_{kind}": value for kind, value in quality.items()}
+            more[f"{name}_ious"] = [_rounded(value) for value in _overlaps(maps.mean(0), region)]
+            if len(maps) < len(looks.timesteps):
+                continue
             each = [_quality(one, region) for one in maps]
             more["steps"] |= {f"{name}_{kind}": [_rounded(step[kind]) for step in each] for kind in quality}
     return {name: _rounded(value) for name, value in found.items()} | more
@@ -409,6 +406,12 @@ def _quality(found: np.ndarray, region: np.ndarray) -> dict[str, float]:
     """Overlap (at half the maximum) and average precision of a map [h,w] for the true region [H,W]."""
     large = enlarged(found, region.shape)
     return {"iou": m.iou(large, region, max(large.max() / 2, 1e-6)), "ap": m.average_precision(large, region)}
+
+
+def _overlaps(found: np.ndarray, region: np.ndarray) -> list[float]:
+    """Overlap of a map [h,w] with the true region [H,W] at each of THRESHOLDS, which are parts of its maximum."""
+    large = enlarged(found, region.shape)
+    return [m.iou(large, region, max(large.max() * part, 1e-6)) for part in THRESHOLDS]
 
 
 def _clip(before: np.ndarray | None, spot: int, after: np.ndarray | None, index: int, texts: Sequence[np.ndarray | None]) -> dict:

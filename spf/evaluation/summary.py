@@ -35,8 +35,16 @@ MEASURES = {
     "difference_ap": "average precision of the bare noise difference",
     "attention_iou": "the same overlap of the target's attention",
     "attention_ap": "average precision of the target's attention",
+    "sfcm_best": "overlap of the control map at the one threshold, a part of its maximum, that is best for all pictures",
+    "difference_best": "the same of the bare noise difference",
+    "attention_best": "the same of the target's attention",
+    "held_best": "the same of the map of held drawings",
+    "held_iou": "overlap of the map of held drawings at half its maximum",
+    "held_ap": "average precision of the map of held drawings",
 }
 """What each number means, in the order of the tables. Beside the drawn world's own they stand in for the paper's columns."""
+THRESHOLDS = tuple(part / 10 for part in range(1, 10))
+"""Parts of a map's maximum, of which the `_best` measures take one."""
 SETS = {"frechet_clip"}
 """Measures of a set of pictures rather than of a pair."""
 TABLES = {
@@ -45,7 +53,10 @@ TABLES = {
         "frechet_clip", "perceptual_judges", "identity", "clip_image", "region_agreement", "clip_complete", "clip_target",
         "outside", "outside_ratio",
     ),
-    "Control maps": ("sfcm_ap", "sfcm_iou", "difference_ap", "difference_iou", "attention_ap", "attention_iou"),
+    "Control maps": (
+        "sfcm_ap", "sfcm_iou", "sfcm_best", "difference_ap", "difference_iou", "difference_best", "attention_ap", "attention_iou",
+        "attention_best", "held_ap", "held_iou", "held_best",
+    ),
 }  # fmt: skip
 EVERY = "all"
 """As target: all of them together."""
@@ -74,6 +85,7 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
             some = [row for row in rows if row["method"] == method and target in (row["target"], EVERY)]
             if target == EVERY and len({row["target"] for row in some}) < len(targets):
                 continue
+            some = _at_best_threshold(some)
             means = {name: _mean(some, name, resamples) for name in MEASURES if name != "purity" and name not in SETS}
             for name in MEASURES:
                 if name == "purity":
@@ -88,6 +100,18 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
                     low, high = m.interval(draws)
                     numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
                     found.append({"method": method, "target": target, "measure": name, **numbers, "n": n})
+    return found
+
+
+def _at_best_threshold(rows: Sequence[Mapping]) -> list[dict]:
+    """The rows with the `_best` measures: of each map the overlaps at that threshold which is best on the mean over all rows."""
+    found = [dict(row) for row in rows]
+    for name in ("sfcm", "difference", "attention", "held"):
+        some = [row for row in found if row.get(f"{name}_ious") and None not in row[f"{name}_ious"]]
+        if some:
+            best = int(np.argmax(np.mean([row[f"{name}_ious"] for row in some], axis=0)))
+            for row in some:
+                row[f"{name}_best"] = row[f"{name}_ious"][best]
     return found
 
 

@@ -30,7 +30,7 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
 
     def compare(
         base: str, target: str = "", mode: str = "append", replace: str = "", adapter: str = AUTO,
-        seed: int = 0, steps: int = 30, guidance: float = 4.0, guided: str = "",
+        seed: int = 0, steps: int = 30, guidance: float = 4.0, guided: str = "held",
     ) -> dict:  # fmt: skip
         """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
 
@@ -43,7 +43,7 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             seed: start of the noise, 0 to 4294967295
             steps: denoising steps, 1 to 200
             guidance: classifier-free guidance, 1 to 20
-            guided: "" or the map of SFCM-guided sampling: "settled", "sfcm", "difference" or "attention"
+            guided: "held" to the original outside the map, "sfcm", "difference" or "attention" to blend by these, or "" for neither
         Returns:
             portraits (PNG data URIs by role), complete (the text), report (by role), notices
         """

@@ -108,7 +108,7 @@ def build(
                     min_width=160,
                 )
                 guided = gr.Dropdown(
-                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("settled", "sfcm"))],
+                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("held", "sfcm"))],
                     value=start["guided"],
                     label=label("field.guided"),
                     info=label("field.guided.info"),
@@ -176,7 +176,7 @@ class Desk:
 
         self.draw = on_gpu(draw, engine.seconds)
 
-    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, guided="", chain=False):
+    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, guided="held", chain=False):
         """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work.
 
         chain: also draws what lies on the way, each edit added to the ones before it.
@@ -227,7 +227,7 @@ class Desk:
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
-    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="") -> dict:
+    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="held") -> dict:
         """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
         reserves."""
         try:
@@ -246,7 +246,7 @@ def reported(error: Exception) -> dict[str, str]:
 
 
 def wanted(
-    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0, guided=""
+    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="held"
 ) -> GenerateConfig:
     """The fields of the page as checked settings; guided: the map of SFCM-guided sampling, or nothing. Raises BadInput."""
     if not isinstance(target, str):
@@ -255,7 +255,7 @@ def wanted(
     replaced = replace if mode == "replace" else ""
     return GenerateConfig(
         base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter,
-        sfcm_guided=bool(guided), guided_map=guided or "sfcm",
+        guided=guided,
     )  # fmt: skip
 
 
@@ -278,8 +278,7 @@ def inputs_of(request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     automatic = config.adapter in (AUTO, engine.pick(config.targets))
     adapter = AUTO if automatic else config.adapter
     texts = (config.base, JOIN.join(config.targets), config.mode, config.replace)
-    guided = config.guided_map if config.sfcm_guided else ""
-    values = (*texts, adapter, config.seed, config.steps, config.guidance, guided)
+    values = (*texts, adapter, config.seed, config.steps, config.guidance, config.guided)
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -303,8 +302,6 @@ def linked(query: Any, engine: Engine) -> list:
     for name in ("seed", "steps", "guidance"):
         with suppress(ValueError):  # what is no number is refused, in words, by the settings
             given[name] = float(given[name]) if name in given else None
-    if "sfcm_guided" in given:
-        given["sfcm_guided"] = {"true": True, "false": False}.get(given["sfcm_guided"].lower(), given["sfcm_guided"])
     return restored(
         {name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")},
         engine,

@@ -14,7 +14,7 @@ from .verdict import words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
-CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "guidance", "sfcm_guided", "guided_map")
+CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "guidance", "guided")
 """The settings that links and pictures carry: what it takes to draw the same again."""
 
 
