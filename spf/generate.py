@@ -67,6 +67,10 @@ def draw(
 
 
 def guide_of(config: GenerateConfig) -> GuideConfig | None:
+    """How a drawing is guided; targets without a place, such as a style, leave nothing to hold."""
+    known = known_targets(config.targets)
+    if config.guided == "held" and known and len(known) == len(config.targets) and not any(t.regions for t in known):
+        return None
     return GuideConfig(config.guided, start=config.guided_from) if config.guided else None
 
 

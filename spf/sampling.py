@@ -27,7 +27,7 @@ from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
-HELD = (0.5, 0.9)
+HELD = (0.5, 0.85)
 """Quantiles of the mean noise difference between which the map of a held drawing rises from 0 to 1."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
@@ -71,7 +71,7 @@ class GuideConfig(Config):
     map: str = choice("held", GUIDES, "M: one map for a held drawing, or each step's control map, noise difference or target attention")
     scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
-    push: float = real(1.6, 1.0, 10.0, "held: how many times as far guidance carries the response path")
+    push: float = real(2.0, 1.0, 10.0, "held: how many times as far guidance carries the response path")
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:

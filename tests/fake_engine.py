@@ -182,6 +182,8 @@ def trace(prompt, drawings, steps, config) -> Trace:
     )[:, None]
     distances = np.linspace(0.3, 0.9, len(base)).astype(np.float32)
     chain = {"difference": difference, "sfcm": difference}
+    if config.guided == "held":
+        chain["held"] = difference.astype(np.float32).mean(0)
     variants = {
         role: path(role, prompt.complete, (*base, *targets, PAD), removed=removed[:, :, : len(base)], **chain)
         for role in drawings if role != ORIGINAL

@@ -159,7 +159,7 @@ def test_the_blob_holds_every_map_of_every_step(result):
     phrases = result.trace.tuned[TUNED].phrases
     assert [layer["label"]["en"] for layer in data["layers"]] == [
         "photo", "young woman", "long red hair", "a hat", "padding",
-        "noise difference", "photo", "young woman", "long red hair", "SFCM",
+        "noise difference", "photo", "young woman", "long red hair", "SFCM", "held map",
     ]  # fmt: skip
     for side, scale in data["scales"].items():
         low, high = scale["a hat"]
@@ -172,7 +172,10 @@ def test_the_blob_holds_every_map_of_every_step(result):
             and arrays[f"original/{side}"][:, phrases.index(PAD)].any()
         )
     chain = result.trace.chain(TUNED, 5)
-    assert np.abs(arrays["chain"][5, -1] / 255 - chain[-1][1]).max() < 0.003
+    assert np.abs(arrays["chain"][5, -2] / 255 - chain[-1][1]).max() < 0.003
+    assert np.abs(arrays["chain"][5, -1] / 255 - result.trace.tuned[TUNED].held[0]).max() < 0.003
+    free = inside.payload(replace(result, trace=replace(result.trace, tuned={TUNED: replace(result.trace.tuned[TUNED], held=None)})))
+    assert free["layers"][-1]["key"] == "sfcm" and free["arrays"]["chain"]["shape"][1] == len(chain)
     assert (
         data["start"] == "phrase-3"
         and data["chain"][2]["weight"] == 0.6

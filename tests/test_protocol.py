@@ -134,13 +134,35 @@ def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(base, 
     assert len(list((tmp_path / "shared").iterdir())) == 6 and len(list((tmp_path / "b" / "pictures").iterdir())) == 6 + 6
 
 
+def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(base, judges, folder, tmp_path):
+    config = p.EvaluateConfig(**SMALL | {"maps": 0, "retention": False})
+    pair = 2 * 2
+    with Rows(base) as rows:
+        tuned = p.find_adapters(base, ["spf+held", "naive+held"], ["hat"], folder)
+        p.evaluate(base, judges, tuned, config, tmp_path / "a", originals=tmp_path / "shared")
+    assert rows.seen == 6 * pair * (1 + 2 + 2)  # the original once; for each method both texts along it, then the drawing
+    kept = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "b", originals=tmp_path / "shared")
+    alone = [path for path in (tmp_path / "b" / "pictures").iterdir() if path.name.startswith("kept-held-")]
+    assert len(alone) == 2 * 6 and value(kept, "spf+held", "retention") == 1
+    assert all(path.read_bytes() == (tmp_path / "shared" / path.name.split("-")[-1]).read_bytes() for path in alone)
+    free = p.evaluate(base, judges, p.find_adapters(base, ["spf"], ["hat"], folder), p.EvaluateConfig(**SMALL), tmp_path / "c")
+    assert value(kept, "spf+held", "outside") < 0.7 * value(free, "spf", "outside")
+
+
+def test_a_style_is_everywhere_so_nothing_is_held(base, judges, tmp_path):
+    tuned = p.find_adapters(base, ["original", "original+held"], ["watercolor"])
+    p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"maps": 0}), tmp_path / "out")
+    found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
+    assert found["original+held"]["guided"] is None and found["original+held"]["clip"] == found["original"]["clip"]
+
+
 def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
     """Guiding from the end on is no guiding; by a map that is the same for both paths it follows the reference."""
     tuned = p.find_adapters(base, ["spf", "spf+sfcm:1.0", "spf+sfcm", "spf+attention", "spf+difference:0.5"], ["hat"], folder)
     results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
     assert found["spf+sfcm:1.0"]["clip"] == found["spf"]["clip"] != found["spf+sfcm"]["clip"] != found["spf+attention"]["clip"]
-    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 1.6}
+    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 2.0}
     assert value(results, "spf+sfcm", "outside") < value(results, "spf", "outside")
 
 
@@ -294,3 +316,15 @@ def test_summary_pools_targets_and_takes_purity_draw_by_draw():
 def test_noise_is_the_same_for_any_number_of_prompts_and_seeds():
     assert p._noise_seed(0, 1, 0) == p._noise_seed(0, 1, 0) != p._noise_seed(0, 0, 1) != p._noise_seed(1, 0, 1)
     assert len({p._noise_seed(0, i, s) for i in range(100) for s in range(4)}) == 400
+
+
+def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
+    """Two pictures that would each choose another threshold; the second of the nine is best for both together."""
+    first, second = [0.1, 0.5, 0.9, *[0.0] * 6], [0.1, 0.7, 0.2, *[0.0] * 6]
+    common = {"method": "spf", "target": "hat", "response": 1.0, "pollution": 0.0}
+    rows = [common | {"prompt": i, "seed": 0, "sfcm_ious": ious} for i, ious in enumerate((first, second))]
+    found = {row["measure"]: row for row in p.summary([*rows, common | {"prompt": 2, "seed": 0}])}
+    assert found["sfcm_best"]["value"] == pytest.approx(0.6) and found["sfcm_best"]["n"] == 2
+    region = np.zeros((8, 8), bool)
+    region[:, :4] = True
+    assert p._overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1  # half of the maximum, 0.675, parts them

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import accelerate
@@ -249,13 +249,16 @@ class _Desk:
     def measured(self, job: _Job, missing: Sequence[_Work]) -> Iterator[dict]:
         """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
         spots = {pair.original: index for index, pair in enumerate(job.pairs)}
-        original = see(self.base, self.judges, self.original(job.pairs))
+        guides = {work.tuned: self.guide(work.tuned) for work in missing}
+        portraits, eps = self.original(job.pairs, follow=any(guide and guide.map == "held" for guide in guides.values()))
+        original = see(self.base, self.judges, portraits)
         said = self.said(missing)
         kept: dict[str, dict[str, dict[str, str]]] = {}
         for tuned in dict.fromkeys(work.tuned for work in missing):
             works = [work for work in missing if work.tuned is tuned]
             pairs = [work.pair for work in works]
-            pictures, looks = self.draw(tuned, pairs)
+            known = None if eps is None else eps[:, [spots[pair.original] for pair in pairs]]
+            pictures, looks = self.draw(tuned, pairs, known)
             self.pictures.keep([work.key for work in works], pictures)
             after = see(self.base, self.judges, pictures)
             far = None
@@ -263,7 +266,8 @@ class _Desk:
                 before = [level[[spots[pair.original] for pair in pairs]] for level in original.features]
                 far = perceptual(before, after.features)
             if self.config.retention and tuned.adapter is not None:
-                self.keep(tuned, pairs, kept.setdefault(tuned.weights, {}))
+                self.keep(tuned, pairs, kept.setdefault(_keeper(tuned, guides[tuned]), {}))
+            keeps = kept.get(_keeper(tuned, guides[tuned]), {})
             for index, look in looks.items():
                 with atomic(self.maps / f"{works[index].key}.npz") as draft, draft.open("wb") as file:
                     np.savez_compressed(file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()})
@@ -272,12 +276,10 @@ class _Desk:
                 row = {
                     "key": work.key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
                     "text": pair.texts.complete, "base": pair.texts.base, "noise": pair.noise, "adapter": tuned.name,
-                    "original": pair.original, "edit": tuned.edit, "guided": _shown(self.config.guide(tuned.guide)),
-                    "kept": _kept(tuned, pair) if pair.original in kept.get(tuned.weights, {}) else "",
+                    "original": pair.original, "edit": tuned.edit, "guided": _shown(guides[tuned]),
+                    "kept": _kept(_keeper(tuned, guides[tuned]), pair) if pair.original in keeps else "",
                 }  # fmt: skip
-                row |= _measure(
-                    original, spot, after, kept.get(tuned.weights, {}).get(pair.original), index, looks.get(index), tuned.target
-                )
+                row |= _measure(original, spot, after, keeps.get(pair.original), index, looks.get(index), tuned.target)
                 row |= _clip(original.clip, spot, after.clip, index, [said.get(text) for text in (pair.texts.complete, pair.texts.target)])
                 if far is not None:
                     row["perceptual_judges"] = round(float(far[index]), 6)
@@ -290,38 +292,57 @@ class _Desk:
         texts = list(dict.fromkeys(text for work in missing for text in (work.pair.texts.complete, work.pair.texts.target)))
         return dict(zip(texts, self.base.clip_texts(texts).float().cpu().numpy()))
 
-    def original(self, pairs: Sequence[_Pair]) -> np.ndarray:
-        """The original portraits uint8 [B,H,W,3]; those that no earlier run has drawn are drawn together."""
-        found = {pair.original: self.originals.get(pair.original) for pair in pairs}
-        absent = [pair for pair in pairs if found[pair.original] is None]
-        if absent:
-            drawn = self.plain([pair.texts.base for pair in absent], absent)
-            self.originals.keep([pair.original for pair in absent], drawn)
-            found |= {pair.original: picture for pair, picture in zip(absent, drawn)}
-        return np.stack([found[pair.original] for pair in pairs])
+    def guide(self, tuned: Tuned) -> GuideConfig | None:
+        """How a method is guided; a target without a place, such as a style, leaves nothing to hold."""
+        guide = self.config.guide(tuned.guide)
+        return None if guide and guide.map == "held" and not tuned.target.regions else guide
 
-    def plain(self, texts: Sequence[str], pairs: Sequence[_Pair]) -> np.ndarray:
+    def original(self, pairs: Sequence[_Pair], follow: bool) -> tuple[np.ndarray, torch.Tensor | None]:
+        """(the original portraits uint8 [B,H,W,3], the predictions [S,B,C,h,w] that led to them if `follow`).
+
+        Portraits that an earlier run has drawn are not drawn again, unless they are followed.
+        """
+        found = {pair.original: self.originals.get(pair.original) for pair in pairs}
+        absent = [pair for pair in pairs if follow or found[pair.original] is None]
+        eps: list[torch.Tensor] = []
+        if absent:
+            drawn = self.plain([pair.texts.base for pair in absent], absent, lambda step: eps.append(step.eps))
+            new = {pair.original: picture for pair, picture in zip(absent, drawn) if found[pair.original] is None}
+            self.originals.keep(list(new), list(new.values()))
+            found |= new
+        return np.stack([found[pair.original] for pair in pairs]), torch.stack(eps) if follow else None
+
+    def plain(self, texts: Sequence[str], pairs: Sequence[_Pair], watch: Callable[[Step], None] | None = None) -> np.ndarray:
         """What the active weights draw for one text and one noise each."""
         states, uncond = self.base.encode_text(list(texts)), self.base.encode_text([""])
         noise = initial_latents(self.base, [pair.noise for pair in pairs])
         with autocast(self.base, self.config.precision):
-            drawn = sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance)
+            drawn = sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance, callback=watch)
             return self.base.pictures(drawn)
 
     def keep(self, tuned: Tuned, pairs: Sequence[_Pair], kept: dict[str, dict[str, str]]) -> None:
         """Adds what the judges see where the tuned weights draw the base texts alone."""
-        absent = [pair for pair in pairs if pair.original not in kept]
-        if absent:
+        absent, guide = [pair for pair in pairs if pair.original not in kept], self.guide(tuned)
+        if absent and guide and guide.map == "held":
+            alone = [replace(pair, texts=compose(pair.texts.base)) for pair in absent]
+            drawn = self.draw(tuned, alone, look=False)[0]
+        elif absent:
             with response(self.base.unet, tuned.adapter, self.config.strength):
                 drawn = self.plain([pair.texts.base for pair in absent], absent)
-            self.pictures.keep([_kept(tuned, pair) for pair in absent], drawn)
+        if absent:
+            self.pictures.keep([_kept(_keeper(tuned, guide), pair) for pair in absent], drawn)
             seen = see(self.base, self.judges, drawn, closely=False)
             kept |= dict(zip([pair.original for pair in absent], seen.values))
 
-    def draw(self, tuned: Tuned, pairs: Sequence[_Pair]) -> tuple[np.ndarray, dict[int, _Looks]]:
-        """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number."""
-        guide = self.config.guide(tuned.guide)
-        looked = [i for i, pair in enumerate(pairs) if pair.prompt < self.config.maps]
+    def draw(
+        self, tuned: Tuned, pairs: Sequence[_Pair], known: torch.Tensor | None = None, look: bool = True
+    ) -> tuple[np.ndarray, dict[int, _Looks]]:
+        """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number.
+
+        known [S,B,C,h,w]: predictions of the originals' drawing, if they are known.
+        """
+        guide = self.guide(tuned)
+        looked = [i for i, pair in enumerate(pairs) if look and pair.prompt < self.config.maps]
         others = [i for i in range(len(pairs)) if i not in looked]
         adapters = [tuned.adapter] if tuned.adapter is not None else []
         switch = response(self.base.unet, adapters, self.config.strength)
@@ -336,15 +357,21 @@ class _Desk:
                 watch = _Watch()
                 noise = initial_latents(self.base, [pairs[i].noise for i in rows])
                 with autocast(self.base, self.config.precision):
-                    latents = path.draw(switch, noise, self.config.steps, watch if compare else None)
+                    followed = known[:, rows] if known is not None and path.holds else None
+                    latents = path.draw(switch, noise, self.config.steps, watch if compare else None, known=followed)
                     pictures |= dict(zip(rows, self.base.pictures(latents)))
                 looks |= {row: watch.looks(place, path.held) for place, row in enumerate(rows)} if compare else {}
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
 
 
-def _kept(tuned: Tuned, pair: _Pair) -> str:
-    """Key of what the tuned weights draw for the base text alone."""
-    return f"kept-{tuned.weights}-{pair.original}"
+def _keeper(tuned: Tuned, guide: GuideConfig | None) -> str:
+    """What the base text alone is drawn by: weights, held or not."""
+    return f"held-{tuned.weights}" if guide and guide.map == "held" else tuned.weights
+
+
+def _kept(keeper: str, pair: _Pair) -> str:
+    """Key of what is drawn for the base text alone."""
+    return f"kept-{keeper}-{pair.original}"
 
 
 class _Watch:

@@ -35,7 +35,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-no-sfcm": ("spf", {"complement": "none", "masked": 0.0, "averaged": 0}),
     "spf-paper": (
         "spf",
-        {"plain": 0.0, "latents": "training", "relative": False, "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1,
+        {"trainable": "cross-attention", "plain": 0.0, "latents": "training", "relative": False, "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1,
          "averaged": 0, "power": 1.0, "subtract": 1.0, "embedding": "complete", "scale": "min-max", "text_consistent": 2.0,
          "fine_grained": 0.0006},
     ),

@@ -20,7 +20,8 @@ def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
     Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] between the
-    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w].
+    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w], and one more map after these if the drawing
+    was held.
     """
     trace = result.trace
     original, tuned = trace.original, trace.tuned[TUNED]
@@ -35,6 +36,8 @@ def payload(result: Result) -> dict[str, Any]:
         for role, maps in (("tuned", ours), ("original", theirs)):
             blob.add(f"{role}/{side}", (maps - low[:, None, None]) / (high - low)[:, None, None])
     chain = np.stack([np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)])
+    if tuned.held is not None:
+        chain = np.concatenate([chain, np.broadcast_to(tuned.held[0], (steps, 1, *chain.shape[2:]))], axis=1)
     blob.add("chain", chain)
     return {
         "steps": steps,
@@ -42,7 +45,7 @@ def payload(result: Result) -> dict[str, Any]:
         "blob": blob.packed(),
         "arrays": blob.arrays,
         "scales": scales,
-        "layers": _layers(tuned.phrases, original.phrases, trace.base_phrases),
+        "layers": _layers(tuned.phrases, original.phrases, trace.base_phrases, tuned.held is not None),
         "chain": _chain(trace.base_phrases, trace.distances, tuned.phrases),
         "start": next(
             (f"phrase-{i}" for i, phrase in enumerate(tuned.phrases) if phrase not in original.phrases), "sfcm"
@@ -98,8 +101,8 @@ def _aligned(maps: np.ndarray, have: tuple[str, ...], want: tuple[str, ...]) -> 
     return np.stack([maps[:, have.index(phrase)] if phrase in have else empty for phrase in want], axis=1)
 
 
-def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...]) -> list[dict]:
-    """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain."""
+def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...], held: bool) -> list[dict]:
+    """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain, and what a drawing was held by."""
 
     def word(index: int, phrase: str) -> dict:
         about = "pad" if phrase == PAD else "phrase" if phrase in in_original else "target"
@@ -121,6 +124,7 @@ def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[
         stage("noise", "noise", 0, both("layer.noise"), True),
         *(stage(f"left-{index}", "chain", index, same(phrase), False) for index, phrase in enumerate(base, start=1)),
         stage("sfcm", "sfcm", len(base) + 1, both("layer.sfcm"), True),
+        *([stage("held", "held", len(base) + 2, both("layer.held"), True)] if held else []),
     ]
 
 

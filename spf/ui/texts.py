@@ -45,7 +45,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "field.steps": ("Steps", "步数"),
     "field.guidance": ("Guidance", "引导强度"),
     "field.guided": ("Held to the original outside the map", "在图外保持原图"),
-    "field.guided.info": ("Outside the map the original's own drawing is kept", "图外保留原模型的绘制过程"),
+    "field.guided.info": ("Outside the map the original's drawing is kept; a style is everywhere", "图外保留原模型的绘制；风格遍及全图"),
     "guided.none": ("No: the tuned model draws alone", "否：仅由微调模型绘制"),
     "guided.held": ("Yes, by one map for all steps", "是：各步共用一张图"),
     "guided.sfcm": ("Loosely, by the SFCM of each step", "每一步的 SFCM"),
@@ -201,9 +201,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The Semantic-Aware Fine Control Map: bright where the target may act, dark where the original must be kept.",
         "语义感知精细控制图：亮处允许目标作用，暗处必须保持原样。",
     ),
+    "inside.about.held": (
+        "The one map of this drawing: where it is dark, the original's own drawing was kept at every step.",
+        "本次绘制所用的固定图：暗处每一步都保留原模型的绘制结果。",
+    ),
     "layer.pad": ("padding", "填充"),
     "layer.noise": ("noise difference", "噪声差"),
     "layer.sfcm": ("SFCM", "SFCM"),
+    "layer.held": ("held map", "固定控制图"),
     # fine-tune
     "finetune.source": ("Learn from", "学习来源"),
     "source.ready": ("a ready set", "现成图片集"),
