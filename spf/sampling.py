@@ -27,8 +27,8 @@ from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
-HELD = (0.5, 0.85)
-"""Quantiles of the mean noise difference between which the map of a held drawing rises from 0 to 1."""
+HELD = (0.9, 1.3)
+"""Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 
@@ -71,7 +71,7 @@ class GuideConfig(Config):
     map: str = choice("held", GUIDES, "M: one map for a held drawing, or each step's control map, noise difference or target attention")
     scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
-    push: float = real(2.0, 1.0, 10.0, "held: how many times as far guidance carries the response path")
+    push: float = real(1.7, 1.0, 10.0, "held: how many times as far guidance carries the response path")
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
@@ -421,7 +421,8 @@ class TunedPath:
                 callback(step)
 
         sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
-        self.held = scaled(torch.stack(differences).mean(0), "stretch", HELD)
+        low, high = HELD
+        self.held = ((torch.stack(differences).mean(0) - low) / (high - low)).clamp(0, 1)
         return course
 
     def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:

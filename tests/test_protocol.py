@@ -162,7 +162,7 @@ def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
     results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
     assert found["spf+sfcm:1.0"]["clip"] == found["spf"]["clip"] != found["spf+sfcm"]["clip"] != found["spf+attention"]["clip"]
-    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 2.0}
+    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 1.7}
     assert value(results, "spf+sfcm", "outside") < value(results, "spf", "outside")
 
 

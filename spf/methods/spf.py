@@ -32,12 +32,10 @@ from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 class SpfConfig(MethodConfig, SfcmConfig):
     """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of training."""
 
-    learning_rate: float = real(2e-4, 1e-8, 1.0, "peak learning rate")
     average: float = real(0.95, 0.0, 0.9999, MethodConfig.help("average"))
-    lean: float = real(1.6, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
     scale: str = choice("stretch", SCALES, "common scale of noise difference and phrase maps in training")
     trainable: str = choice("all", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
-    plain: float = real(0.3, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
+    plain: float = real(0.6, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
 
     latents: str = choice("own", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`")
     extra: float = real(0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen")
