@@ -130,13 +130,14 @@ def test_the_control_map_finds_the_target(base, target):
     assert found["ap"] > 3 * found["chance"]
 
 
-def test_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(base, judges, tmp_path):
-    if not {"laughing", "laughing-naive"} <= set(adapter_names()):
-        pytest.skip("laughing and laughing-naive are not shipped")
-    config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0)
-    rows = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["laughing"]), config, tmp_path)["rows"]
+def test_held_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(base, judges, tmp_path):
+    if not {"hat", "hat-naive"} <= set(adapter_names()):
+        pytest.skip("hat and hat-naive are not shipped")
+    config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0, retention=False)
+    rows = evaluate(base, judges, find_adapters(base, ["naive", "spf+held"], ["hat"]), config, tmp_path)["rows"]
     value = {(row["method"], row["measure"]): row["value"] for row in rows}
-    assert value["spf", "response"] >= 0.5 and value["naive", "response"] >= 0.5
-    assert value["spf", "retention"] > value["naive", "retention"]
-    assert value["spf", "bias"] < value["naive", "bias"]
-    assert value["spf", "outside"] < value["naive", "outside"]
+    assert value["spf+held", "response"] >= 0.5 and value["naive", "response"] >= 0.5
+    assert value["spf+held", "pollution"] < 0.75 * value["naive", "pollution"]
+    assert value["spf+held", "bias"] < value["naive", "bias"]
+    assert value["spf+held", "outside"] < 0.5 * value["naive", "outside"]
+    assert value["spf+held", "identity"] > value["naive", "identity"]

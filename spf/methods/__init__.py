@@ -35,9 +35,9 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-no-sfcm": ("spf", {"complement": "none", "masked": 0.0, "averaged": 0}),
     "spf-paper": (
         "spf",
-        {"trainable": "cross-attention", "plain": 0.0, "latents": "training", "relative": False, "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1,
-         "averaged": 0, "power": 1.0, "subtract": 1.0, "embedding": "complete", "scale": "min-max", "text_consistent": 2.0,
-         "fine_grained": 0.0006},
+        {"trainable": "cross-attention", "learning_rate": 2e-4, "plain": 0.0, "latents": "training", "relative": False,
+         "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1, "averaged": 0, "power": 1.0, "subtract": 1.0,
+         "embedding": "complete", "scale": "min-max", "text_consistent": 2.0, "fine_grained": 0.0006},
     ),
 }  # fmt: skip
 """Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the

@@ -24,7 +24,7 @@ from .compare import adapters
 from .components import own, webp
 from .texts import both, label, same
 
-PRESETS = {"taste": 80, "standard": 600}
+PRESETS = {"taste": 160, "standard": 400}
 PARTS: dict[str, dict[str, Any]] = {
     "text_consistent": {"text_consistent": 0.0},
     "fine_grained": {"fine_grained": 0.0},

@@ -286,7 +286,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "part.output": ("output alignment (ours)", "输出对齐（本项目）"),
     "part.keep": ("base-text retention (ours)", "基础文本保持（本项目）"),
     "finetune.preset": ("How long", "时长"),
-    "preset.taste": ("a taste, about a minute", "体验，约一分钟"),
+    "preset.taste": ("a taste, about three minutes on a processor", "体验，处理器上约三分钟"),
     "preset.standard": ("standard", "标准"),
     "finetune.steps": ("Training steps", "训练步数"),
     "finetune.start": ("Start", "开始"),
