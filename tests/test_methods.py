@@ -16,7 +16,7 @@ from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig
 
 TEXTS = ["a photo of a young woman with long red hair", "a photo of an old man", "a photo of a man with a beard", "a photo"]
-LIGHT = {"batch": 4, "enhanced": 0.0, "plain": 0.0}
+LIGHT = {"batch": 4, "enhanced": 0.0, "plain": 0.0, "trainable": "cross-attention"}
 
 
 @pytest.fixture(scope="module")

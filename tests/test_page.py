@@ -294,7 +294,7 @@ def test_a_link_restores_every_field(engine, result):
     request = stage.finished(result)["request"]
     flat = {name: str(value) for name, value in request.items() if name != "targets"}
     notice, *fields = compare.linked(query(**flat, target="a hat"), engine)
-    assert notice == {"notices": []} and fields == [CONFIG.base, "a hat", "append", "", AUTO, 7, 12, 4.0, ""]
+    assert notice == {"notices": []} and fields == [CONFIG.base, "a hat", "append", "", AUTO, 7, 12, 4.0, "held"]
 
 
 @pytest.mark.parametrize(
