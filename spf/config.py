@@ -146,8 +146,8 @@ class Config:
 
 AUTO, JOIN = "auto", "+"
 """As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
-GUIDES = ("held", "sfcm", "difference", "attention")
-"""Ways to let a map decide, while drawing, where the tuned model may differ; see `spf.sampling.GuideConfig`."""
+GUIDES = ("held", "told", "untold", "sfcm", "difference", "attention")
+"""Ways to keep a drawing near the original's; see `spf.sampling.GuideConfig`."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class GenerateConfig(Config):
     model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
-    guided: str = choice("held", ("", *GUIDES), 'SFCM-guided sampling: held, sfcm, difference, attention, or "" for none')
+    guided: str = choice("held", ("", *GUIDES), 'how to stay near the original: held, told, untold, sfcm, difference, attention, or "" for not at all')
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__
+from spf import traits as trait
 from spf.attention import eager_attention
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
@@ -109,6 +110,7 @@ def finetune(
     else:
         data = tailored_rows(base, target, config.images, config.seed, method.config, words=method.wants_words)
     own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
+    noted = {"common": json.dumps(data.common)} if data.common else {}
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
     empty, alone = base.encode_text(["", target.text]).split(1)
     last: dict[str, float] = {}
@@ -135,7 +137,7 @@ def finetune(
                 callback(step, terms, eta)
 
         def save() -> None:
-            made = paths.adapter(describe(base, config, method, target, last))
+            made = paths.adapter(describe(base, config, method, target, last) | noted)
             made = low_rank(made, config.rank) if config.rank else made
             save_adapter(made, path)
             if stock := stock_lora(made):
@@ -184,10 +186,11 @@ def describe(base: Base, config: FinetuneConfig, method: Method, target: Target,
 
 @dataclass
 class Data:
-    """An encoded tailored set and its base texts."""
+    """An encoded tailored set, its base texts, and what was seen in most of its pictures, if they were looked at."""
 
     rows: Rows
     texts: list[str]
+    common: dict[str, str] = field(default_factory=dict)
 
 
 def tailored_rows(
@@ -198,7 +201,7 @@ def tailored_rows(
     words: also where in the picture each noun of the complete text shows, from the renderer's exact regions.
     """
     items = tailored_set(target.name, images, seed)
-    captions = [item.base if config.text == "caption" else _full_caption(item, target) for item in items]
+    captions = [_full_caption(item, target) if config.text == "full" else item.base for item in items]
     found: list[list[Word]] = []
 
     def pictures(part: range) -> np.ndarray:
@@ -220,9 +223,13 @@ def _rows(base: Base, pictures: Callable[[range], np.ndarray], texts: list[str],
         with torch.no_grad():
             latents.append(base.encode(pixels))
             seen += [base.clip_images(pixels)] if base.clip is not None else []
+    embedded, found = torch.cat(seen) if seen else None, []
+    if config.text == "seen":
+        found = trait.seen(base, embedded)
+        texts = trait.told_texts(base, texts, found, target.text, target.mode, target.replace)
     rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
-    rows.image = torch.cat(seen) if seen else None
-    return Data(rows, texts)
+    rows.image = embedded
+    return Data(rows, texts, trait.common(found))
 
 
 def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
@@ -306,7 +313,12 @@ class OwnPortraits:
             texts = [set_texts[i % len(set_texts)] for i in range(count)]
         else:
             texts = [made.text for _, made in base_captions(target, count, seed, "train")]
-        self.all = encoded(base, self._latents(base, texts, seed, folder / OWN), texts, target, config)
+        latents = self._latents(base, texts, seed, folder / OWN)
+        if config.text == "seen":
+            with torch.no_grad():
+                pictures = torch.cat([base.clip_images(base.decode(latents[part.start : part.stop])) for part in _parts(count)])
+            texts = trait.told_texts(base, texts, trait.seen(base, pictures), target.text, target.mode, target.replace)
+        self.all = encoded(base, latents, texts, target, config)
 
     def rows(self, rng: np.random.Generator, n: int) -> Rows:
         """`n` of them, at random."""

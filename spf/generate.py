@@ -22,7 +22,7 @@ from spf.files import atomic, write_json
 from spf.models import Base
 from spf.paths import adapter_names, adapter_path, load_adapter
 from spf.prompts import compose
-from spf.sampling import TUNED, Callback, Edit, GuideConfig, Trace, sample_pair
+from spf.sampling import TUNED, Callback, Edit, GuideConfig, Trace, freed, sample_pair
 
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
@@ -68,10 +68,12 @@ def draw(
 
 def guide_of(config: GenerateConfig) -> GuideConfig | None:
     """How a drawing is guided; targets without a place, such as a style, leave nothing to hold."""
-    known = known_targets(config.targets)
-    if config.guided == "held" and known and len(known) == len(config.targets) and not any(t.regions for t in known):
+    if not config.guided:
         return None
-    return GuideConfig(config.guided, start=config.guided_from) if config.guided else None
+    known = known_targets(config.targets)
+    everywhere = known and len(known) == len(config.targets) and not any(target.regions for target in known)
+    guide = GuideConfig(config.guided, start=config.guided_from)
+    return freed(guide) if everywhere else guide
 
 
 def edit_of(config: GenerateConfig) -> Edit | None:

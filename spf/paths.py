@@ -84,6 +84,7 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
         for adapter in adapters:
             check_fit(unet, shapes(adapter.tensors), "the adapter")
         self.unet, self._open = unet, []
+        self.metadata = [adapter.metadata for adapter in adapters]
         with torch.inference_mode(False), torch.no_grad():
             self.tensors: dict[str, Tensor] = {}
             for adapter in adapters:

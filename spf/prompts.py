@@ -27,7 +27,7 @@ JOINS = (
 )  # fmt: skip
 _CUT = re.compile(rf"[^\w\s'-]|(?<![\w-])(?:{'|'.join(JOINS)})(?![\w-])", re.IGNORECASE)
 _LEAD = re.compile(r"\s*(?:(?:an?|the|his|her|their)(?:\s+|$))*", re.IGNORECASE)
-_ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
+ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
 
 Span = tuple[int, int]
 
@@ -113,7 +113,7 @@ def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", 
             raise BadInput(
                 f'replace is "{replace}" but must be words of the base text, with a target to take their place.'
             )
-        head = _agree(base[: cut[0]], targets[0])
+        head = agree(base[: cut[0]], targets[0])
         spoken = [(len(head), len(head) + len(targets[0]))]
         complete = head + targets[0] + base[cut[1] :]
     kept = [span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)]
@@ -128,9 +128,9 @@ def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", 
     )  # fmt: skip
 
 
-def _agree(head: str, word: str) -> str:
+def agree(head: str, word: str) -> str:
     """Turns "a " at the end of `head` into "an " before a vowel, and back."""
-    found = _ARTICLE.search(head)
+    found = ARTICLE.search(head)
     if not found:
         return head
     article = found[1][0] + ("n" if word[0].lower() in "aeiou" else "")

@@ -25,10 +25,13 @@ from .models import Base
 from .paths import Adapter, response
 from .prompts import PAD, ComposedPrompt, pad_columns
 from .sfcm import SCALES, SfcmConfig, noise_difference, phrase_distances, scaled, subtracted
+from .traits import Told, explained, noted, seen, told
 
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
 HELD = (0.9, 1.3)
 """Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
+FOLLOWING = ("held", "told", "untold")
+"""Guides that follow the original's drawing."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 
@@ -60,18 +63,36 @@ Adjust = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class GuideConfig(Config):
-    """SFCM-guided sampling (ours): each step uses eps_ref + M (eps_res - eps_ref), so that outside M the reference rules.
+    """Ways to keep the tuned drawing near the original's (ours).
 
-    A held drawing has one map M for all steps, and keeps the latents of the original's drawing outside it, as Blended
-    Diffusion keeps those of a picture (Avrahami et al. 2022): x = x_ref + M (x_res - x_ref). M is found along the
-    original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where the tuned weights tell the complete
-    text from the base text. What is held cannot be polluted, so the guidance inside may be stronger.
+    sfcm, difference, attention: SFCM-guided sampling. Each step uses eps_ref + M (eps_res - eps_ref) with that map as M, so
+    that outside M the reference rules.
+
+    held, told and untold follow the original's drawing. A held drawing has one map M for all steps, and keeps the
+    original's latents outside it, as Blended Diffusion keeps those of a picture (Avrahami et al. 2022): x = x_ref +
+    M (x_res - x_ref). M is found along the original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where
+    the tuned weights tell the complete text from the base text. Inside, the response path is told what the original shows
+    (`spf.traits`), and the target is guided on its own, see `composed`: by the difference that it makes to a text which
+    says what the tailored set has in common, if the adapter has noted that. untold leaves out the telling, told the map,
+    which is right for targets that are everywhere, such as a style.
     """
 
-    map: str = choice("held", GUIDES, "M: one map for a held drawing, or each step's control map, noise difference or target attention")
+    map: str = choice("held", GUIDES, "how to stay near the original: follow its drawing, or blend by each step's map of that name")
     scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
-    push: float = real(1.7, 1.0, 10.0, "held: how many times as far guidance carries the response path")
+    push: float = real(1.75, 1.0, 10.0, "where the original is followed: how many times the guidance goes to the target")
+
+    @property
+    def follows(self) -> bool:
+        """Whether the original's drawing is followed."""
+        return self.map in FOLLOWING
+
+
+def freed(guide: GuideConfig) -> GuideConfig | None:
+    """The guide for a target that is everywhere, which leaves nothing to hold."""
+    if guide.map == "untold":
+        return None
+    return replace(guide, map="told") if guide.map == "held" else guide
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
@@ -97,6 +118,23 @@ def denoise(
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
     blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
     return blank + guidance * (eps - blank), eps
+
+
+def composed(
+    base: Base, latents: Tensor, timestep: Tensor, plain: Tensor, states: Tensor, uncond: Tensor, guidance: float, push: float,
+    apart: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """(guided, conditional) predictions with the target guided on its own, in one UNet call; the conditional rows come last.
+
+    eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
+    with the base text and what the complete text adds to it as the two concepts. apart: states of two other texts, whose
+    difference is the second concept instead.
+    """
+    parts = (uncond, plain, *apart, states)
+    texts = torch.cat([part.expand(len(latents), -1, -1) for part in parts])
+    blank, before, *others, eps = base.unet(torch.cat([latents] * len(parts)), timestep, texts).sample.to(latents.dtype).chunk(len(parts))
+    less, more = others or (before, eps)
+    return blank + guidance * (before - blank) + guidance * push * (more - less), eps
 
 
 def autocast(base: Base, precision: str) -> torch.autocast:
@@ -145,7 +183,8 @@ class PathTrace:
     maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
     Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
     base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. eps, float32 [S,B,C,h,w]: the
-    original's predictions, by which its drawing can be followed again. key: everything that the drawing depends on.
+    original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
+    original. key: everything that the drawing depends on.
     """
 
     text: str
@@ -159,6 +198,7 @@ class PathTrace:
     removed: np.ndarray | None = None
     held: np.ndarray | None = None
     eps: np.ndarray | None = None
+    told: tuple[tuple[str, ...], ...] = ()
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
         """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
@@ -256,34 +296,48 @@ def prompt_distances(
 
 @dataclass(frozen=True)
 class Said:
-    """What the rows of a batch say: token columns by path, the phrases of the chain and of the target, and distances [1 or B,P]."""
+    """What the rows of a batch say: token columns by path, the phrases of the chain and of the target, and distances [1 or B,P].
+
+    own: the phrases of each row by their own names, where those of the batch are numbered.
+    """
 
     groups: dict[str, Groups | list[Groups]]
     names: list[str]
     targets: list[str]
     distances: Tensor
+    own: list[list[str]]
+
+    def columns(self, base: Base, row: int, prompt: ComposedPrompt, path: str, told: Told | None = None) -> Groups:
+        """Token columns of a row's phrases under the names of the batch; told: in a text that says the same and more."""
+        text = told.prompt if told else prompt
+        groups = text.groups(base.tokenizer, path)
+        named = {
+            name: told.places[own] if told else [own] for name, own in zip(self.names, self.own[row], strict=False)
+        }  # fmt: skip
+        columns = {name: sorted({c for own in some for c in groups.get(own, ())}) for name, some in named.items()}
+        rest = {PAD: groups[PAD]}
+        if path == "base":
+            return columns | rest
+        spoken = [sorted(groups[phrase.text]) for phrase in text.target_phrases]
+        if self.targets == [TARGET]:
+            spoken = [sorted({column for part in spoken for column in part})]
+        return columns | dict(zip(self.targets, spoken, strict=True)) | rest
 
 
 def said(base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = SfcmConfig()) -> Said:
     """One prompt keeps the names of its phrases; several are numbered, rows with fewer phrases have distance 0 for the rest."""
-    groups = {path: [prompt.groups(base.tokenizer, path) for prompt in prompts] for path in ("base", "complete")}
     found = [prompt_distances(base, prompt, settings) for prompt in prompts]
+    own = [names for names, _ in found]
     if len(prompts) == 1:
-        names, distances = found[0]
-        targets = [phrase.text for phrase in prompts[0].target_phrases]
-        return Said({path: rows[0] for path, rows in groups.items()}, names, targets, distances[None].to(base.device))
-    most = max(len(names) for names, _ in found)
-    numbers = [f"phrase {number}" for number in range(most)]
-    table = torch.zeros(len(prompts), most)
-    numbered: dict[str, Groups | list[Groups]] = {"base": [], "complete": []}
-    for row, (prompt, (names, distances)) in enumerate(zip(prompts, found, strict=True)):
-        table[row, : len(names)] = distances
-        for path, rows in groups.items():
-            columns = {number: rows[row][name] for number, name in zip(numbers, names, strict=False)} | {PAD: rows[row][PAD]}
-            if path == "complete":
-                columns[TARGET] = sorted({c for phrase in prompt.target_phrases for c in rows[row][phrase.text]})
-            numbered[path].append(columns)
-    return Said(numbered, numbers, [TARGET], table.to(base.device))
+        names, targets = own[0], [phrase.text for phrase in prompts[0].target_phrases]
+    else:
+        names, targets = [f"phrase {number}" for number in range(max(map(len, own)))], [TARGET]
+    table = torch.zeros(len(prompts), len(names))
+    for row, (some, distances) in enumerate(found):
+        table[row, : len(some)] = distances
+    alike = Said({}, names, targets, table.to(base.device), own)
+    groups = {path: [alike.columns(base, row, prompt, path) for row, prompt in enumerate(prompts)] for path in ("base", "complete")}
+    return replace(alike, groups={path: rows[0] if len(rows) == 1 else rows for path, rows in groups.items()})
 
 
 @dataclass(frozen=True)
@@ -323,8 +377,8 @@ class TunedPath:
     """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
 
     compare: run the reference path on the same latents, for the control map (always done for a guide that reads one). guide,
-    edit: see `GuideConfig` and `spf.edits`. held: the map [B,h,w] of the last held drawing. Raises BadInput when words of a
-    target fall off the end.
+    edit: see `GuideConfig` and `spf.edits`. held: the map [B,h,w] of the last drawing that followed the original's; told: the
+    prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
     """
 
     def __init__(
@@ -333,19 +387,28 @@ class TunedPath:
     ) -> None:  # fmt: skip
         self.base, self.prompts, self.guidance, self.settings = base, list(prompts), guidance, settings
         self.guide, self.edit = guide, edit
-        self.holds = guide is not None and guide.map == "held"
-        self.blends = guide is not None and not self.holds
+        self.follows = guide is not None and guide.follows
+        self.blends = guide is not None and not self.follows
         self.compare = compare or self.blends
         texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
         self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, settings) if self.compare else None
+        self.asked = self.plain, self.complete
+        self.apart: Sequence[Tensor] = ()
         self.held: Tensor | None = None
+        self.told: list[Told] = []
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
-        return record(self.base.unet, self.said.groups[path], rows=slice(-rows, None), largest=LARGEST_MAP)
+        groups = self.said.groups[path]
+        if path == "complete" and self.told:
+            each = self.prompts * (rows // len(self.prompts))
+            numbers = list(range(len(self.prompts))) * (rows // len(self.prompts))
+            parts = zip(numbers, each, self.told, strict=True)
+            groups = [self.said.columns(self.base, row, prompt, path, told) for row, prompt, told in parts]
+        return record(self.base.unet, groups, rows=slice(-rows, None), largest=LARGEST_MAP)
 
     @torch.inference_mode()
     def draw(
@@ -354,13 +417,15 @@ class TunedPath:
     ) -> Tensor:  # fmt: skip
         """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
 
-        A held drawing first follows the original's: `first` gets those steps, known [S,B,C,h,w] are its predictions if it
-        has been drawn already.
+        A guide that follows the original's drawing does so first: `first` gets those steps, known [S,B,C,h,w] are its
+        predictions if it has been drawn already.
         """
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
         done = 0
-        course = self.follow(switch, noise, steps, first, known) if self.holds else []
+        course = self.follow(switch, noise, steps, first, known) if self.follows else []
+        if course and watch is None and not self.guide.start and not self.held.any():
+            return course[-1]  # nothing is asked for that the original does not have
         if self.edit:
             self.edit.begin(self.base, self.prompts, len(noise))
 
@@ -381,7 +446,7 @@ class TunedPath:
                 source, latents = latents.chunk(2)
                 latents = self.edit.adjust(source, latents, (index + 1) / steps)
                 parts.append(source)
-            if self.holds and index >= self.guide.start * steps:
+            if self.follows and index >= self.guide.start * steps:
                 latents = course[index] + self.held[:, None].to(latents) * (latents - course[index])
             return torch.cat([*parts, latents])
 
@@ -394,14 +459,14 @@ class TunedPath:
         start = torch.cat([noise, noise]) if beside else noise
         return sample(
             self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
-            adjust=adjust if beside or self.holds else None, callback=own if watch else None,
+            adjust=adjust if beside or self.follows else None, callback=own if watch else None,
         )[-len(noise) :]  # fmt: skip
 
     def follow(
         self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
     ) -> list[Tensor]:
         """The latents after each step of the original's drawing. Sets `held`: where, along it, the tuned weights tell the
-        complete text from the base text; every step's difference counts in parts of its own mean."""
+        complete text from the base text; every step's difference counts in parts of its own mean. And tells the rows."""
         course: list[Tensor] = []
         differences: list[Tensor] = []
         both = torch.cat([states.expand(len(noise), -1, -1) for states in (self.complete, self.plain)])
@@ -423,19 +488,40 @@ class TunedPath:
         sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
         low, high = HELD
         self.held = ((torch.stack(differences).mean(0) - low) / (high - low)).clamp(0, 1)
+        if self.guide.map == "told":  # everywhere, or nowhere for a text that asks for nothing more
+            self.held = (self.held.amax((1, 2), keepdim=True) > 0).to(self.held).expand_as(self.held)
+        if self.guide.map != "untold" and self.base.clip is not None and self.edit is None:
+            self.tell(course[-1], {name: value for adapter in switch.metadata for name, value in noted(adapter).items()})
         return course
+
+    def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
+        """Gives each row texts of its own that say what CLIP sees in the original; and what the set has in common."""
+        pixels = torch.from_numpy(self.base.pictures(latents)).permute(0, 3, 1, 2).to(latents) / 127.5 - 1
+        found = seen(self.base, self.base.clip_images(pixels))
+        prompts = self.prompts * (len(latents) // len(self.prompts))
+        self.told = [told(self.base, prompt, row) for prompt, row in zip(prompts, found, strict=True)]
+        texts = [*(row.prompt.base for row in self.told), *(row.prompt.complete for row in self.told)]
+        self.asked = self.base.encode_text(texts).chunk(2)
+        if common:
+            others = [explained(self.base, prompt, row | common) for prompt, row in zip(prompts, found, strict=True)]
+            texts = [*(other.base for other in others), *(other.complete for other in others)]
+            self.apart = self.base.encode_text(texts).chunk(2)
 
     def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
         """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
         base, rows = self.base, len(latents)
         blends = self.blends and done >= self.guide.start
-        pushed = 1 + (self.guidance - 1) * (self.guide.push if self.holds else 1)
+        plain, complete = self.asked
         with (
             switch,
             self.record("complete", rows) if self.compare else nullcontext() as res,
             self.edit.speak(done) if self.edit else nullcontext(),
         ):
-            guided, eps_res = denoise(base, latents, timestep, self.complete, self.uncond, pushed)
+            if self.follows and self.edit is None:
+                texts = plain, complete, self.uncond
+                guided, eps_res = composed(base, latents, timestep, *texts, self.guidance, self.guide.push, self.apart)
+            else:
+                guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
         if not self.compare:
             return guided, None
         with self.record("base", rows) if self.settings.map_path != "response" else nullcontext() as ref:
@@ -494,7 +580,7 @@ def sample_pair(
     pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
     known = original if original is not None and original.key == pair.key else None
     guides = {name: None if name in free else guide for name in switches}
-    passes = {name: 2 if guide and guide.map == "held" else 1 for name, guide in guides.items()}
+    passes = {name: 2 if guide and guide.follows else 1 for name, guide in guides.items()}
     done, total = 0, steps * (sum(passes.values()) + (known is None))
     if known is None:
         original, done = pair.draw_original(_counted(callback, ORIGINAL, 0, total)), steps
@@ -563,12 +649,13 @@ class _Pair:
                 kept.add(name, getattr(shown, name))
             callbacks[-1](step)
 
-        known = torch.from_numpy(original.eps).to(self.noise) if path.holds else None
+        known = torch.from_numpy(original.eps).to(self.noise) if path.follows else None
         latents = path.draw(switch, self.noise, self.steps, watch, *callbacks[:-1], known=known)
-        held = path.held.float().cpu().numpy() if path.holds else None
-        return self.trace(self.prompt.complete, "complete", latents, kept, held=held)
+        held = path.held.float().cpu().numpy() if path.follows else None
+        said_too = tuple(row.phrases for row in path.told)
+        return self.trace(self.prompt.complete, "complete", latents, kept, held=held, told=said_too)
 
-    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more: np.ndarray | None) -> PathTrace:
+    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more) -> PathTrace:
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
         arrays = kept.arrays(["difference", "sfcm", "removed"])
         return PathTrace(text, tuple(self.free.said.groups[path]), images, final, kept.maps(), self.key, **arrays, **more)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
-    ["spf.models", "spf.paths", "spf.attention", "spf.injected"],
+    ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits"],
     ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.edits", "spf.evaluation", "spf.portraits",
      "spf.userdata"],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],

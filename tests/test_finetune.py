@@ -151,10 +151,10 @@ def test_bad_input_is_refused_before_anything_is_written(base, weights, tmp_path
             config(**wrong)
     kept, base.clip = base.clip, None
     try:
-        with pytest.raises(BadInput, match="set enhanced to 0"):
+        with pytest.raises(BadInput, match="set enhanced to 0 and text to caption"):
             finetune(base, config(), out)
         assert not out.exists()
-        finetune(base, config(steps=2), out, settings=SMALL | {"enhanced": 0.0})
+        finetune(base, config(steps=2), out, settings=SMALL | {"enhanced": 0.0, "text": "caption"})
     finally:
         base.clip = kept
 

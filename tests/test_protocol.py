@@ -140,7 +140,8 @@ def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(b
     with Rows(base) as rows:
         tuned = p.find_adapters(base, ["spf+held", "naive+held"], ["hat"], folder)
         p.evaluate(base, judges, tuned, config, tmp_path / "a", originals=tmp_path / "shared")
-    assert rows.seen == 6 * pair * (1 + 2 + 2)  # the original once; for each method both texts along it, then the drawing
+    each = 2 * 2 + 2 * 3  # both texts along the original's drawing; then empty, base and complete
+    assert rows.seen == 6 * (pair + 2 * each)  # the original once
     kept = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "b", originals=tmp_path / "shared")
     alone = [path for path in (tmp_path / "b" / "pictures").iterdir() if path.name.startswith("kept-held-")]
     assert len(alone) == 2 * 6 and value(kept, "spf+held", "retention") == 1
@@ -150,10 +151,11 @@ def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(b
 
 
 def test_a_style_is_everywhere_so_nothing_is_held(base, judges, tmp_path):
-    tuned = p.find_adapters(base, ["original", "original+held"], ["watercolor"])
+    tuned = p.find_adapters(base, ["original", "original+held", "original+untold", "original+told"], ["watercolor"])
     p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL | {"maps": 0}), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
-    assert found["original+held"]["guided"] is None and found["original+held"]["clip"] == found["original"]["clip"]
+    assert found["original+held"]["guided"]["map"] == "told" and found["original+held"]["clip"] == found["original+told"]["clip"]
+    assert found["original+untold"]["guided"] is None and found["original+untold"]["clip"] == found["original"]["clip"]
 
 
 def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
@@ -162,7 +164,7 @@ def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
     results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
     assert found["spf+sfcm:1.0"]["clip"] == found["spf"]["clip"] != found["spf+sfcm"]["clip"] != found["spf+attention"]["clip"]
-    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == {"map": "difference", "scale": "stretch", "start": 0.5, "push": 1.7}
+    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == p.GuideConfig("difference", start=0.5).to_dict()
     assert value(results, "spf+sfcm", "outside") < value(results, "spf", "outside")
 
 

@@ -243,7 +243,7 @@ def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apa
 def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(tiny_base):
     with Calls(tiny_base) as calls:
         trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), guide=GuideConfig(), **HOW)
-    assert calls.rows == [2] * 3 + [2] * 3 + [2, 1] * 3  # original; both texts; guided response, and the reference for the maps
+    assert calls.rows == [2] * 3 + [2] * 3 + [3, 1] * 3  # original; both texts; empty, base and complete; the reference for the maps
     path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), guidance=HOW.get("guidance", 4.0))
     latents = path.draw(response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, HOW["seeds"]) if "seeds" in HOW else initial_latents(tiny_base, [0]), 3)
     np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-4)

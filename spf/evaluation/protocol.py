@@ -40,13 +40,13 @@ from spf.portraits.render import REGIONS
 from spf.portraits.tailored import BIAS
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find
-from spf.sampling import GuideConfig, Shown, Step, TunedPath, autocast, initial_latents, sample
+from spf.sampling import GuideConfig, Shown, Step, TunedPath, autocast, freed, initial_latents, sample
 
 __all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_adapters", "summary", "table"]
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 SEED_STEP = 64
-ROW_VERSION = 4
+ROW_VERSION = 5
 """Rows of another version are measured anew."""
 
 
@@ -250,7 +250,7 @@ class _Desk:
         """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
         spots = {pair.original: index for index, pair in enumerate(job.pairs)}
         guides = {work.tuned: self.guide(work.tuned) for work in missing}
-        portraits, eps = self.original(job.pairs, follow=any(guide and guide.map == "held" for guide in guides.values()))
+        portraits, eps = self.original(job.pairs, follow=any(guide and guide.follows for guide in guides.values()))
         original = see(self.base, self.judges, portraits)
         said = self.said(missing)
         kept: dict[str, dict[str, dict[str, str]]] = {}
@@ -295,7 +295,7 @@ class _Desk:
     def guide(self, tuned: Tuned) -> GuideConfig | None:
         """How a method is guided; a target without a place, such as a style, leaves nothing to hold."""
         guide = self.config.guide(tuned.guide)
-        return None if guide and guide.map == "held" and not tuned.target.regions else guide
+        return guide if guide is None or tuned.target.regions else freed(guide)
 
     def original(self, pairs: Sequence[_Pair], follow: bool) -> tuple[np.ndarray, torch.Tensor | None]:
         """(the original portraits uint8 [B,H,W,3], the predictions [S,B,C,h,w] that led to them if `follow`).
@@ -323,7 +323,7 @@ class _Desk:
     def keep(self, tuned: Tuned, pairs: Sequence[_Pair], kept: dict[str, dict[str, str]]) -> None:
         """Adds what the judges see where the tuned weights draw the base texts alone."""
         absent, guide = [pair for pair in pairs if pair.original not in kept], self.guide(tuned)
-        if absent and guide and guide.map == "held":
+        if absent and guide and guide.follows:
             alone = [replace(pair, texts=compose(pair.texts.base)) for pair in absent]
             drawn = self.draw(tuned, alone, look=False)[0]
         elif absent:
@@ -357,7 +357,7 @@ class _Desk:
                 watch = _Watch()
                 noise = initial_latents(self.base, [pairs[i].noise for i in rows])
                 with autocast(self.base, self.config.precision):
-                    followed = known[:, rows] if known is not None and path.holds else None
+                    followed = known[:, rows] if known is not None and path.follows else None
                     latents = path.draw(switch, noise, self.config.steps, watch if compare else None, known=followed)
                     pictures |= dict(zip(rows, self.base.pictures(latents)))
                 looks |= {row: watch.looks(place, path.held) for place, row in enumerate(rows)} if compare else {}
@@ -365,8 +365,8 @@ class _Desk:
 
 
 def _keeper(tuned: Tuned, guide: GuideConfig | None) -> str:
-    """What the base text alone is drawn by: weights, held or not."""
-    return f"held-{tuned.weights}" if guide and guide.map == "held" else tuned.weights
+    """What the base text alone is drawn by: weights, following the original or not."""
+    return f"{guide.map}-{tuned.weights}" if guide and guide.follows else tuned.weights
 
 
 def _kept(keeper: str, pair: _Pair) -> str:

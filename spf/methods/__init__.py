@@ -33,17 +33,19 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-no-fine": ("spf", {"fine_grained": 0.0}),
     "spf-no-enhanced": ("spf", {"enhanced": 0.0}),
     "spf-no-sfcm": ("spf", {"complement": "none", "masked": 0.0, "averaged": 0}),
+    "spf-no-seen": ("spf", {"text": "caption"}),
     "spf-paper": (
         "spf",
         {"trainable": "cross-attention", "learning_rate": 2e-4, "plain": 0.0, "latents": "training", "relative": False,
-         "output": 0.0, "keep": 0.0, "masked": 0.0, "smooth": 1, "averaged": 0, "power": 1.0, "subtract": 1.0,
+         "output": 0.0, "keep": 0.0, "masked": 0.0, "text": "caption", "smooth": 1, "averaged": 0, "power": 1.0, "subtract": 1.0,
          "embedding": "complete", "scale": "min-max", "text_consistent": 2.0, "fine_grained": 0.0006},
     ),
 }  # fmt: skip
 """Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
-paper's ablation, the last is the method without anything of ours. There maps and queries are not measured against
+paper's ablation, the fifth one is of ours, the last is the method without anything of ours. There maps and queries are not measured against
 their own size, so its two weights are those that weigh on the embedded model, at the start, what spf's own do."""
 NAMES = (*METHODS, *ABLATIONS)
+TEXTS = ("caption", "seen", "full")
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
 """Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target."""
 
@@ -58,7 +60,7 @@ class MethodConfig(Config):
     learning_rate: float = real(1e-4, 1e-8, 1.0, "peak learning rate")
     batch: int = whole(8, 1, 4096, "pictures in a step")
     average: float = real(0.0, 0.0, 0.9999, "decay of the moving average of the weights; 0 is none")
-    text: str = choice("caption", ("caption", "full"), "texts of the set as they are, or naming every attribute")
+    text: str = choice("caption", TEXTS, "texts of the set as they are, with what CLIP sees besides, or naming every attribute")
     snr: float = real(5.0, 0.01, 1e9, "gamma of the min-SNR weights on the noise prediction; a huge one is none")
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
 
@@ -201,8 +203,12 @@ class Method:
 
     def check(self, base: Base, steps: int) -> None:
         """Raises BadInput when a run of so many steps cannot be made with this base."""
-        if self.wants_clip and base.clip is None:
-            raise BadInput(f"model {base.name} has no clip folder beside it, so set enhanced to 0 for method {self.name}.")
+        if self.config.text == "seen" and self.wants_words:
+            raise BadInput(f"text is 'seen' but must be caption or full for {self.name}, which must know where each word shows.")
+        if (self.wants_clip or self.config.text == "seen") and base.clip is None:
+            raise BadInput(
+                f"model {base.name} has no clip folder beside it, so set enhanced to 0 and text to caption for method {self.name}."
+            )
 
     def parameter_names(self, unet) -> list[str]:
         """Names of the UNet parameters that train in place."""

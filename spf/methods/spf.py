@@ -20,10 +20,19 @@ from spf.attention import POOL, Record, phrase_stack, record, resized
 from spf.config import choice, flag, real, whole
 from spf.errors import BadInput
 from spf.losses import (
-    COMPLEMENTS, ENHANCED, LAYERS, NORMS, complement, diffusion, enhanced, fine_grained, min_snr, predicted_clean,
+    COMPLEMENTS,
+    ENHANCED,
+    LAYERS,
+    NORMS,
+    complement,
+    diffusion,
+    enhanced,
+    fine_grained,
+    min_snr,
+    predicted_clean,
     text_consistent,
 )  # fmt: skip
-from spf.methods import PAD, PHRASE, TARGET, Context, Method, MethodConfig, Rows, Terms, denoising, noisy
+from spf.methods import PAD, PHRASE, TARGET, TEXTS, Context, Method, MethodConfig, Rows, Terms, denoising, noisy
 from spf.paths import all_names, cross_attention_names
 from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 
@@ -33,6 +42,7 @@ class SpfConfig(MethodConfig, SfcmConfig):
     """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of training."""
 
     average: float = real(0.95, 0.0, 0.9999, MethodConfig.help("average"))
+    text: str = choice("seen", TEXTS, "ours: " + MethodConfig.help("text"))
     scale: str = choice("stretch", SCALES, "common scale of noise difference and phrase maps in training")
     trainable: str = choice("all", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
     plain: float = real(0.6, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")

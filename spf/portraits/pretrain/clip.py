@@ -23,9 +23,9 @@ from transformers import (
 )
 
 from spf.files import load_tensors, write_json
-from spf.portraits.captions import caption, words
+from spf.portraits.captions import Caption, caption, words
 from spf.portraits.dataset import PortraitSet
-from spf.portraits.description import ATTRIBUTES, sample_portrait
+from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
 from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, start_from, to_tensor
 from spf.portraits.pretrain.presets import ClipSizes
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
@@ -97,6 +97,24 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Ten
     return (F.cross_entropy(logits.float(), own) + F.cross_entropy(logits.T.float(), own)) / 2, right
 
 
+def altered(portrait: Portrait, rng: np.random.Generator) -> tuple[Caption, Caption]:
+    """A caption of the portrait, and the same one with another value of one attribute that it names, where it names any."""
+    state = rng.integers(2**63)
+    true = caption(portrait, np.random.default_rng(state))
+    named = sorted(true.named() - {"gender"} or true.named())
+    if not named:
+        return true, true
+    name = str(rng.choice(named))
+    other = str(rng.choice([value for value in ATTRIBUTES[name] if value != getattr(portrait, name)]))
+    return true, caption(Portrait(**(portrait.to_dict() | {name: other})), np.random.default_rng(state))
+
+
+def discerning(image: Tensor, true: Tensor, false: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of the true caption against the altered one, for embeddings [B,D] (as in NegCLIP, arXiv 2210.01936)."""
+    image, true, false = (F.normalize(x, dim=-1) for x in (image, true, false))
+    return F.softplus(scale.exp().clamp(max=100) * (image * (false - true)).sum(-1)).mean()
+
+
 def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
     """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half precision."""
     size = clip.config.vision_config.image_size
@@ -114,7 +132,7 @@ def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkp
 
 
 def train_clip(stage: Stage) -> Fitted:
-    """Text tower alone (30 % of the time), image tower alone (35 %), then both together."""
+    """Text tower alone (30 % of the time), image tower alone (35 %), then both together; trained towers go on together."""
     sizes = stage.preset.clip
     data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator(tiles=True)
@@ -123,11 +141,11 @@ def train_clip(stage: Stage) -> Fitted:
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")
     towers = Towers(new_clip(sizes, stage.preset.image_size, tokenizer))
     clip = towers.clip
+    begun = False
     settled = (stage.checkpoints / "base" / "unet").exists()
     if settled:  # a denoiser has learnt to read this text tower
         log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
-        if stage.resume:
-            start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
+        begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
         clip.text_model.load_state_dict(load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors"))
         clip.text_model.requires_grad_(False)
         towers.text_head.requires_grad_(False)
@@ -156,14 +174,20 @@ def train_clip(stage: Stage) -> Fitted:
         chosen = batch_indices(rng, len(data), sizes.image_batch)
         images, labels = images_of(chosen)
         portraits = [data.portraits[i] for i in chosen]
-        readings = [read_caption(caption(p, rng), p) for p in portraits]
+        texts = [altered(p, rng) for p in portraits]
+        readings = [read_caption(true, p) for (true, _), p in zip(texts, portraits)]
         ids, said = encode_readings(tokenizer, readings, tokenizer.model_max_length if step % 8 == 0 else None)
         pooled = clip.vision_model(pixel_values=images)[1]
         states, end = clip.text_model(input_ids=ids.to(device), return_dict=False)[:2]
-        meet, right = contrastive(clip.visual_projection(pooled), clip.text_projection(end), clip.logit_scale)
+        other = clip.text_model(input_ids=token_ids(tokenizer, [false.text for _, false in texts]).to(device))[1]
+        image, true, false = clip.visual_projection(pooled), clip.text_projection(end), clip.text_projection(other)
+        meet, right = contrastive(image, true, clip.logit_scale)
+        apart = discerning(image, true, false, clip.logit_scale)
         seen, _ = towers.image_loss(pooled, labels)
         read, _ = towers.text_loss(states, said.to(device))
-        return meet + seen + read, {"contrast": meet, "right_caption": right, "seen": seen, "read": read}
+        return meet + apart + seen + read, {
+            "contrast": meet, "apart": apart, "right_caption": right, "seen": seen, "read": read,
+        }  # fmt: skip
 
     def save() -> None:
         save_clip(clip, tokenizer, stage.checkpoints)
@@ -183,9 +207,10 @@ def train_clip(stage: Stage) -> Fitted:
 
     if not settled:
         phase("text", text_loss, [(text, 1.0)], sizes.lr, 0.3)
-    phase("image", image_loss, [(image, 1.0)], 2 * sizes.lr, 0.35)
+    if not begun:
+        phase("image", image_loss, [(image, 1.0)], 2 * sizes.lr, 0.35)
     both = [(image + joint, 1.0)] if settled else [(image + joint, 1.0), (text, 0.15)]
-    return phase("joint", joint_loss, both, sizes.lr, 0.35)
+    return phase("joint", joint_loss, both, sizes.lr, 1.0 if begun else 0.35)
 
 
 @torch.no_grad()

@@ -53,16 +53,18 @@ class Stage:
         return cached_portraits(targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split)
 
 
-def start_from(module: nn.Module, path: Path) -> None:
-    """Begin with the weights of a trained part, where there are any of the same sizes; a resumed state goes before them."""
+def start_from(module: nn.Module, path: Path) -> bool:
+    """Begin with the weights of a trained part, where there are any of the same sizes; a resumed state goes before them.
+    Returns whether there were."""
     if not path.is_file():
-        return
+        return False
     sizes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if sizes != read_header(path)[1]:
         log.info("%s has other sizes, so training starts anew", path)
-        return
+        return False
     module.load_state_dict(load_tensors(path))
     log.info("starting from %s", path)
+    return True
 
 
 def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:
