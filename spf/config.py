@@ -146,8 +146,9 @@ class Config:
 
 AUTO, JOIN = "auto", "+"
 """As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
-GUIDES = ("held", "told", "untold", "sfcm", "difference", "attention")
-"""Ways to keep a drawing near the original's; see `spf.sampling.GuideConfig`."""
+FOLLOWING = ("held", "told", "untold")
+GUIDES = (*FOLLOWING, "sfcm", "difference", "attention")
+"""Ways to keep a drawing near the original's, the first of which follow it; see `spf.sampling.GuideConfig`."""
 
 
 @dataclass(frozen=True)

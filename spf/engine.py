@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .config import AUTO, JOIN, GenerateConfig
+from .config import AUTO, FOLLOWING, JOIN, GenerateConfig
 from .errors import BadInput, Cancelled, SpfError
 from .evaluation.report import known_targets, pair_report
 from .portraits.description import TARGETS, Target
@@ -232,8 +232,8 @@ class Engine:
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        passes = 2 if config.guided == "held" else 1
-        return int(min(60, 8 + 0.15 * config.steps * passes * len(self.roles(config))))
+        passes = len(self.roles(config)) + (1.5 if config.guided in FOLLOWING else 0)
+        return int(min(60, 8 + 0.15 * config.steps * passes))
 
     def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:
         """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops the work within a step.
@@ -255,7 +255,8 @@ class Engine:
             clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
             check()
             tell(Progress("judging", previews=portraits))
-            reports, regions = self._reports(config, words, portraits, clock)
+            told = {role: path.told[0] for role, path in trace.tuned.items() if path.told}
+            reports, regions = self._reports(config, words, portraits, clock, told)
             targets = known_targets(config.targets)
             frames = {role: np.stack(pictures) for role, pictures in watch.frames.items() if role in portraits}
             known = tuple(targets) if len(targets) == len(config.targets) else ()
@@ -289,7 +290,7 @@ class Engine:
         return {"pair": time.perf_counter() - began}, portraits, watch, trace
 
     def _reports(
-        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict
+        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict, told: Mapping[str, Sequence[str]]
     ) -> tuple[dict[str, dict], np.ndarray | None]:
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of original and tuned."""
         began = time.perf_counter()
@@ -302,7 +303,8 @@ class Engine:
                 similar = float((reading.identity[0] * reading.identity[index]).sum())
                 read = {"before": reading.values[0], "after": reading.values[index], "identity": similar}
             used = changed(config, adapter=JOIN.join(names))
-            reports[role] = pair_report(used, seed=config.seed, complete=words.prompt.complete, seconds=clock, **read)
+            texts = {"complete": words.prompt.complete, "told": told.get(role, ())}
+            reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 

@@ -61,7 +61,8 @@ def draw(
     reports = []
     for i, seed in enumerate(seeds):
         read = readings(original, tuned, i) if judges else {}
-        reports.append(pair_report(config, seed=seed, complete=prompt.complete, seconds=clock, **read))
+        said = trace.tuned[TUNED].told[i] if trace.tuned[TUNED].told else ()
+        reports.append(pair_report(config, seed=seed, complete=prompt.complete, seconds=clock, told=said, **read))
         write(trace, i, reports[-1], Path(out) / str(seed) if config.count > 1 else Path(out))
     return reports
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .attention import Groups, Record, phrase_stack, record, resized
-from .config import GUIDES, Config, choice, real
+from .config import FOLLOWING, GUIDES, Config, choice, real
 from .errors import BadInput, NotFinite
 from .models import Base
 from .paths import Adapter, response
@@ -30,8 +30,6 @@ from .traits import Told, explained, noted, seen, told
 ORIGINAL, TUNED, TARGET = "original", "tuned", "target"
 HELD = (0.9, 1.3)
 """Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
-FOLLOWING = ("held", "told", "untold")
-"""Guides that follow the original's drawing."""
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 

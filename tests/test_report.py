@@ -9,7 +9,7 @@ from spf.config import GenerateConfig
 from spf.evaluation.report import known_targets, pair_report
 from spf.portraits.description import TARGETS, sample_portrait
 
-KEYS = ["base", "target", "complete", "seed", "steps", "guidance", "model", "adapter", "response", "pollution", "changed",
+KEYS = ["base", "target", "complete", "told", "seed", "steps", "guidance", "model", "adapter", "response", "pollution", "changed",
         "identity", "attributes", "seconds"]  # fmt: skip
 
 

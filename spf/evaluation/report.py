@@ -25,10 +25,11 @@ def pair_report(
     before: Attributes | None = None,
     after: Attributes | None = None,
     identity: float | None = None,
+    told: Sequence[str] = (),
 ) -> dict[str, Any]:
     """report.json of one pair: settings, texts, readings and measures; None where nothing could be read.
 
-    before, after: what the judges read in the original and in the tuned portrait, None without judges. response is the
+    told: what the complete text was told of the original portrait. before, after: what the judges read in the original and in the tuned portrait, None without judges. response is the
     share of the targets that are there (1.0 or 0.0 for one), None when the judges do not know every target.
     """
     targets = known_targets(config.targets)
@@ -38,6 +39,7 @@ def pair_report(
         "base": config.base,
         "target": list(config.targets),
         "complete": complete,
+        "told": list(told),
         "seed": seed,
         "steps": config.steps,
         "guidance": config.guidance,

@@ -43,7 +43,8 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             seed: start of the noise, 0 to 4294967295
             steps: denoising steps, 1 to 200
             guidance: classifier-free guidance, 1 to 20
-            guided: "held" to the original outside the map, "sfcm", "difference" or "attention" to blend by these, or "" for neither
+            guided: "held" to the original outside the map and told what it shows inside, "told" or "untold" for one of the two,
+                "sfcm", "difference" or "attention" to blend by these, or "" for none
         Returns:
             portraits (PNG data URIs by role), complete (the text), report (by role), notices
         """

@@ -108,7 +108,7 @@ def build(
                     min_width=160,
                 )
                 guided = gr.Dropdown(
-                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("held", "sfcm"))],
+                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("held", "told", "untold", "sfcm"))],
                     value=start["guided"],
                     label=label("field.guided"),
                     info=label("field.guided.info"),

@@ -69,7 +69,7 @@ def finished(result: Result) -> dict:
         "labels": {ORIGINAL: both("score.base"), **({} if result.config.adapter else {TUNED: both("no adapter")})},
         "status": both("status.done"),
         "words": marked(result.words),
-        "notices": notices(result.words) + _about_adapter(result),
+        "notices": notices(result.words) + _about_adapter(result) + _told(result),
         "report": dict(result.reports),
     }
 
@@ -97,6 +97,11 @@ def _about_adapter(result: Result) -> list[dict]:
     if 0 < len(used) < len(result.config.targets):
         return [notice("few_adapters", "info", names=", ".join(used))]
     return []
+
+
+def _told(result: Result) -> list[dict]:
+    said = result.reports.get(TUNED, {}).get("told")
+    return [notice("told", "info", words=", ".join(said))] if said else []
 
 
 def notice(key: str, kind: str, **values) -> dict:

@@ -44,10 +44,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "dice": ("New seed", "换一个种子"),
     "field.steps": ("Steps", "步数"),
     "field.guidance": ("Guidance", "引导强度"),
-    "field.guided": ("Held to the original outside the map", "在图外保持原图"),
-    "field.guided.info": ("Outside the map the original's drawing is kept; a style is everywhere", "图外保留原模型的绘制；风格遍及全图"),
+    "field.guided": ("Stay near the original", "贴近原图"),
+    "field.guided.info": (
+        "Held: its drawing is kept outside a map, and inside the model is told what it shows",
+        "保持：图外保留原图的绘制，图内告知模型原图的内容",
+    ),
     "guided.none": ("No: the tuned model draws alone", "否：仅由微调模型绘制"),
-    "guided.held": ("Yes, by one map for all steps", "是：各步共用一张图"),
+    "guided.held": ("Held outside the map, told inside", "图外保持，图内告知"),
+    "guided.told": ("Told only, free everywhere", "仅告知，处处自由"),
+    "guided.untold": ("Held only, told nothing", "仅保持，不告知"),
     "guided.sfcm": ("Loosely, by the SFCM of each step", "每一步的 SFCM"),
     "generate": ("Generate", "生成"),
     "stop": ("Stop", "停止"),
@@ -141,6 +146,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "notice.few_adapters": (
         "Tuned for this: {names}. The other words are left to the original weights.",
         "只有 {names} 有微调模型；其余词语由原始权重处理。",
+    ),
+    "notice.told": (
+        "Seen in the original by CLIP, and told to the tuned model so that it stays: {words}.",
+        "CLIP 在原图中看到并告知微调模型以便保留：{words}。",
     ),
     "notice.quota": (
         "A run reserves at most {s} s of your GPU time on this Space; what it does not need comes back.",
