@@ -110,6 +110,8 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     """The prompt with what neither text says of the traits `found`, as far as the text encoder's window reaches."""
     texts = f"{prompt.base}, {prompt.complete}"
     new = {trait.name: found[trait.name] for trait in TRAITS if trait.name in found and not speaks(texts, trait)}
+    if any(_found("hair", phrase.text) for phrase in prompt.target_phrases):  # two phrases of hair would contradict each other
+        new = {name: value for name, value in new.items() if not name.startswith("hair")}
     if new.get("hair style") == "bald":
         new.pop("hair color", None)
     while True:

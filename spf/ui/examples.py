@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
-    "hat": GenerateConfig(WOMAN, "a hat", seed=7),
-    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2),
+    "hat": GenerateConfig(WOMAN, "a hat", seed=9),
+    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=15),
     "freckles": GenerateConfig(
         "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", seed=3
     ),
