@@ -32,7 +32,7 @@ def generate(
     replaced: Annotated[str, typer.Option("--replace", help=GenerateConfig.help("replace"))] = "",
     seed: Seed = 0,
     count: Annotated[int, typer.Option(help=GenerateConfig.help("count"))] = 1,
-    steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = 30,
+    steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = 25,
     guidance: Annotated[float, typer.Option(help=GenerateConfig.help("guidance"))] = 4.0,
     strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
     guided: Annotated[str, typer.Option(help=GenerateConfig.help("guided"))] = "held",

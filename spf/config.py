@@ -161,7 +161,7 @@ class GenerateConfig(Config):
     replace: str = text(help="the words of the base text that the target replaces")
     seed: int = whole(0, 0, LARGEST_SEED, "start of the noise; image i uses seed + i")
     count: int = whole(1, 1, 16, "portraits to draw")
-    steps: int = whole(30, 1, 200, "denoising steps")
+    steps: int = whole(25, 1, 200, "denoising steps")
     guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance; 1 is none")
     model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")

@@ -30,7 +30,7 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
 
     def compare(
         base: str, target: str = "", mode: str = "append", replace: str = "", adapter: str = AUTO,
-        seed: int = 0, steps: int = 30, guidance: float = 4.0, guided: str = "held",
+        seed: int = 0, steps: int = 25, guidance: float = 4.0, guided: str = "held",
     ) -> dict:  # fmt: skip
         """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
 

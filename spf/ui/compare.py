@@ -227,7 +227,7 @@ class Desk:
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
-    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="held") -> dict:
+    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=25, guidance=4.0, guided="held") -> dict:
         """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
         reserves."""
         try:
@@ -246,7 +246,7 @@ def reported(error: Exception) -> dict[str, str]:
 
 
 def wanted(
-    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=30, guidance=4.0, guided="held"
+    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=25, guidance=4.0, guided="held"
 ) -> GenerateConfig:
     """The fields of the page as checked settings; guided: the map of SFCM-guided sampling, or nothing. Raises BadInput."""
     if not isinstance(target, str):
