@@ -116,8 +116,10 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
         new.pop("hair color", None)
     while True:
         edits, phrases = written(prompt.base, new)
-        fuller = compose(_edited(prompt.base, edits), prompt.targets, prompt.mode, prompt.replace)
-        if not new or not overflow(base.tokenizer, fuller.complete):
+        text = _edited(prompt.base, edits)
+        whole = prompt.mode == "append" or find(text, prompt.replace)  # the words to replace may have been parted
+        fuller = compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else prompt
+        if not new or (whole and not overflow(base.tokenizer, fuller.complete)):
             break
         new.popitem()
     places = {

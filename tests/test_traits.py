@@ -58,6 +58,12 @@ def test_a_long_text_is_told_no_more_than_fits(base):
     assert not overflow(base.tokenizer, t.told(base, prompt, SEEN).prompt.complete)
 
 
+def test_words_to_replace_are_never_parted(base):
+    prompt = compose("a photo of a woman with long hair", "sunglasses", "replace", "long hair")
+    told = t.told(base, prompt, {"hair color": "red", "age": "old"}).prompt
+    assert told.base == "a photo of an old woman with long hair" and told.complete == "a photo of an old woman with sunglasses"
+
+
 def test_nothing_seen_changes_nothing(base):
     prompt = compose("a photo of a woman", "a hat")
     assert t.told(base, prompt, {}).prompt == prompt
