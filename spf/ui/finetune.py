@@ -32,6 +32,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "enhanced": {"enhanced": 0.0},
     "output": {"output": 0.0},
     "keep": {"keep": 0.0},
+    "seen": {"text": "caption"},
 }
 """What leaves a part of the method out: each checkbox is one ablation."""
 ORDER = ("spf", "naive", "lora", "adalora", "tokencompose", "purecc")

@@ -294,6 +294,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "part.enhanced": ("response enhancement", "响应增强"),
     "part.output": ("output alignment (ours)", "输出对齐（本项目）"),
     "part.keep": ("base-text retention (ours)", "基础文本保持（本项目）"),
+    "part.seen": ("captions completed by CLIP (ours)", "用 CLIP 补全描述（本项目）"),
     "finetune.preset": ("How long", "时长"),
     "preset.taste": ("a taste, about three minutes on a processor", "体验，处理器上约三分钟"),
     "preset.standard": ("standard", "标准"),
