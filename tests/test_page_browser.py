@@ -34,6 +34,8 @@ pytestmark = [
 
 BASE, TARGET, GENERATE, STOP = "#base textarea", "#target textarea", "#generate", "#stop"
 DONE = '.spf-stage[data-phase="done"]'
+STEPS = examples.WANTED["hat"].steps
+"""Of the example that stands on the page first."""
 
 
 REACHED = """() => {
@@ -263,7 +265,7 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
         }
         return times;
     }""")
-    assert len(taken) == 30 and sorted(taken)[len(taken) // 4] < 50 and not asked, taken  # a busy machine may lose frames
+    assert len(taken) == STEPS and sorted(taken)[len(taken) // 4] < 50 and not asked, taken  # a busy machine may lose frames
     before = page.evaluate("document.querySelectorAll('.panels canvas')[1].toDataURL()")
     page.click(".picker [data-layer=sfcm]")
     page.wait_for_timeout(100)
@@ -383,7 +385,7 @@ def test_everything_can_be_taken_home(visit):
         assert {"original.png", "tuned.png", "naive.png", "report.json", "maps.npz"} == set(archive.namelist())
         assert json.loads(archive.read("report.json"))["tuned"]["response"] == 1.0
         maps = np.load(io.BytesIO(archive.read("maps.npz")))
-        assert maps["tuned/16"].shape == (30, 7, 16, 16) and maps["chain"].dtype == np.uint8
+        assert maps["tuned/16"].shape == (STEPS, 7, 16, 16) and maps["chain"].dtype == np.uint8
 
 
 def test_a_link_brings_the_same_fields(visit):
@@ -526,14 +528,14 @@ def test_the_maps_can_be_taken_home_as_a_film(visit):
     with page.expect_download() as download:
         page.click(".spf-inside .actions button:has-text('GIF')")
     film = Image.open(download.value.path())
-    assert film.format == "GIF" and film.n_frames == 30 and film.size == (784, 282)
+    assert film.format == "GIF" and film.n_frames == STEPS and film.size == (784, 282)
     frames = []
-    for number in (0, 29):
+    for number in (0, STEPS - 1):
         film.seek(number)
         frames.append(np.asarray(film.convert("RGB"), float))
-    film.seek(29)
+    film.seek(STEPS - 1)
     shown = page.evaluate("document.querySelector('.spf-inside .count').textContent")
-    assert np.abs(frames[0] - frames[1]).mean() > 2 and frames[0].std() > 20 and "of 30" in shown
+    assert np.abs(frames[0] - frames[1]).mean() > 2 and frames[0].std() > 20 and f"of {STEPS}" in shown
 
 
 def test_pictures_of_ones_own_are_checked_first(visit, tmp_path):
