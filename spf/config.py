@@ -166,7 +166,7 @@ class GenerateConfig(Config):
     model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
-    guided: str = choice("held", ("", *GUIDES), 'how to stay near the original: held, told, untold, sfcm, difference, attention, or "" for not at all')
+    guided: str = choice("held", ("", *GUIDES), f'how to stay near the original: {", ".join(GUIDES)}, or "" for not at all')
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 

@@ -290,8 +290,9 @@ class Engine:
         return {"pair": time.perf_counter() - began}, portraits, watch, trace
 
     def _reports(
-        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict, told: Mapping[str, Sequence[str]]
-    ) -> tuple[dict[str, dict], np.ndarray | None]:
+        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict,
+        told: Mapping[str, Sequence[str]],
+    ) -> tuple[dict[str, dict], np.ndarray | None]:  # fmt: skip
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of original and tuned."""
         began = time.perf_counter()
         reading = self.read(np.stack(list(portraits.values())))
@@ -312,9 +313,9 @@ class Engine:
         """What the judges read in uint8 [B,H,W,3]; None without judges."""
         if self.judges is None:
             return None
-        from .generate import as_pixels
+        from .models import as_pixels
 
-        return self.judges.read(as_pixels(images, self.base))
+        return self.judges.read(as_pixels(images))
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:

@@ -22,8 +22,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 from torch.nn.utils.rnn import pad_sequence
 
-from spf import __version__
-from spf import traits as trait
+from spf import __version__, traits
 from spf.attention import eager_attention
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
@@ -43,7 +42,7 @@ from spf.methods import (
     build,
     fingerprint,
 )  # fmt: skip
-from spf.models import Base
+from spf.models import Base, as_pixels
 from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stock_lora
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
@@ -110,7 +109,6 @@ def finetune(
     else:
         data = tailored_rows(base, target, config.images, config.seed, method.config, words=method.wants_words)
     own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
-    noted = {"common": json.dumps(data.common)} if data.common else {}
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
     empty, alone = base.encode_text(["", target.text]).split(1)
     last: dict[str, float] = {}
@@ -137,7 +135,7 @@ def finetune(
                 callback(step, terms, eta)
 
         def save() -> None:
-            made = paths.adapter(describe(base, config, method, target, last) | noted)
+            made = paths.adapter(describe(base, config, method, target, last, data.common))
             made = low_rank(made, config.rank) if config.rank else made
             save_adapter(made, path)
             if stock := stock_lora(made):
@@ -168,8 +166,10 @@ def claim(out: Path, run: dict[str, Any], resume: bool) -> None:
     write_json(out / RUN, run)
 
 
-def describe(base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float]) -> dict[str, str]:
-    """Metadata of an adapter: how it was made, all as strings, JSON where structured."""
+def describe(
+    base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float], common: Mapping[str, str]
+) -> dict[str, str]:  # fmt: skip
+    """Metadata of an adapter: how it was made, all as strings, JSON where structured. common: see `traits.common`."""
     return {
         "method": config.method,
         "base_model": base.name,
@@ -181,6 +181,7 @@ def describe(base: Base, config: FinetuneConfig, method: Method, target: Target,
         "replace": target.replace,
         "data": json.dumps(config.to_dict()),
         "settings": json.dumps(method.config.to_dict()),
+        **({"common": json.dumps(common)} if common else {}),
     }
 
 
@@ -219,17 +220,17 @@ def _rows(base: Base, pictures: Callable[[range], np.ndarray], texts: list[str],
     """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their base texts."""
     latents, seen = [], []
     for part in _parts(len(texts)):
-        pixels = torch.from_numpy(pictures(part)).permute(0, 3, 1, 2).to(base.device, base.dtype) / 127.5 - 1  # [B,3,H,W]
+        pixels = as_pixels(pictures(part)).to(base.device, base.dtype)
         with torch.no_grad():
             latents.append(base.encode(pixels))
             seen += [base.clip_images(pixels)] if base.clip is not None else []
     embedded, found = torch.cat(seen) if seen else None, []
     if config.text == "seen":
-        found = trait.seen(base, embedded)
-        texts = trait.told_texts(base, texts, found, target.text, target.mode, target.replace)
+        found = traits.seen(base, embedded)
+        texts = traits.told_texts(base, texts, found, target.text, target.mode, target.replace)
     rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
     rows.image = embedded
-    return Data(rows, texts, trait.common(found))
+    return Data(rows, texts, traits.common(found))
 
 
 def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
@@ -317,7 +318,7 @@ class OwnPortraits:
         if config.text == "seen":
             with torch.no_grad():
                 pictures = torch.cat([base.clip_images(base.decode(latents[part.start : part.stop])) for part in _parts(count)])
-            texts = trait.told_texts(base, texts, trait.seen(base, pictures), target.text, target.mode, target.replace)
+            texts = traits.told_texts(base, texts, traits.seen(base, pictures), target.text, target.mode, target.replace)
         self.all = encoded(base, latents, texts, target, config)
 
     def rows(self, rng: np.random.Generator, n: int) -> Rows:

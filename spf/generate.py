@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from spf.config import AUTO, JOIN, GenerateConfig
@@ -19,7 +18,7 @@ from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.report import known_targets, pair_report
 from spf.files import atomic, write_json
-from spf.models import Base
+from spf.models import Base, as_pixels
 from spf.paths import adapter_names, adapter_path, load_adapter
 from spf.prompts import compose
 from spf.sampling import TUNED, Callback, Edit, GuideConfig, Trace, freed, sample_pair
@@ -55,7 +54,7 @@ def draw(
     )  # fmt: skip
     drawn = time.perf_counter()
     original, tuned = (
-        (judges.read(as_pixels(path.images, base)) if judges else None) for path in (trace.original, trace.tuned[TUNED])
+        (judges.read(as_pixels(path.images)) if judges else None) for path in (trace.original, trace.tuned[TUNED])
     )
     clock = dict(seconds or {}) | {"pair": drawn - began, "judging": time.perf_counter() - drawn}
     reports = []
@@ -87,11 +86,6 @@ def adapters_for(adapter: str, targets: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(t.name for t in known_targets(targets) if t.name in adapter_names()))
     parts = [part.strip() for part in adapter.split(JOIN)] if adapter and not Path(adapter).is_file() else [adapter]
     return [str(adapter_path(part)) if part.endswith(".safetensors") else part for part in parts if part]
-
-
-def as_pixels(images: np.ndarray, base: Base) -> torch.Tensor:
-    """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1] on the base's device."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().to(base.device) / 127.5 - 1
 
 
 def readings(original: Reading, tuned: Reading, i: int) -> dict:

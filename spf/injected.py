@@ -70,7 +70,8 @@ class LoraPaths:
         flags = [(parameter, parameter.requires_grad) for parameter in self.unet.parameters()]
         with ExitStack() as stack:
             stack.callback(self._give_back, flags)
-            self._untuned = {name: self.unet.get_parameter(name).data for name in (self.start.names() if self.start else ())}
+            self._started = {name: self.unet.get_parameter(name) for name in (self.start.names() if self.start else ())}
+            self._untuned = {name: parameter.data for name, parameter in self._started.items()}
             if self.start:
                 stack.enter_context(response(self.unet, self.start))
             with torch.random.fork_rng():
@@ -105,7 +106,7 @@ class LoraPaths:
         """The original modules with their original weights, and no gradient, inside the block."""
         self._put(self.originals)
         try:
-            with torch.no_grad(), exchanged(self.unet, self._untuned):
+            with torch.no_grad(), exchanged(self._started, self._untuned):
                 yield
         finally:
             self._put(self.injected)

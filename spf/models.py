@@ -199,6 +199,11 @@ class Base:
         return self.clip
 
 
+def as_pixels(images: np.ndarray) -> Tensor:
+    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster layout on a processor)."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
 def checkpoints() -> Path:
     """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
     return Path(os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints")

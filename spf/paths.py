@@ -7,7 +7,7 @@ second network, and always gives back what it found. An adapter is the differenc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ from typing import Self
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
+from torch.nn import Parameter
 
 from .errors import BadInput, UnsafeFile
 from .files import inside, load_tensors, read_header, save_tensors
@@ -59,9 +60,8 @@ def all_names(unet: UNet2DConditionModel) -> list[str]:
 
 
 @contextmanager
-def exchanged(unet: UNet2DConditionModel, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Puts the tensors behind the named parameters and, whatever happens, the former ones back."""
-    parameters = {name: unet.get_parameter(name) for name in tensors}
+def exchanged(parameters: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts the tensor of its name behind each parameter and, whatever happens, the former ones back."""
     found = {name: parameter.data for name, parameter in parameters.items()}
     try:
         for name, parameter in parameters.items():
@@ -83,19 +83,20 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
         adapters = [adapters] if isinstance(adapters, Adapter) else list(adapters)
         for adapter in adapters:
             check_fit(unet, shapes(adapter.tensors), "the adapter")
-        self.unet, self._open = unet, []
+        self._open: list[AbstractContextManager] = []
         self.metadata = [adapter.metadata for adapter in adapters]
         with torch.inference_mode(False), torch.no_grad():
+            self.parameters: dict[str, Parameter] = {}
             self.tensors: dict[str, Tensor] = {}
             for adapter in adapters:
                 for name in adapter.names():
-                    original = unet.get_parameter(name)
+                    self.parameters[name] = original = unet.get_parameter(name)
                     difference = adapter.difference(name, original.shape).to(original.device)
                     current = self.tensors.get(name, original.detach()).float()
                     self.tensors[name] = current.add(difference, alpha=scale).to(original.dtype)
 
     def __enter__(self) -> Self:
-        block = exchanged(self.unet, self.tensors)
+        block = exchanged(self.parameters, self.tensors)
         block.__enter__()
         self._open.append(block)
         return self
@@ -141,7 +142,7 @@ class TunablePaths:
     @contextmanager
     def reference(self) -> Iterator[None]:
         """Original weights and no gradient inside the block."""
-        with torch.no_grad(), exchanged(self.unet, self.originals):
+        with torch.no_grad(), exchanged(self.parameters, self.originals):
             yield
 
     @torch.no_grad()

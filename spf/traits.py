@@ -32,12 +32,17 @@ _COLOURS = "white|red|blue|green|yellow|black"
 
 
 class Trait(NamedTuple):
-    """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, "" where there is nothing to say."""
+    """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, "" where there is nothing to say.
+
+    of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases of one thing contradict
+    each other.
+    """
 
     name: str
     says: str
     values: dict[str, str]
     asks: str = "a photo of a person, {}"
+    of: str = ""
 
 
 def _alike(form: str, values: str) -> dict[str, str]:
@@ -50,11 +55,11 @@ TRAITS = (
     Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
     Trait(
         "hair style", r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
-        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"},
+        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"}, of="hair",
     ),
     Trait(
         "hair color", rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
-        _alike("{} hair", "black|brown|red|gray|blonde"),
+        _alike("{} hair", "black|brown|red|gray|blonde"), of="hair",
     ),
     Trait("beard", "beard|bearded|moustache|shaven", {"a beard": "a beard", "": ""}),
     Trait("freckles", "freckle[sd]", {"freckled skin": "freckled skin", "": ""}),
@@ -109,9 +114,9 @@ def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
 def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     """The prompt with what neither text says of the traits `found`, as far as the text encoder's window reaches."""
     texts = f"{prompt.base}, {prompt.complete}"
-    new = {trait.name: found[trait.name] for trait in TRAITS if trait.name in found and not speaks(texts, trait)}
-    if any(_found("hair", phrase.text) for phrase in prompt.target_phrases):  # two phrases of hair would contradict each other
-        new = {name: value for name, value in new.items() if not name.startswith("hair")}
+    asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
+    taken = [trait for trait in TRAITS if speaks(texts, trait) or (trait.of and _found(trait.of, asked))]
+    new = {trait.name: found[trait.name] for trait in TRAITS if trait.name in found and trait not in taken}
     if new.get("hair style") == "bald":
         new.pop("hair color", None)
     while True:

@@ -265,7 +265,7 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
         }
         return times;
     }""")
-    assert len(taken) == STEPS and sorted(taken)[len(taken) // 4] < 50 and not asked, taken  # a busy machine may lose frames
+    assert len(taken) == STEPS and sorted(taken)[len(taken) // 2] < 50 and not asked, taken
     before = page.evaluate("document.querySelectorAll('.panels canvas')[1].toDataURL()")
     page.click(".picker [data-layer=sfcm]")
     page.wait_for_timeout(100)
@@ -278,7 +278,7 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
     page.click(".play")
     page.wait_for_timeout(700)
     page.click(".play")
-    assert 1 <= int(page.input_value(".transport input >> nth=0")) <= 8
+    assert 2 <= int(page.input_value(".transport input >> nth=0")) <= 8
 
 
 def test_the_slider_moves_by_keyboard(visit):

@@ -1,6 +1,7 @@
 """Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def test_stock_pipeline_reads_the_folder_without_us(trained):
 def test_text_tower_of_clip_is_the_text_encoder(trained):
     from transformers import CLIPTextModel, VisionTextDualEncoderModel
 
+    saved = json.loads((trained.checkpoints / "base" / "tokenizer" / "tokenizer.json").read_text())
+    assert saved["padding"] is None and saved["truncation"] is None, "the last texts leave no trace in the files"
     clip = VisionTextDualEncoderModel.from_pretrained(trained.checkpoints / "clip")
     text = CLIPTextModel.from_pretrained(trained.checkpoints / "base" / "text_encoder")
     own = clip.text_model.state_dict()

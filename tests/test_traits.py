@@ -98,7 +98,7 @@ def test_the_accident_is_said_on_both_sides(base):
 
 def test_a_held_drawing_is_told_and_guided_apart_from_the_accident(base, monkeypatch):
     prompt, noise = compose("a photo of a woman", "a hat"), initial_latents(base, [3])
-    monkeypatch.setattr("spf.sampling.seen", lambda base, images: [{"age": "old"}] * len(images))
+    monkeypatch.setattr("spf.sampling.tuned.seen", lambda base, images: [{"age": "old"}] * len(images))
     plain, noting = (random_adapters(base, **more)[0] for more in ({}, {"common": '{"skin": "tan"}'}))
     drawn = {}
     for name, adapter, kind in (("told", plain, "held"), ("apart", noting, "held"), ("untold", noting, "untold")):

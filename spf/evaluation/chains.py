@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from spf.config import check_whole
 from spf.errors import BadInput
@@ -20,7 +19,7 @@ from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.methods import fingerprint
-from spf.models import Base
+from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
@@ -113,8 +112,7 @@ def _values(base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], 
     noise = initial_latents(base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place])
     with autocast(base, config.precision):
         pictures = base.pictures(path.draw(response(base.unet, adapters, config.strength), noise, config.steps))
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return judges.read(pixels).values
+    return judges.read(as_pixels(pictures)).values
 
 
 def _key(values: list) -> str:

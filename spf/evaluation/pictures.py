@@ -14,7 +14,7 @@ from torch import Tensor
 from spf.evaluation.columns import levels
 from spf.evaluation.judges import Judges
 from spf.files import atomic
-from spf.models import Base
+from spf.models import Base, as_pixels
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Seen:
 
 def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) -> Seen:
     """Reads uint8 pictures [B,H,W,3]; closely: also CLIP's and the judges' features."""
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1  # [B,3,H,W]
+    pixels = as_pixels(pictures)
     seen = judges.read(pixels)
     found = Seen(pictures / 255, seen.values, seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
     if closely:

@@ -29,8 +29,9 @@ def pair_report(
 ) -> dict[str, Any]:
     """report.json of one pair: settings, texts, readings and measures; None where nothing could be read.
 
-    told: what the complete text was told of the original portrait. before, after: what the judges read in the original and in the tuned portrait, None without judges. response is the
-    share of the targets that are there (1.0 or 0.0 for one), None when the judges do not know every target.
+    told: what the complete text was told of the original portrait. before, after: what the judges read in the original and
+    in the tuned portrait, None without judges. response is the share of the targets that are there (1.0 or 0.0 for one),
+    None when the judges do not know every target.
     """
     targets = known_targets(config.targets)
     read = before is not None and after is not None

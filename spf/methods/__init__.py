@@ -42,8 +42,9 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 """Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
-paper's ablation, the fifth one is of ours, the last is the method without anything of ours. There maps and queries are not measured against
-their own size, so its two weights are those that weigh on the embedded model, at the start, what spf's own do."""
+paper's ablation, the fifth one is of ours, the last is the method without anything of ours. There maps and queries are
+not measured against their own size, so its two weights are those that weigh on the embedded model, at the start, what
+spf's own do."""
 NAMES = (*METHODS, *ABLATIONS)
 TEXTS = ("caption", "seen", "full")
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"

@@ -105,6 +105,6 @@ def representation_bias(latents: Tensor, timesteps: Tensor, ctx: Context) -> Ten
     }
     count = len(latents)
     states = torch.cat((ctx.target.expand(count, -1, -1), ctx.empty.expand(count, -1, -1)))
-    with exchanged(ctx.base.unet, weights):
+    with exchanged(ctx.paths.parameters, weights):
         both = ctx.predict(torch.cat((latents, latents)), torch.cat((timesteps, timesteps)), states)
     return both[:count] - both[count:]

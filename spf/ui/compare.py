@@ -248,7 +248,7 @@ def reported(error: Exception) -> dict[str, str]:
 def wanted(
     base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=25, guidance=4.0, guided="held"
 ) -> GenerateConfig:
-    """The fields of the page as checked settings; guided: the map of SFCM-guided sampling, or nothing. Raises BadInput."""
+    """The fields of the page as checked settings; guided: how to stay near the original, or nothing. Raises BadInput."""
     if not isinstance(target, str):
         raise BadInput("target must be text.")
     targets = tuple(part.strip() for part in target.split("+"))

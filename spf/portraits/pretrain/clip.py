@@ -23,10 +23,11 @@ from transformers import (
 )
 
 from spf.files import load_tensors, write_json
+from spf.models import as_pixels
 from spf.portraits.captions import Caption, caption, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, start_from, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, start_from
 from spf.portraits.pretrain.presets import ClipSizes
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
 from spf.tokenizer import build_tokenizer
@@ -118,6 +119,8 @@ def discerning(image: Tensor, true: Tensor, false: Tensor, scale: Tensor) -> Ten
 def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
     """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half precision."""
     size = clip.config.vision_config.image_size
+    tokenizer.backend_tokenizer.no_padding()  # or the files would say how the last texts were cut and padded
+    tokenizer.backend_tokenizer.no_truncation()
     with replaced_folder(checkpoints / "clip") as part:
         save_half(clip, part)
         tokenizer.save_pretrained(part)
@@ -163,7 +166,7 @@ def train_clip(stage: Stage) -> Fitted:
         return loss, {"all_read": right}
 
     def images_of(chosen: np.ndarray) -> tuple[Tensor, Tensor]:
-        return to_tensor(data.images[chosen]).to(device), torch.from_numpy(data.labels[chosen]).to(device)
+        return as_pixels(data.images[chosen]).to(device), torch.from_numpy(data.labels[chosen]).to(device)
 
     def image_loss(step: int, rng: np.random.Generator):
         images, labels = images_of(batch_indices(rng, len(data), sizes.image_batch))
@@ -217,7 +220,7 @@ def train_clip(stage: Stage) -> Fitted:
 def embed_images(clip: VisionTextDualEncoderModel, images: np.ndarray, batch: int = 64) -> Tensor:
     """uint8 [N,H,W,3] -> unit embeddings [N,D] on the CPU."""
     device = clip.logit_scale.device
-    parts = [to_tensor(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
+    parts = [as_pixels(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
     pooled = torch.cat([clip.vision_model(pixel_values=part)[1] for part in parts])
     return F.normalize(clip.visual_projection(pooled).float(), dim=-1).cpu()
 

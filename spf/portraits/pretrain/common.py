@@ -72,11 +72,6 @@ def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarra
     return np.sort(rng.choice(count, size=batch, replace=batch > count))
 
 
-def to_tensor(images: np.ndarray) -> Tensor:
-    """uint8 [B,H,W,3] -> float [B,3,H,W] in [-1,1], channels last in memory (the faster layout on a processor)."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
 def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise on the CPU from the step's own generator."""
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))

@@ -12,9 +12,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from spf.evaluation.judges import Judges
+from spf.models import as_pixels
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, start_from, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, start_from
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator
     """uint8 images [N,H,W,3] as the decoder returns them from latents with a little noise."""
     parts = []
     for i in range(0, len(images), batch):
-        latents = vae.encode(to_tensor(images[i : i + batch]).to(vae.device)).latent_dist.mean
+        latents = vae.encode(as_pixels(images[i : i + batch]).to(vae.device)).latent_dist.mean
         latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(vae.device)
         decoded = vae.decode(latents).sample.clamp(-1, 1)
         parts.append(decoded.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
@@ -78,7 +79,7 @@ def train_judges(stage: Stage) -> Fitted:
         sent = batch_indices(rng, len(returned), share) if share else drawn[:0]
         chosen = np.concatenate([drawn, sent])
         images = np.concatenate([data.images[drawn], returned[sent]]) if share else data.images[drawn]
-        images = spoil(to_tensor(images).to(accelerator.device), rng)
+        images = spoil(as_pixels(images).to(accelerator.device), rng)
         labels, identity, regions = (
             torch.from_numpy(np.array(part[chosen])).to(accelerator.device)
             for part in (data.labels, data.identities, data.regions)
@@ -118,7 +119,7 @@ def _returned(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarr
 
 def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
     """Share of right values of each attribute, cosine to the true identity, share of right pixels."""
-    parts = [judges.read(to_tensor(data.images[i : i + 64])) for i in range(0, len(data), 64)]
+    parts = [judges.read(as_pixels(data.images[i : i + 64])) for i in range(0, len(data), 64)]
     scores = {}
     for i, name in enumerate(ATTRIBUTES):
         guess = torch.cat([p.probs[name] for p in parts]).argmax(1).cpu().numpy()

@@ -18,11 +18,12 @@ from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import cosine
 from spf.files import atomic, write_json
+from spf.models import as_pixels
 from spf.portraits.captions import complete_text, compose
 from spf.portraits.dataset import contact_sheet, sample_many
 from spf.portraits.description import TARGETS, Target, sample_portrait
 from spf.portraits.pretrain.clip import right_caption
-from spf.portraits.pretrain.common import Stage, to_tensor
+from spf.portraits.pretrain.common import Stage
 from spf.portraits.pretrain.judges import judge_accuracy
 from spf.portraits.pretrain.unet import draw_samples, obedience, unseen_texts
 from spf.portraits.pretrain.vae import check_vae
@@ -84,7 +85,7 @@ def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: i
     """Cosine of the identities that two seeds draw from the same text."""
     texts, _ = unseen_texts(count, seed=29, split="test")
     first, second = (draw_samples(pipeline, texts, seed=seed, guidance=GUIDANCE) for seed in (3000, 4000))
-    read = [judges.read(to_tensor(images)).identity.cpu().numpy() for images in (first, second)]
+    read = [judges.read(as_pixels(images)).identity.cpu().numpy() for images in (first, second)]
     return {"identity_of_two_seeds": float(cosine(*read).mean())}
 
 
@@ -95,7 +96,7 @@ def measure_targets(stage: Stage, pipeline: StableDiffusionPipeline, judges: Jud
     for number, (name, target) in enumerate(TARGETS.items()):
         images = draw_samples(pipeline, asking_texts(target, count), seed=5000 + 100 * number, guidance=GUIDANCE)
         _sheet(images, stage.out / "samples" / f"measure-{name}.png")
-        read = judges.read(to_tensor(images)).values
+        read = judges.read(as_pixels(images)).values
         results[name] = {
             "in_training": float(np.mean([getattr(p, target.attribute) == target.value for p in trained])),
             "captions_true": target.weak_truth,

@@ -22,10 +22,11 @@ from spf.attention import eager_attention
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
+from spf.models import as_pixels
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import WEIGHTS, encode_all
@@ -213,7 +214,7 @@ def unseen_texts(count: int, seed: int = 11, split: str = "dev") -> tuple[list[s
 
 def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -> dict[str, float]:
     """For each attribute: share of the images whose text names it in which the judge reads that value."""
-    values = judges.read(to_tensor(images)).values
+    values = judges.read(as_pixels(images)).values
     hits: dict[str, list[bool]] = {}
     for read, said in zip(values, named, strict=True):
         for name, value in said.items():

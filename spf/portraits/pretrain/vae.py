@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from, to_tensor
+from spf.models import as_pixels
+from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from
 from spf.portraits.pretrain.presets import VaeSizes
 from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
@@ -104,7 +105,7 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 32) -> Tenso
     """uint8 [N,H,W,3] -> mean latents [N,C,h,w] on the CPU."""
     device = next(vae.parameters()).device
     parts = [images[i : i + batch] for i in range(0, len(images), batch)]
-    return torch.cat([vae.encode(to_tensor(part).to(device)).latent_dist.mean.float().cpu() for part in parts])
+    return torch.cat([vae.encode(as_pixels(part).to(device)).latent_dist.mean.float().cpu() for part in parts])
 
 
 @torch.no_grad()
@@ -164,7 +165,7 @@ def train_vae(stage: Stage) -> Fitted:
     def loss(step: int, rng: np.random.Generator, crop: int, batch: int):
         chosen = batch_indices(rng, len(data), batch)
         images, regions = _crops(data.images[chosen], data.regions[chosen], crop, rng)
-        target = to_tensor(images).to(accelerator.device)
+        target = as_pixels(images).to(accelerator.device)
         weight = torch.from_numpy(WEIGHTS[regions])[:, None].to(target.device)
         posterior = vae.encode(target).latent_dist
         rough = torch.from_numpy(rng.uniform(0, ROUGH if settled else 0, (batch, 1, 1, 1)).astype(np.float32))
@@ -198,7 +199,7 @@ def train_vae(stage: Stage) -> Fitted:
 def check_vae(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> float:
     """PSNR in dB of the round trip of uint8 images [N,H,W,3]."""
     device = next(vae.parameters()).device
-    targets = [to_tensor(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
+    targets = [as_pixels(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
     outputs = [vae.decode(vae.encode(target).latent_dist.mean).sample for target in targets]
     return psnr(torch.cat(outputs).float(), torch.cat(targets))
 

@@ -1,0 +1,75 @@
+"""Ways to keep a tuned drawing near the original's (ours), as settings and as equations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spf.config import FOLLOWING, GUIDES, Config, choice, real
+from spf.models import Base
+from spf.sfcm import SCALES
+
+HELD = (0.9, 1.3)
+"""Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class GuideConfig(Config):
+    """Ways to keep the tuned drawing near the original's (ours).
+
+    sfcm, difference, attention: SFCM-guided sampling. Each step uses eps_ref + M (eps_res - eps_ref) with that map as M, so
+    that outside M the reference rules.
+
+    held, told and untold follow the original's drawing. A held drawing has one map M for all steps, and keeps the
+    original's latents outside it, as Blended Diffusion keeps those of a picture (Avrahami et al. 2022): x = x_ref +
+    M (x_res - x_ref). M is found along the original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where
+    the tuned weights tell the complete text from the base text. Inside, the response path is told what the original shows
+    (`spf.traits`), and the target is guided on its own, see `composed`: by the difference that it makes to a text which
+    says what the tailored set has in common, if the adapter has noted that. untold leaves out the telling, told the map,
+    which is right for targets that are everywhere, such as a style.
+    """
+
+    map: str = choice("held", GUIDES, "how to stay near the original: follow its drawing, or blend by each step's map of that name")
+    scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
+    start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
+    push: float = real(1.75, 1.0, 10.0, "where the original is followed: how many times the guidance goes to the target")
+
+    @property
+    def follows(self) -> bool:
+        """Whether the original's drawing is followed."""
+        return self.map in FOLLOWING
+
+
+def freed(guide: GuideConfig) -> GuideConfig | None:
+    """The guide for a target that is everywhere, which leaves nothing to hold."""
+    if guide.map == "untold":
+        return None
+    return replace(guide, map="told") if guide.map == "held" else guide
+
+
+def composed(
+    base: Base, latents: Tensor, timestep: Tensor, uncond: Tensor, plain: Tensor, states: Tensor | None,
+    guidance: float, push: float, apart: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """(guided, last) predictions with the target guided on its own, in one UNet call; the rows of the last text come last.
+
+    eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
+    with the base text (plain) and what the complete text (states) adds to it as the two concepts. apart: states of two
+    other texts, whose difference is the second concept instead; the complete text may then be None, which spares its row.
+    """
+    texts = [uncond, plain, *apart, *([] if states is None else [states])]
+    rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
+    found = base.unet(torch.cat([latents] * len(texts)), timestep, rows).sample.to(latents.dtype).chunk(len(texts))
+    blank, before = found[:2]
+    less, more = found[2:4] if apart else (before, found[-1])
+    return blank + guidance * (before - blank) + guidance * push * (more - less), found[-1]
+
+
+def held_map(differences: Sequence[Tensor]) -> Tensor:
+    """M [B,h,w] in [0,1] of a held drawing, from the noise differences [B,h,w] of its steps, each in parts of its own mean."""
+    low, high = HELD
+    parts = [one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one in differences]
+    return ((torch.stack(parts).mean(0) - low) / (high - low)).clamp(0, 1)

@@ -1,0 +1,105 @@
+"""The one denoising loop: DDIM without noise (Song et al. 2021).
+
+Its callback serves progress, previews, cancelling and tracing, so no second loop is written anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spf.errors import BadInput, NotFinite
+from spf.models import Base
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the callback gets after each denoising step. It may raise `Cancelled` to stop.
+
+    path: original, or the name of a tuned variant. done of total counts the steps of all paths. latents [B,C,h,w] after
+    the step; clean: the latents it was heading for (`Base.pictures` shows them); eps: the prediction that was used.
+    difference and sfcm [B,h,w] are there for tuned variants only.
+    """
+
+    path: str
+    index: int
+    done: int
+    total: int
+    timestep: int
+    latents: Tensor
+    clean: Tensor
+    eps: Tensor
+    difference: Tensor | None = None
+    sfcm: Tensor | None = None
+
+
+Callback = Callable[[Step], None]
+Predict = Callable[[Tensor, Tensor], Tensor]
+Adjust = Callable[[Tensor, int], Tensor]
+
+
+def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
+    """Noise [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not on batch or device."""
+    shape = (1, base.latent_channels, base.latent_size, base.latent_size)
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    if not noise:
+        raise BadInput("seeds is empty but must hold one seed for each portrait.")
+    return torch.cat(noise).to(base.device, base.dtype)
+
+
+def denoise(
+    base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float
+) -> tuple[Tensor, Tensor]:
+    """(guided, conditional) noise predictions in one UNet call; the conditional rows are the last ones of the batch.
+
+    Classifier-free guidance, Ho and Salimans 2022; guidance 1 is none and halves the work.
+    """
+    states = states.expand(len(latents), -1, -1)
+    if guidance == 1:
+        eps = base.unet(latents, timestep, states).sample.to(latents.dtype)
+        return eps, eps
+    both = torch.cat([uncond.expand(len(latents), -1, -1), states])
+    blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
+    return blank + guidance * (eps - blank), eps
+
+
+def autocast(base: Base, precision: str) -> torch.autocast:
+    """Inside the block matrices are multiplied in `precision`, fp32 (as they are) or bf16; latents stay as they are."""
+    return torch.autocast(base.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@torch.inference_mode()
+def sample(
+    base: Base,
+    latents: Tensor,
+    embeddings: Tensor,
+    uncond: Tensor,
+    *,
+    steps: int = 25,
+    guidance: float = 4.0,
+    callback: Callback | None = None,
+    predict: Predict | None = None,
+    adjust: Adjust | None = None,
+) -> Tensor:
+    """Clean latents [B,C,h,w] from noise, with the weights that are active now.
+
+    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes
+    the place of the guided prediction; adjust(latents, index) may change the latents after a step. Raises NotFinite, and
+    whatever the callback raises.
+    """
+    scheduler = base.new_scheduler(steps)
+    predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
+    for index, timestep in enumerate(scheduler.timesteps):
+        eps = predict(latents, timestep)
+        if not torch.isfinite(eps).all():
+            raise NotFinite(
+                f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance."
+            )
+        moved = scheduler.step(eps, timestep, latents)
+        latents = adjust(moved.prev_sample, index) if adjust else moved.prev_sample
+        if callback:
+            callback(Step("", index, index + 1, steps, int(timestep), latents, moved.pred_original_sample, eps))
+    return latents

@@ -1,0 +1,230 @@
+"""The side-by-side drawing: the base text with the original weights, the complete text with tuned ones, from the same noise.
+
+One step costs one UNet call for the original and two for each tuned variant: its own, and the reference path on the same
+latents, which the control map compares with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spf.attention import Record, resized
+from spf.errors import BadInput
+from spf.models import Base
+from spf.paths import Adapter, response
+from spf.prompts import ComposedPrompt
+from spf.sampling.guides import GuideConfig
+from spf.sampling.loop import Callback, Step, initial_latents, sample
+from spf.sampling.tuned import Edit, Shown, TunedPath
+from spf.sfcm import SfcmConfig, subtracted
+
+ORIGINAL, TUNED = "original", "tuned"
+
+
+@dataclass(frozen=True)
+class PathTrace:
+    """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
+
+    maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
+    Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
+    base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. eps, float32 [S,B,C,h,w]: the
+    original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
+    original. key: everything that the drawing depends on.
+    """
+
+    text: str
+    phrases: tuple[str, ...]
+    images: np.ndarray
+    latents: np.ndarray
+    maps: dict[int, np.ndarray]
+    key: tuple
+    difference: np.ndarray | None = None
+    sfcm: np.ndarray | None = None
+    removed: np.ndarray | None = None
+    held: np.ndarray | None = None
+    eps: np.ndarray | None = None
+    told: tuple[tuple[str, ...], ...] = ()
+
+    def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
+        """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
+        if phrase not in self.phrases or (side is not None and side not in self.maps):
+            raise BadInput(
+                f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are {sorted(self.maps)}."
+            )
+        at = slice(None) if step is None else [step]
+        chosen = {side: self.maps[side]} if side else self.maps
+        means = [
+            torch.from_numpy(maps[at, :, self.phrases.index(phrase)].astype(np.float32)).mean(0)
+            for maps in chosen.values()
+        ]
+        return torch.stack([resized(mean, max(chosen)) for mean in means]).mean(0).numpy()
+
+    def mean_sfcm(self) -> np.ndarray | None:
+        """The control map averaged over steps, float32 [B,h,w]."""
+        return None if self.sfcm is None else self.sfcm.astype(np.float32).mean(0)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A side-by-side drawing: the original path, the tuned variants by name, and what they share.
+
+    base_phrases: the phrases that both texts have, in the order of the chain; distances [P]: of each to the target.
+    """
+
+    prompt: ComposedPrompt
+    seeds: tuple[int, ...]
+    guidance: float
+    timesteps: tuple[int, ...]
+    base_phrases: tuple[str, ...]
+    distances: np.ndarray
+    settings: SfcmConfig
+    original: PathTrace
+    tuned: dict[str, PathTrace]
+
+    def chain(self, variant: str, step: int, image: int = 0) -> list[tuple[str, np.ndarray]]:
+        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
+        path = self.tuned[variant]
+        difference, removed = (
+            torch.from_numpy(values[step, image : image + 1]) for values in (path.difference, path.removed)
+        )
+        _, stages = subtracted(
+            difference, removed, torch.from_numpy(self.distances)[None], **self.settings.chain(), steps=True
+        )
+        names = ["noise difference", *self.base_phrases, "SFCM"]
+        return [(name, stage.map[0].numpy()) for name, stage in zip(names, stages, strict=True)]
+
+
+@dataclass
+class Recorder:
+    """Collects what each step shows, in half precision on the model's device, and hands it over at the end."""
+
+    rows: dict[str | int, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str | int, value: Tensor) -> None:
+        self.rows.setdefault(name, []).append(value.half())
+
+    def add_maps(self, shown: Record) -> None:
+        for side in shown.resolutions:
+            self.add(side, torch.stack(list(shown.at(side).values()), 1))
+
+    def arrays(self, names: Sequence[str | int]) -> dict:
+        return {name: torch.stack(self.rows[name]).cpu().numpy() for name in names if name in self.rows}
+
+    def maps(self) -> dict[int, np.ndarray]:
+        return self.arrays([name for name in self.rows if isinstance(name, int)])
+
+
+@torch.inference_mode()
+def sample_pair(
+    base: Base,
+    prompt: ComposedPrompt,
+    adapters: Adapter | Mapping[str, Adapter | Sequence[Adapter]] | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    guidance: float = 4.0,
+    scale: float = 1.0,
+    settings: SfcmConfig = SfcmConfig(),
+    guide: GuideConfig | None = None,
+    free: Collection[str] = (),
+    edit: Edit | None = None,
+    original: PathTrace | None = None,
+    callback: Callback | None = None,
+) -> Trace:
+    """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
+
+    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
+    for the complete text. scale: strength of the adapters. guide: SFCM-guided sampling of all variants but those named in
+    `free`. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
+    trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
+    callback raises.
+    """
+    variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
+    switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
+    known = original if original is not None and original.key == pair.key else None
+    guides = {name: None if name in free else guide for name in switches}
+    passes = {name: 2 if guide and guide.follows else 1 for name, guide in guides.items()}
+    done, total = 0, steps * (sum(passes.values()) + (known is None))
+    if known is None:
+        original, done = pair.draw_original(_counted(callback, ORIGINAL, 0, total)), steps
+    else:
+        original = known
+    tuned = {}
+    for name, switch in switches.items():
+        counted = [_counted(callback, name, done + steps * k, total) for k in range(passes[name])]
+        tuned[name] = pair.draw_tuned(switch, guides[name], original, *counted)
+        done += steps * passes[name]
+    return Trace(
+        prompt,
+        pair.seeds,
+        guidance,
+        pair.timesteps,
+        tuple(pair.names),
+        pair.distances.cpu().numpy(),
+        settings,
+        original,
+        tuned,
+    )
+
+
+def _counted(callback: Callback | None, path: str, before: int, total: int) -> Callback:
+    """The callback with the steps of the earlier paths counted in."""
+    if callback is None:
+        return lambda step: None
+    return lambda step: callback(replace(step, path=path, done=before + step.index + 1, total=total))
+
+
+class _Pair:
+    """What both paths of one drawing share: noise, text states, phrases."""
+
+    def __init__(self, base, prompt, seeds, steps, guidance, settings, edit) -> None:
+        self.base, self.prompt, self.seeds = base, prompt, seeds
+        self.noise = initial_latents(base, seeds)
+        self.how = {"guidance": guidance, "settings": settings, "edit": edit}
+        self.free = TunedPath(base, [prompt], **self.how)
+        self.names, self.distances = self.free.said.names, self.free.said.distances[0]
+        self.steps, self.guidance = steps, guidance
+        model = (base.name, str(base.folder), str(base.dtype))
+        self.key = (*model, prompt.base, tuple(self.names), seeds, steps, guidance)
+        self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
+
+    def draw_original(self, callback: Callback) -> PathTrace:
+        kept, eps, path = Recorder(), [], self.free
+        with path.record("base", len(self.seeds)) as shown:
+
+            def watch(step: Step) -> None:
+                kept.add_maps(shown)
+                eps.append(step.eps)
+                callback(step)
+
+            how = {"steps": self.steps, "guidance": self.guidance, "callback": watch}
+            latents = sample(self.base, self.noise, path.plain, path.uncond, **how)
+        return self.trace(self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy())
+
+    def draw_tuned(self, switch: response, guide: GuideConfig | None, original: PathTrace, *callbacks: Callback) -> PathTrace:
+        """callbacks: of the drawing, and before it of the pass that finds a held drawing's map."""
+        kept = Recorder()
+        path = TunedPath(self.base, [self.prompt], guide=guide, **self.how) if guide else self.free
+
+        def watch(step: Step, shown: Shown) -> None:
+            kept.add_maps(shown.record)
+            for name in ("difference", "sfcm", "removed"):
+                kept.add(name, getattr(shown, name))
+            callbacks[-1](step)
+
+        known = torch.from_numpy(original.eps).to(self.noise) if path.follows else None
+        latents = path.draw(switch, self.noise, self.steps, watch, *callbacks[:-1], known=known)
+        held = path.held.float().cpu().numpy() if path.follows else None
+        said_too = tuple(row.phrases for row in path.told)
+        return self.trace(self.prompt.complete, "complete", latents, kept, held=held, told=said_too)
+
+    def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more) -> PathTrace:
+        images, final = self.base.pictures(latents), latents.float().cpu().numpy()
+        arrays = kept.arrays(["difference", "sfcm", "removed"])
+        return PathTrace(text, tuple(self.free.said.groups[path]), images, final, kept.maps(), self.key, **arrays, **more)

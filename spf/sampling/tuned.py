@@ -1,0 +1,236 @@
+"""The tuned path: complete texts with tuned weights, plain, held to the original, or under an edit of `spf.edits`.
+
+One step costs the tuned weights' own UNet call and, where the control map is wanted, one of the reference path on the same
+latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from spf.attention import Record, phrase_stack, record, resized
+from spf.models import Base, as_pixels
+from spf.paths import response
+from spf.prompts import ComposedPrompt
+from spf.sampling.guides import GuideConfig, composed, held_map
+from spf.sampling.loop import Callback, Step, denoise, sample
+from spf.sampling.phrases import said
+from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
+from spf.traits import Told, explained, noted, seen, told
+
+LARGEST_MAP = 32  # finer maps cost the most and show the least
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one step of a tuned path showed: attention maps, and [B,h,w] noise difference, control map, and [B,P,s,s] the
+    phrase maps that it subtracts; attention [B,s,s]: of the target."""
+
+    record: Record
+    difference: Tensor
+    sfcm: Tensor
+    removed: Tensor
+    attention: Tensor
+
+
+class Edit(Protocol):
+    """Changes the drawing of complete texts without training; see `spf.edits`.
+
+    states: the text states [B,77,D] to use in place of those of the complete texts. beside: whether the base text is drawn
+    by the original weights beside it; then hear() is active while that path predicts, speak() while the tuned one does, and
+    adjust(source, latents, done) may change the tuned path's latents after a step. done is the share of steps done.
+    """
+
+    beside: bool
+
+    def states(self, base: Base, prompts: Sequence[ComposedPrompt], states: Tensor) -> Tensor: ...
+
+    def begin(self, base: Base, prompts: Sequence[ComposedPrompt], rows: int) -> None: ...
+
+    def hear(self) -> AbstractContextManager: ...
+
+    def speak(self, done: float) -> AbstractContextManager: ...
+
+    def adjust(self, source: Tensor, latents: Tensor, done: float) -> Tensor: ...
+
+
+class TunedPath:
+    """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
+
+    compare: run the reference path on the same latents, for the control map (always done for a guide that reads one). guide,
+    edit: see `GuideConfig` and `spf.edits`. held: the map [B,h,w] of the last drawing that followed the original's; told: the
+    prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
+    """
+
+    def __init__(
+        self, base: Base, prompts: Sequence[ComposedPrompt], *, guidance: float = 4.0, settings: SfcmConfig = SfcmConfig(),
+        guide: GuideConfig | None = None, edit: Edit | None = None, compare: bool = True,
+    ) -> None:  # fmt: skip
+        self.base, self.prompts, self.guidance, self.settings = base, list(prompts), guidance, settings
+        self.guide, self.edit = guide, edit
+        self.follows = guide is not None and guide.follows
+        self.blends = guide is not None and not self.follows
+        self.compare = compare or self.blends
+        texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
+        self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
+        if edit:
+            self.complete = edit.states(base, self.prompts, self.complete)
+        self.said = said(base, self.prompts, settings) if self.compare else None
+        self.groups = self.said.groups if self.compare else {}
+        self.asked = self.plain, self.complete
+        self.apart: Sequence[Tensor] = ()
+        self.held: Tensor | None = None
+        self.told: list[Told] = []
+
+    def record(self, path: str, rows: int):
+        """Recorder of one text's phrases on the conditional rows, which come last."""
+        return record(self.base.unet, self.groups[path], rows=slice(-rows, None), largest=LARGEST_MAP)
+
+    @torch.inference_mode()
+    def draw(
+        self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None,
+        first: Callback | None = None, known: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
+
+        A guide that follows the original's drawing does so first: `first` gets those steps, known [S,B,C,h,w] are its
+        predictions if it has been drawn already.
+        """
+        beside = self.edit is not None and self.edit.beside
+        shown: list[Shown | None] = [None]
+        done = 0
+        course = self.follow(switch, noise, steps, first, known) if self.follows else []
+        if course and watch is None and not self.guide.start and not self.held.any():
+            return course[-1]  # nothing is asked for that the original does not have
+        if self.edit:
+            self.edit.begin(self.base, self.prompts, len(noise))
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            nonlocal done
+            parts = []
+            if beside:
+                source, latents = latents.chunk(2)
+                with self.edit.hear():
+                    parts.append(denoise(self.base, source, timestep, self.plain, self.uncond, self.guidance)[0])
+            eps, shown[0] = self.step(switch, latents, timestep, done / steps)
+            done += 1
+            return torch.cat([*parts, eps])
+
+        def adjust(latents: Tensor, index: int) -> Tensor:
+            parts = []
+            if beside:
+                source, latents = latents.chunk(2)
+                latents = self.edit.adjust(source, latents, (index + 1) / steps)
+                parts.append(source)
+            if self.follows and index >= self.guide.start * steps:
+                latents = course[index] + self.held[:, None].to(latents) * (latents - course[index])
+            return torch.cat([*parts, latents])
+
+        def own(step: Step) -> None:
+            rows = slice(-len(noise), None)
+            fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "eps")}
+            now = {"difference": shown[0].difference, "sfcm": shown[0].sfcm} if shown[0] else {}
+            watch(replace(step, **fields, **now), shown[0])
+
+        start = torch.cat([noise, noise]) if beside else noise
+        return sample(
+            self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
+            adjust=adjust if beside or self.follows else None, callback=own if watch else None,
+        )[-len(noise) :]  # fmt: skip
+
+    def follow(
+        self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
+    ) -> list[Tensor]:
+        """The latents after each step of the original's drawing. Sets `held`: where, along it, the tuned weights tell the
+        complete text from the base text. And tells the rows."""
+        course: list[Tensor] = []
+        differences: list[Tensor] = []
+        both = torch.cat([states.expand(len(noise), -1, -1) for states in (self.complete, self.plain)])
+
+        def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+            with switch:
+                found = self.base.unet(torch.cat([latents, latents]), timestep, both).sample
+            differences.append(noise_difference(*found.to(latents.dtype).chunk(2), self.settings.channels))
+            if known is not None:
+                return known[len(course)]
+            return denoise(self.base, latents, timestep, self.plain, self.uncond, self.guidance)[0]
+
+        def watch(step: Step) -> None:
+            course.append(step.latents)
+            if callback:
+                callback(step)
+
+        sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
+        self.held = held_map(differences)
+        if self.guide.map == "told":  # everywhere, or nowhere for a text that asks for nothing more
+            self.held = (self.held.amax((1, 2), keepdim=True) > 0).to(self.held).expand_as(self.held)
+        if self.guide.map != "untold" and self.base.clip is not None and self.edit is None:
+            self.tell(course[-1], {name: value for adapter in switch.metadata for name, value in noted(adapter).items()})
+        return course
+
+    def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
+        """Gives each row texts of its own that say what CLIP sees in the original; and what the set has in common."""
+        found = seen(self.base, self.base.clip_images(as_pixels(self.base.pictures(latents)).to(latents)))
+        numbers = list(range(len(self.prompts))) * (len(latents) // len(self.prompts))
+        prompts = [self.prompts[number] for number in numbers]
+        self.told = [told(self.base, prompt, row) for prompt, row in zip(prompts, found, strict=True)]
+        if self.compare:
+            rows = zip(numbers, prompts, self.told, strict=True)
+            columns = [self.said.columns(self.base, number, prompt, "complete", row) for number, prompt, row in rows]
+            self.groups = self.groups | {"complete": columns}
+        texts = [*(row.prompt.base for row in self.told), *(row.prompt.complete for row in self.told)]
+        self.asked = self.base.encode_text(texts).chunk(2)
+        if common:
+            others = [explained(self.base, prompt, row | common) for prompt, row in zip(prompts, found, strict=True)]
+            texts = [*(other.base for other in others), *(other.complete for other in others)]
+            self.apart = self.base.encode_text(texts).chunk(2)
+
+    def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
+        """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
+        base, rows = self.base, len(latents)
+        blends = self.blends and done >= self.guide.start
+        plain, complete = self.asked
+        with (
+            switch,
+            self.record("complete", rows) if self.compare else nullcontext() as res,
+            self.edit.speak(done) if self.edit else nullcontext(),
+        ):
+            if self.follows and self.edit is None:
+                guided, eps_res = composed(
+                    base, latents, timestep, self.uncond, plain, complete if self.compare or not self.apart else None,
+                    self.guidance, self.guide.push, self.apart,
+                )  # fmt: skip
+            else:
+                guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
+        if not self.compare:
+            return guided, None
+        with self.record("base", rows) if self.settings.map_path != "response" else nullcontext() as ref:
+            strength = self.guidance if blends else 1  # without a blend only the conditional prediction is needed
+            guided_ref, eps_ref = denoise(base, latents, timestep, self.plain, self.uncond, strength)
+        difference = noise_difference(eps_res, eps_ref, self.settings.channels)
+        removed = self.phrase_maps(res, ref)
+        control = subtracted(difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain())
+        attention = phrase_stack(res, self.said.targets, self.settings.map_layers).sum(1)
+        shown = Shown(res, difference, control, removed, attention)
+        if not blends:
+            return guided, shown
+        return guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref), shown
+
+    def blend(self, shown: Shown) -> Tensor:
+        """M of the guide, [B,h,w] in [0,1]."""
+        if self.guide.map == "sfcm":
+            return shown.sfcm
+        if self.guide.map == "difference":
+            return scaled(shown.difference, self.guide.scale)
+        return scaled(resized(shown.attention, shown.difference.shape[-1]), self.guide.scale)
+
+    def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
+        """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
+        paths = {"response": [res], "reference": [ref], "mean": [res, ref]}[self.settings.map_path]
+        return torch.stack([phrase_stack(path, self.said.names, self.settings.map_layers) for path in paths]).mean(0)
