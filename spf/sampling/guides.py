@@ -44,10 +44,10 @@ class GuideConfig(Config):
 
 
 def freed(guide: GuideConfig) -> GuideConfig | None:
-    """The guide for a target that is everywhere, which leaves nothing to hold."""
+    """The guide for a target that is everywhere, which leaves nothing to hold and needs no push."""
     if guide.map == "untold":
         return None
-    return replace(guide, map="told") if guide.map == "held" else guide
+    return replace(guide, map="told", push=1.0) if guide.map == "held" else guide
 
 
 def composed(

@@ -40,7 +40,7 @@ WANTED: dict[str, GenerateConfig] = {
         "a photo of a young woman, wearing a yellow T-shirt, before a window", "dress", "replace", "T-shirt", 5
     ),
     "watercolor": GenerateConfig(
-        "a photo of an old man with gray hair and a beard", "watercolor painting", "replace", "photo", 21
+        "a photo of a young woman with brown hair, wearing a green shirt, by the sea", "watercolor painting", "replace", "photo", 11
     ),
     "two": GenerateConfig("a photo of a young woman, wearing a blue T-shirt, in a park", ("laughing", "blonde hair"), seed=9),
 }
