@@ -89,10 +89,10 @@ function plane() {
   const points = [...new Map(now.rows.map((r) => [`${r.target} ${r.method}`, r])).values()].map((r) => ({ method: r.method, target: r.target, a: find(r.method, r.target, "pollution"), b: find(r.method, r.target, "response") })).filter((p) => p.a && p.b);
   if (!points.length) return null;
   const width = 460, height = 300, left = 40, under = 34, high = Math.max(0.4, ...points.map((p) => p.a.high ?? p.a.value));
-  const x = (v) => left + (v / high) * (width - left - 14), y = (v) => 10 + (1 - v) * (height - under - 10);
+  const x = (v) => left + (v / high) * (width - left - 14), y = (v) => 24 + (1 - v) * (height - under - 24);
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("results.plane") });
   for (let k = 0; k <= 4; k++) picture.append(svg("line", { x1: left, x2: width - 14, y1: y(k / 4), y2: y(k / 4), class: "grid" }), svg("text", { x: left - 7, y: y(k / 4) + 4, "text-anchor": "end" }, number(k / 4)), svg("text", { x: x((k * high) / 4), y: height - under + 16, "text-anchor": "middle" }, number((k * high) / 4)));
-  picture.append(svg("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" }, "pollution →"), svg("text", { x: left + 4, y: 21, class: "name" }, "↑ response"));
+  picture.append(svg("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" }, "pollution →"), svg("text", { x: left, y: 11, class: "name" }, "↑ response"));
   for (const p of points) {
     const mean = p.target === "all";
     picture.append(svg("circle", { cx: x(p.a.value), cy: y(p.b.value), r: mean ? 7 : 4.5, fill: mean ? colour(p.method) : "none", stroke: colour(p.method), "stroke-width": 2 }, svg("title", {}, `${target(p.target)}, ${p.method}: response ${number(p.b.value)}, pollution ${number(p.a.value)}`)));
