@@ -10,7 +10,7 @@ from spf.attention import aggregate, record
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
-from spf.sampling import HELD, GuideConfig, TunedPath, initial_latents, prompt_distances, sample, sample_pair
+from spf.sampling import HELD, GuideConfig, TunedPath, freed, initial_latents, prompt_distances, sample, sample_pair
 from spf.sfcm import SfcmConfig, noise_difference, sfcm
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
@@ -301,3 +301,8 @@ def test_half_precision_draws_too():
     base = new_tiny_base().to(dtype=torch.bfloat16)
     trace = sample_pair(base, PROMPT, new_adapter(base, size=0.1), **HOW)
     assert trace.tuned["tuned"].images.shape == (1, 16, 16, 3) and np.isfinite(trace.tuned["tuned"].sfcm).all()
+
+
+def test_a_target_that_is_everywhere_leaves_nothing_to_hold():
+    assert freed(GuideConfig("held")) == GuideConfig("told", push=1.0) and freed(GuideConfig("untold")) is None
+    assert freed(GuideConfig("sfcm", start=0.2)) == GuideConfig("sfcm", start=0.2)

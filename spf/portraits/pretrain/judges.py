@@ -113,7 +113,7 @@ def _returned(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarr
     folder = stage.checkpoints / "base" / "vae"
     if not (folder / "config.json").exists():
         return data.images[:0]
-    vae = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).to(device)
+    vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).to(device)
     return round_trips(vae, data.images[: min(ROUND_TRIPS, len(data) // 4)], np.random.default_rng(stage.seed))
 
 

@@ -41,7 +41,7 @@ def measure(stage: Stage) -> dict:
         if not folder.is_dir():
             raise BadInput(f"{folder} is missing; train it first with python -m spf pretrain {folder.name}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32).to(device)
+    pipeline = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32).to(device)
     pipeline.set_progress_bar_config(disable=True)
     judges = Judges.load(stage.checkpoints / "judges", device)
     numbers = {
@@ -66,7 +66,7 @@ def measure_autoencoder(stage: Stage, vae: AutoencoderKL) -> dict:
 def measure_clip(stage: Stage, device: str) -> dict:
     """Right caption among 64 on 512 unseen portraits."""
     folder = stage.checkpoints / "clip"
-    clip = VisionTextDualEncoderModel.from_pretrained(folder, torch_dtype=torch.float32).to(device).eval()
+    clip = VisionTextDualEncoderModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     return {"right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test"))}
 

@@ -92,8 +92,8 @@ def train_unet(stage: Stage) -> Fitted:
             raise BadInput(f"{base / part} is missing; run: python -m spf pretrain {name}.")
     accelerator = make_accelerator(tiles=True)
     device = accelerator.device
-    vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32).to(device).eval()
-    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", torch_dtype=torch.float32).to(device).eval()
+    vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32).to(device).eval()
+    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32).to(device).eval()
     text_encoder.requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
