@@ -47,7 +47,7 @@ def freed(guide: GuideConfig) -> GuideConfig | None:
     """The guide for a target that is everywhere, which leaves nothing to hold and needs no push."""
     if guide.map == "untold":
         return None
-    return replace(guide, map="told", push=1.0) if guide.map == "held" else guide
+    return replace(guide, map="told", push=1.0) if guide.follows else guide
 
 
 def composed(
