@@ -150,6 +150,8 @@ class Engine:
 
                 loading.disable_progress_bar()  # it takes a moment; the page says that it loads
                 best = "cuda" if torch.cuda.is_available() else None
+                if "OMP_NUM_THREADS" not in os.environ:  # one is left for the browser and for what serves it
+                    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
                 self.base, self.problem = load_base(self.model, device=self.device or best), ""
             except Exception as error:
                 self.problem = str(error)
