@@ -179,7 +179,7 @@ class Base:
                 self.vae.to(kept)
         if not torch.isfinite(images).all():
             raise NotFinite("The vae gave NaN or infinity; check the model's weights or try another seed.")
-        return ((images.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        return as_pictures(images)
 
     def clip_images(self, images: Tensor) -> Tensor:
         """CLIP embeddings [B,E] of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
@@ -202,6 +202,11 @@ class Base:
 def as_pixels(images: np.ndarray) -> Tensor:
     """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster layout on a processor)."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def as_pictures(images: Tensor) -> np.ndarray:
+    """The way back: [B,3,H,W] in [-1,1] -> uint8 pictures [B,H,W,3]."""
+    return ((images.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def checkpoints() -> Path:

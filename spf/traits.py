@@ -115,8 +115,8 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     """The prompt with what neither text says of the traits `found`, as far as the text encoder's window reaches."""
     texts = f"{prompt.base}, {prompt.complete}"
     asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
-    taken = [trait for trait in TRAITS if speaks(texts, trait) or (trait.of and _found(trait.of, asked))]
-    new = {trait.name: found[trait.name] for trait in TRAITS if trait.name in found and trait not in taken}
+    free = [trait for trait in TRAITS if not speaks(texts, trait) and not (trait.of and _found(trait.of, asked))]
+    new = {trait.name: found[trait.name] for trait in free if trait.name in found}
     if new.get("hair style") == "bald":
         new.pop("hair color", None)
     while True:

@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from spf import results as tables
+from spf.config import GenerateConfig
 from spf.engine import Engine, Result
 from spf.errors import SpfError
 from spf.jobs import Jobs
@@ -30,7 +31,8 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
 
     def compare(
         base: str, target: str = "", mode: str = "append", replace: str = "", adapter: str = AUTO,
-        seed: int = 0, steps: int = 25, guidance: float = 4.0, guided: str = "held",
+        seed: int = 0, steps: int = GenerateConfig.steps, guidance: float = GenerateConfig.guidance,
+        guided: str = GenerateConfig.guided,
     ) -> dict:  # fmt: skip
         """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
 

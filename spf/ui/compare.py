@@ -227,7 +227,10 @@ class Desk:
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
-    def read(self, base, target, mode, replace, adapter=AUTO, seed=0, steps=25, guidance=4.0, guided="held") -> dict:
+    def read(
+        self, base, target, mode, replace, adapter=AUTO, seed=0, steps=GenerateConfig.steps,
+        guidance=GenerateConfig.guidance, guided=GenerateConfig.guided,
+    ) -> dict:  # fmt: skip
         """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
         reserves."""
         try:
@@ -246,8 +249,9 @@ def reported(error: Exception) -> dict[str, str]:
 
 
 def wanted(
-    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=25, guidance=4.0, guided="held"
-) -> GenerateConfig:
+    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=GenerateConfig.steps,
+    guidance=GenerateConfig.guidance, guided=GenerateConfig.guided,
+) -> GenerateConfig:  # fmt: skip
     """The fields of the page as checked settings; guided: how to stay near the original, or nothing. Raises BadInput."""
     if not isinstance(target, str):
         raise BadInput("target must be text.")

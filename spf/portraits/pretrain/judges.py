@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from spf.evaluation.judges import Judges
-from spf.models import as_pixels
+from spf.models import as_pictures, as_pixels
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES
 from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, start_from
@@ -57,8 +57,7 @@ def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator
     for i in range(0, len(images), batch):
         latents = vae.encode(as_pixels(images[i : i + batch]).to(vae.device)).latent_dist.mean
         latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(vae.device)
-        decoded = vae.decode(latents).sample.clamp(-1, 1)
-        parts.append(decoded.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+        parts.append(as_pictures(vae.decode(latents).sample.clamp(-1, 1)))
     return np.concatenate(parts)
 
 
