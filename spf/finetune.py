@@ -108,7 +108,8 @@ def finetune(
         data = user_rows(base, load_set(config.data), method)
     else:
         data = tailored_rows(base, target, config.images, config.seed, method.config, words=method.wants_words)
-    own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
+    with accelerator.autocast():
+        own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
     empty, alone = base.encode_text(["", target.text]).split(1)
     last: dict[str, float] = {}

@@ -283,7 +283,9 @@ class Worker:
         base = engine.load()
         request = {key: value for key, value in self.request.items() if key not in ("settings", "model")}
         config = FinetuneConfig.from_dict(request)
-        sitters = Sitters(engine, config.data, self.folder)
+        accelerator = make_accelerator(tiles=True)
+        with accelerator.autocast():
+            sitters = Sitters(engine, config.data, self.folder)
         every = max(1, config.steps // LOOKS)
 
         def follow(step: int, terms: Mapping[str, float], left: float) -> None:
@@ -292,7 +294,9 @@ class Worker:
                 file.write(json.dumps({"step": step, **terms}) + "\n")
             if step % every == 0 or step == config.steps:
                 looks = [look for look in self.state.get("looks", []) if look["step"] < step]
-                self.tell(looks=[*looks, {"step": step, **sitters.look()}])
+                with accelerator.autocast():
+                    look = sitters.look()
+                self.tell(looks=[*looks, {"step": step, **look}])
             if time.monotonic() - self.written > 0.5 or step == config.steps:
                 self.tell(phase="running", step=step, terms=terms, left=left)
             if (self.folder / PAUSE).exists() and step < config.steps:
@@ -306,7 +310,7 @@ class Worker:
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(
-            base, config, self.folder, settings=self.request["settings"], callback=follow, accelerator=make_accelerator(tiles=True)
+            base, config, self.folder, settings=self.request["settings"], callback=follow, accelerator=accelerator
         )
         return self.publish(path)
 

@@ -100,7 +100,9 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             for one in tables.load(places)
         ]
 
-    def finetune(target: str = "hat", method: str = "spf", steps: int = 80, settings: dict | None = None) -> str:
+    def finetune(
+        target: str = "hat", method: str = "spf", steps: int = 80, settings: dict | None = None, images: int = 300
+    ) -> str:
         """Starts fine-tuning on a ready set in the background and returns the name of the job; one job runs at a time.
 
         Parameters:
@@ -108,9 +110,10 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             method: spf, naive, or another method
             steps: training steps, 1 to 2000
             settings: of the method, by name, as the command line's --set
+            images: pictures of the set, 1 to 100000
         """
         try:
-            request = {"data": target, "method": method, "steps": steps, "settings": settings or {}}
+            request = {"data": target, "method": method, "steps": steps, "images": images, "settings": settings or {}}
             return jobs.start(request | {"model": engine.model})
         except SpfError as error:
             raise _refused(error) from None

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -24,7 +24,16 @@ from .compare import adapters
 from .components import own, webp
 from .texts import both, label, same
 
-PRESETS = {"taste": 160, "standard": 400}
+
+class Preset(NamedTuple):
+    """Lengths of a run: training steps, pictures of the tailored set, portraits that SPF has the original model draw."""
+
+    steps: int
+    images: int
+    own: int
+
+
+PRESETS = {"taste": Preset(120, 64, 24), "standard": Preset(400, 300, 64)}
 PARTS: dict[str, dict[str, Any]] = {
     "text_consistent": {"text_consistent": 0.0},
     "fine_grained": {"fine_grained": 0.0},
@@ -102,7 +111,7 @@ def build(
                 elem_id="ft-preset",
             )
             steps = gr.Slider(
-                10, 2000, value=PRESETS["taste"], step=10, label=label("finetune.steps"), elem_id="ft-steps"
+                10, 2000, value=PRESETS["taste"].steps, step=10, label=label("finetune.steps"), elem_id="ft-steps"
             )
             with gr.Accordion(label("finetune.more"), open=False, elem_id="ft-more"):
                 rate = gr.Textbox(
@@ -195,15 +204,18 @@ def build(
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def start(source, data, files, target, replace, method, parts, steps, rate, extra):
+    def start(source, data, files, target, replace, method, parts, preset, steps, rate, extra):
         try:
             if source == "own" and method in NEEDS_MASKS:
                 raise BadInput(f"method is {method} but must be one that needs no exact masks, for pictures of one's own.")
+            lengths = PRESETS[preset]
             settings = chosen_settings(method, parts or [], rate, extra)
+            if method == "spf":
+                settings = {"own_count": lengths.own} | settings
             if source == "own":
                 data = stored(files, target, replace)
-            request = {"data": data, "method": method, "steps": steps, "settings": settings, "model": engine.model}
-            return [*state(jobs.start(request)), {"notices": []}]
+            request = {"data": data, "method": method, "steps": steps, "images": lengths.images, "settings": settings}
+            return [*state(jobs.start(request | {"model": engine.model})), {"notices": []}]
         except SpfError as error:
             return [*[gr.skip()] * len(shown), {"notices": [_note(text=same(str(error)))]}]
 
@@ -251,14 +263,14 @@ def build(
         ready = source == "ready"
         return gr.update(visible=ready), gr.update(visible=not ready), preview(data) if ready else {}
 
-    preset.change(lambda chosen: PRESETS[chosen], preset, steps, **quick)
+    preset.change(lambda chosen: PRESETS[chosen].steps, preset, steps, **quick)
     method.change(lambda chosen: gr.update(visible=chosen == "spf"), method, parts, **quick)
     source.change(switch, [source, data], [data, mine, checked], **quick)
     data.change(preview, data, checked, **quick)
     if allowed:
         looking = {"queue": True, "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 2}
         gr.on([look.click, files.upload], check, [files, own_target, own_replace], [checked, hints], **looking)
-        inputs = [source, data, files, own_target, own_replace, method, parts, steps, rate, extra]
+        inputs = [source, data, files, own_target, own_replace, method, parts, preset, steps, rate, extra]
         go.click(start, inputs, [*shown, hints], **looking)
     wait.click(pause, name, shown, **quick)
     halt.click(stop, name, shown, **quick)

@@ -24,11 +24,12 @@ from transformers import (
 
 from spf.files import load_tensors, write_json
 from spf.models import as_pixels
-from spf.portraits.captions import Caption, caption, words
+from spf.portraits.captions import caption, compose, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, save_half, start_from
+from spf.portraits.pretrain.common import Stage, replaced_folder, save_half, start_from
 from spf.portraits.pretrain.presets import ClipSizes
+from spf.portraits.pretrain.spoil import returned_portraits, spoilt_batch
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
 from spf.tokenizer import build_tokenizer
 from spf.training import Fitted, fit, make_accelerator
@@ -98,22 +99,23 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Ten
     return (F.cross_entropy(logits.float(), own) + F.cross_entropy(logits.T.float(), own)) / 2, right
 
 
-def altered(portrait: Portrait, rng: np.random.Generator) -> tuple[Caption, Caption]:
-    """A caption of the portrait, and the same one with another value of one attribute that it names, where it names any."""
-    state = rng.integers(2**63)
-    true = caption(portrait, np.random.default_rng(state))
-    named = sorted(true.named() - {"gender"} or true.named())
-    if not named:
-        return true, true
-    name = str(rng.choice(named))
-    other = str(rng.choice([value for value in ATTRIBUTES[name] if value != getattr(portrait, name)]))
-    return true, caption(Portrait(**(portrait.to_dict() | {name: other})), np.random.default_rng(state))
+def naming(rng: np.random.Generator) -> list[list[str]]:
+    """For each attribute a text for each of its values that says this alone, as zero-shot classification asks."""
+    other = sample_portrait(rng).to_dict() | {"style": "photo", "hair_style": "short"}  # a bald head has no hair color
+    return [
+        [compose(Portrait(**(other | {name: value})), {name}, rng).text for value in values]
+        for name, values in ATTRIBUTES.items()
+    ]
 
 
-def discerning(image: Tensor, true: Tensor, false: Tensor, scale: Tensor) -> Tensor:
-    """Cross-entropy of the true caption against the altered one, for embeddings [B,D] (as in NegCLIP, arXiv 2210.01936)."""
-    image, true, false = (F.normalize(x, dim=-1) for x in (image, true, false))
-    return F.softplus(scale.exp().clamp(max=100) * (image * (false - true)).sum(-1)).mean()
+def named(image: Tensor, texts: Tensor, labels: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of zero-shot classification (arXiv 2103.00020, section 3.1), mean over the attributes; share of right
+    values. image [B,D], texts [values of all attributes, D], labels [B,A]."""
+    logits = scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(texts, dim=-1).T
+    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=-1)
+    loss = sum(F.cross_entropy(p.float(), labels[:, i]) for i, p in enumerate(parts)) / len(parts)
+    right = torch.stack([p.argmax(-1) for p in parts], 1) == labels
+    return loss, right.float().mean()
 
 
 def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
@@ -140,6 +142,7 @@ def train_clip(stage: Stage) -> Fitted:
     data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator(tiles=True)
     device = accelerator.device
+    returned = returned_portraits(stage, data, device)
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")
     towers = Towers(new_clip(sizes, stage.preset.image_size, tokenizer))
@@ -165,31 +168,31 @@ def train_clip(stage: Stage) -> Fitted:
         loss, right = read_texts(rng, step, portraits)
         return loss, {"all_read": right}
 
-    def images_of(chosen: np.ndarray) -> tuple[Tensor, Tensor]:
-        return as_pixels(data.images[chosen]).to(device), torch.from_numpy(data.labels[chosen]).to(device)
+    def pictures(rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Portrait]]:
+        """A batch of portraits, some of them as the autoencoder returns them: pixels, labels, descriptions."""
+        chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng)
+        return images.to(device), torch.from_numpy(data.labels[chosen]).to(device), [data.portraits[i] for i in chosen]
 
     def image_loss(step: int, rng: np.random.Generator):
-        images, labels = images_of(batch_indices(rng, len(data), sizes.image_batch))
+        images, labels, _ = pictures(rng)
         loss, right = towers.image_loss(clip.vision_model(pixel_values=images)[1], labels)
         return loss, {"right": right}
 
     def joint_loss(step: int, rng: np.random.Generator):
-        chosen = batch_indices(rng, len(data), sizes.image_batch)
-        images, labels = images_of(chosen)
-        portraits = [data.portraits[i] for i in chosen]
-        texts = [altered(p, rng) for p in portraits]
-        readings = [read_caption(true, p) for (true, _), p in zip(texts, portraits)]
+        images, labels, portraits = pictures(rng)
+        readings = [read_caption(caption(p, rng), p) for p in portraits]
         ids, said = encode_readings(tokenizer, readings, tokenizer.model_max_length if step % 8 == 0 else None)
-        pooled = clip.vision_model(pixel_values=images)[1]
         states, end = clip.text_model(input_ids=ids.to(device), return_dict=False)[:2]
-        other = clip.text_model(input_ids=token_ids(tokenizer, [false.text for _, false in texts]).to(device))[1]
-        image, true, false = clip.visual_projection(pooled), clip.text_projection(end), clip.text_projection(other)
-        meet, right = contrastive(image, true, clip.logit_scale)
-        apart = discerning(image, true, false, clip.logit_scale)
+        values = tokenizer([text for texts in naming(rng) for text in texts], padding=True, return_tensors="pt")
+        values = clip.text_model(input_ids=values["input_ids"].to(device))[1]
+        pooled = clip.vision_model(pixel_values=images)[1]
+        image = clip.visual_projection(pooled)
+        meet, right = contrastive(image, clip.text_projection(end), clip.logit_scale)
+        name, known = named(image, clip.text_projection(values), labels, clip.logit_scale)
         seen, _ = towers.image_loss(pooled, labels)
         read, _ = towers.text_loss(states, said.to(device))
-        return meet + apart + seen + read, {
-            "contrast": meet, "apart": apart, "right_caption": right, "seen": seen, "read": read,
+        return meet + name + seen + read, {
+            "contrast": meet, "right_caption": right, "named": name, "right_value": known, "seen": seen, "read": read,
         }  # fmt: skip
 
     def save() -> None:

@@ -8,34 +8,17 @@ import logging
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from spf.evaluation.judges import Judges
-from spf.models import as_pictures, as_pixels
+from spf.models import as_pixels
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, start_from
+from spf.portraits.pretrain.common import Stage, replaced_folder, start_from
+from spf.portraits.pretrain.spoil import returned_portraits, spoilt_batch
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
-
-ROUND_TRIPS = 3000
-"""Portraits that are also shown as the autoencoder returns them, from slightly noisy latents."""
-
-
-def spoil(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Mild blur, noise and tint, each with its own strength for every image [B,3,H,W]."""
-    count = len(images)
-
-    def column(values: np.ndarray) -> Tensor:
-        return torch.tensor(values, dtype=images.dtype, device=images.device).view(count, -1, 1, 1)
-
-    soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    images = torch.lerp(images, soft, column(rng.uniform(0, 1, count) * (rng.random(count) < 0.5)))
-    images = images * column(rng.normal(1, 0.04, (count, 3))) + column(rng.normal(0, 0.04, (count, 3)))
-    grain = noise(rng, tuple(images.shape)).to(images.device)
-    return images + grain * column(rng.uniform(0, 0.1, count) * (rng.random(count) < 0.5))
 
 
 def judge_loss(judges: Judges, images: Tensor, labels: Tensor, identity: Tensor, regions: Tensor):
@@ -50,17 +33,6 @@ def judge_loss(judges: Judges, images: Tensor, labels: Tensor, identity: Tensor,
     return total, {"right": right, "identity": 1 - angle, "parse": parse}
 
 
-@torch.no_grad()
-def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator, batch: int = 16) -> np.ndarray:
-    """uint8 images [N,H,W,3] as the decoder returns them from latents with a little noise."""
-    parts = []
-    for i in range(0, len(images), batch):
-        latents = vae.encode(as_pixels(images[i : i + batch]).to(vae.device)).latent_dist.mean
-        latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(vae.device)
-        parts.append(as_pictures(vae.decode(latents).sample.clamp(-1, 1)))
-    return np.concatenate(parts)
-
-
 def train_judges(stage: Stage) -> Fitted:
     """Train and save `checkpoints/judges`."""
     sizes = stage.preset.judges
@@ -70,15 +42,11 @@ def train_judges(stage: Stage) -> Fitted:
     judges = Judges(stage.preset.image_size, sizes.channels).to(memory_format=torch.channels_last)
     if stage.resume:
         start_from(judges, stage.checkpoints / "judges" / "judges.safetensors")
-    returned = _returned(stage, data, accelerator.device)
-    share = sizes.batch // 5 if len(returned) else 0
+    returned = returned_portraits(stage, data, accelerator.device)
 
     def loss(step: int, rng: np.random.Generator):
-        drawn = batch_indices(rng, len(data), sizes.batch - share)
-        sent = batch_indices(rng, len(returned), share) if share else drawn[:0]
-        chosen = np.concatenate([drawn, sent])
-        images = np.concatenate([data.images[drawn], returned[sent]]) if share else data.images[drawn]
-        images = spoil(as_pixels(images).to(accelerator.device), rng)
+        chosen, images = spoilt_batch(data, returned, sizes.batch, rng)
+        images = images.to(accelerator.device)
         labels, identity, regions = (
             torch.from_numpy(np.array(part[chosen])).to(accelerator.device)
             for part in (data.labels, data.identities, data.regions)
@@ -105,15 +73,6 @@ def train_judges(stage: Stage) -> Fitted:
         name="judges",
         **stage.length("judges"),
     )
-
-
-def _returned(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarray:
-    """Round trips of the first portraits, or none while there is no autoencoder yet."""
-    folder = stage.checkpoints / "base" / "vae"
-    if not (folder / "config.json").exists():
-        return data.images[:0]
-    vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).to(device)
-    return round_trips(vae, data.images[: min(ROUND_TRIPS, len(data) // 4)], np.random.default_rng(stage.seed))
 
 
 def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
