@@ -35,7 +35,7 @@ REQUEST, STATE, HISTORY, LOG, STOP, PAUSE = (
 )  # fmt: skip
 ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
 LOG_LINES = 40
-LOOKS = 8
+LOOKS = 6
 """Times in a run at which the portraits beside it are drawn and judged."""
 SITTERS = 4
 KINDS = ("original", "tuned", "sfcm")
