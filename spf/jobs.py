@@ -286,7 +286,7 @@ class Worker:
         accelerator = make_accelerator(tiles=True)
         with accelerator.autocast():
             sitters = Sitters(engine, config.data, self.folder)
-        every = max(1, config.steps // LOOKS)
+        every = -(-config.steps // LOOKS)
 
         def follow(step: int, terms: Mapping[str, float], left: float) -> None:
             terms = {name: round(float(value), 6) for name, value in terms.items()}

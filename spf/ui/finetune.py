@@ -33,7 +33,7 @@ class Preset(NamedTuple):
     own: int
 
 
-PRESETS = {"taste": Preset(100, 64, 16), "standard": Preset(400, 300, 64)}
+PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, 300, 64)}
 PARTS: dict[str, dict[str, Any]] = {
     "text_consistent": {"text_consistent": 0.0},
     "fine_grained": {"fine_grained": 0.0},
