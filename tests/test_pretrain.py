@@ -17,7 +17,7 @@ from spf.portraits.captions import caption, words
 from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
-from spf.portraits.pretrain.clip import train_clip
+from spf.portraits.pretrain.clip import named, naming, train_clip
 from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, training_text, unnamed_class
 from spf.portraits.pretrain.unet import min_snr, misnamed, new_scheduler
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
@@ -167,6 +167,27 @@ def test_captions_that_name_a_target_are_true_as_often_as_it_says():
             assert sum(shown) / sum(named) == pytest.approx(target.weak_truth, abs=error + 1e-9)
         else:
             assert not any(named)
+
+
+def test_every_value_is_said_alone():
+    texts = naming(np.random.default_rng(3))
+    assert [len(some) for some in texts] == [len(values) for values in ATTRIBUTES.values()]
+    said = dict(zip(ATTRIBUTES, texts, strict=True))
+    assert all("bald" in text or "no hair" in text for text in said["hair_style"][-1:])
+    assert "watercolor" in said["style"][-1] and "beard" in said["beard"][-1] and "beard" not in said["beard"][0]
+    assert not any(word in text for text in said["age"] for word in ("hair", "hat", "beard", "wearing", "skin"))
+
+
+def test_naming_is_zero_shot_classification():
+    sizes = [len(values) for values in ATTRIBUTES.values()]
+    texts, labels = torch.eye(sum(sizes)), torch.tensor([[size - 1 for size in sizes], [0] * len(sizes)])
+    starts = torch.tensor([sum(sizes[:i]) for i in range(len(sizes))])
+    image = texts[starts + labels].sum(1)
+    loss, right = named(image, texts, labels, torch.tensor(100.0).log())
+    assert right == 1 and loss < 1e-6
+    loss, right = named(image, texts, labels.flip(0), torch.tensor(1.0).log())
+    here, logit = np.array(sizes), len(sizes) ** -0.5
+    assert right == 0 and loss.item() == pytest.approx(np.log(np.exp(logit) + here - 1).mean(), rel=1e-5)
 
 
 def test_min_snr_is_one_where_noise_rules():
