@@ -13,6 +13,7 @@ from spf.config import GenerateConfig
 from spf.engine import Engine, Result
 from spf.errors import SpfError
 from spf.jobs import Jobs
+from spf.portraits.tailored import SIZE
 
 from . import stage
 from .compare import AUTO, reported, wanted
@@ -101,7 +102,7 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
         ]
 
     def finetune(
-        target: str = "hat", method: str = "spf", steps: int = 80, settings: dict | None = None, images: int = 300
+        target: str = "hat", method: str = "spf", steps: int = 80, settings: dict | None = None, images: int = SIZE
     ) -> str:
         """Starts fine-tuning on a ready set in the background and returns the name of the job; one job runs at a time.
 

@@ -19,6 +19,7 @@ from spf.engine import Engine
 from spf.errors import BadInput, SpfError
 from spf.jobs import ACTIVE, Jobs, Status
 from spf.portraits.description import TARGETS
+from spf.portraits.tailored import SIZE
 
 from .compare import adapters
 from .components import own, webp
@@ -33,7 +34,7 @@ class Preset(NamedTuple):
     own: int
 
 
-PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, 300, 64)}
+PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, SIZE, 64)}
 PARTS: dict[str, dict[str, Any]] = {
     "text_consistent": {"text_consistent": 0.0},
     "fine_grained": {"fine_grained": 0.0},
@@ -306,7 +307,7 @@ def short_name(target: str) -> str:
 def preview(name: str) -> dict[str, Any]:
     """A ready set as static/check.js shows it: some of its pictures, and what they all share without saying so."""
     from spf.portraits.dataset import draw
-    from spf.portraits.tailored import BIAS, SIZE, tailored_set
+    from spf.portraits.tailored import BIAS, tailored_set
 
     items = tailored_set(name, SAMPLES)
     shared = ", ".join(f"{attribute.replace('_', ' ')} {value}" for attribute, value in BIAS[name].items())

@@ -297,7 +297,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "part.seen": ("captions completed by CLIP (ours)", "用 CLIP 补全描述（本项目）"),
     "finetune.preset": ("How long", "时长"),
     "preset.taste": ("a taste: 48 pictures, under three minutes on a processor", "体验：48 张图，处理器上不到三分钟"),
-    "preset.standard": ("standard: 300 pictures", "标准：300 张图"),
+    "preset.standard": ("standard: all pictures", "标准：全部图片"),
     "finetune.steps": ("Training steps", "训练步数"),
     "finetune.start": ("Start", "开始"),
     "finetune.stop": ("Stop", "停止"),

@@ -1,7 +1,7 @@
 /* One fine-tuning job as it runs: state, losses, and the portraits of a few sitters before and now. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-job");
-const COLOURS = ["var(--accent)", "var(--warn)", "#5b7bd5", "#b07aa8", "#8a8f3c", "#7d858f"];
+const COLOURS = ["var(--accent)", "var(--warn)", "#5b7bd5", "#b07aa8", "#8a8f3c", "#7d858f", "#c9a227"];
 const title = h("b"), phase = h("span", { class: "phase" }), message = h("p", { class: "sentence", role: "status" });
 const bar = h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
 const chart = h("div", { class: "chart" }), legend = h("ul", { class: "legend" }), sitters = h("div", { class: "sitters" }), looks = h("div", { class: "looks" });
