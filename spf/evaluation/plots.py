@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -188,13 +189,15 @@ def _plane(rows: Sequence[Mapping]) -> Figure | None:
         return None
     figure = Figure(figsize=(6, 5))
     axes = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20" if len(methods) > 10 else "tab10"].colors)
     for method in methods:
         a, b = cells[method, "response"], cells[method, "pollution"]
         axes.errorbar(
             1 - b["value"], a["value"], xerr=[[max(b["high"] - b["value"], 0)], [max(b["value"] - b["low"], 0)]],
             yerr=[[max(a["value"] - a["low"], 0)], [max(a["high"] - a["value"], 0)]], fmt="o", capsize=2, lw=0.8,
+            label=method,
         )  # fmt: skip
-        axes.annotate(method, (1 - b["value"], a["value"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    axes.legend(fontsize=8)
     axes.set(xlabel="1 - pollution", ylabel="response", title=f"target: {chosen}", ylim=(-0.05, 1.05))
     return figure
 
