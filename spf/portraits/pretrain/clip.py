@@ -85,10 +85,15 @@ class Towers(nn.Module):
 
     def image_loss(self, pooled: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """pooled [B,D], labels [B,A] -> mean cross-entropy, share of right attributes."""
-        parts = self.image_head(pooled).split([len(v) for v in ATTRIBUTES.values()], dim=-1)
-        loss = sum(F.cross_entropy(p.float(), labels[:, i]) for i, p in enumerate(parts)) / len(parts)
-        right = torch.stack([p.argmax(-1) for p in parts], 1) == labels
-        return loss, right.float().mean()
+        return values_loss(self.image_head(pooled), labels)
+
+
+def values_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """logits [B, values of all attributes], labels [B,A] -> mean cross-entropy of the attributes, share of right values."""
+    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=-1)
+    loss = sum(F.cross_entropy(part.float(), labels[:, i]) for i, part in enumerate(parts)) / len(parts)
+    right = torch.stack([part.argmax(-1) for part in parts], 1) == labels
+    return loss, right.float().mean()
 
 
 def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,10 +117,7 @@ def named(image: Tensor, texts: Tensor, labels: Tensor, scale: Tensor) -> tuple[
     """Cross-entropy of zero-shot classification (arXiv 2103.00020, section 3.1), mean over the attributes; share of right
     values. image [B,D], texts [values of all attributes, D], labels [B,A]."""
     logits = scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(texts, dim=-1).T
-    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=-1)
-    loss = sum(F.cross_entropy(p.float(), labels[:, i]) for i, p in enumerate(parts)) / len(parts)
-    right = torch.stack([p.argmax(-1) for p in parts], 1) == labels
-    return loss, right.float().mean()
+    return values_loss(logits, labels)
 
 
 def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
@@ -170,8 +172,8 @@ def train_clip(stage: Stage) -> Fitted:
 
     def pictures(rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Portrait]]:
         """A batch of portraits, some of them as the autoencoder returns them: pixels, labels, descriptions."""
-        chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng)
-        return images.to(device), torch.from_numpy(data.labels[chosen]).to(device), [data.portraits[i] for i in chosen]
+        chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng, device)
+        return images, torch.from_numpy(data.labels[chosen]).to(device), [data.portraits[i] for i in chosen]
 
     def image_loss(step: int, rng: np.random.Generator):
         images, labels, _ = pictures(rng)

@@ -6,14 +6,14 @@ import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spf.files import load_tensors, read_header, read_json, write_json
+from spf.files import atomic, load_tensors, read_header, read_json, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
 
@@ -70,6 +70,15 @@ def start_from(module: nn.Module, path: Path) -> bool:
 def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:
     """Sorted positions of one batch (sorted: reads from a file on disk go forward)."""
     return np.sort(rng.choice(count, size=batch, replace=batch > count))
+
+
+def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that is made once and then read from its file as it is needed."""
+    if not path.exists():
+        log.info("making %s", path)
+        with atomic(path) as draft:
+            np.save(draft, make())
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:

@@ -45,8 +45,7 @@ def train_judges(stage: Stage) -> Fitted:
     returned = returned_portraits(stage, data, accelerator.device)
 
     def loss(step: int, rng: np.random.Generator):
-        chosen, images = spoilt_batch(data, returned, sizes.batch, rng)
-        images = images.to(accelerator.device)
+        chosen, images = spoilt_batch(data, returned, sizes.batch, rng, accelerator.device)
         labels, identity, regions = (
             torch.from_numpy(np.array(part[chosen])).to(accelerator.device)
             for part in (data.labels, data.identities, data.regions)

@@ -1,5 +1,7 @@
 """Portraits as a model may return them: blurred, noisy, tinted, and through the autoencoder."""
 
+import hashlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from spf.models import as_pictures, as_pixels
 from spf.portraits.dataset import PortraitSet
-from spf.portraits.pretrain.common import Stage, batch_indices, noise
+from spf.portraits.pretrain.common import Stage, batch_indices, kept_array, noise
 
 ROUND_TRIPS = 3000
 """Portraits that are also shown as the autoencoder returns them, from slightly noisy latents."""
@@ -29,16 +31,14 @@ def spoil(images: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def spoilt_batch(
-    data: PortraitSet, returned: np.ndarray, batch: int, rng: np.random.Generator
+    data: PortraitSet, returned: np.ndarray, batch: int, rng: np.random.Generator, device: torch.device
 ) -> tuple[np.ndarray, Tensor]:
     """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round trips, if there are any."""
     share = batch // 5 if len(returned) else 0
     drawn = batch_indices(rng, len(data), batch - share)
-    if not share:
-        return drawn, spoil(as_pixels(data.images[drawn]), rng)
-    sent = batch_indices(rng, len(returned), share)
+    sent = batch_indices(rng, len(returned), share) if share else drawn[:0]
     images = np.concatenate([data.images[drawn], returned[sent]])
-    return np.concatenate([drawn, sent]), spoil(as_pixels(images), rng)
+    return np.concatenate([drawn, sent]), spoil(as_pixels(images).to(device), rng)
 
 
 @torch.no_grad()
@@ -53,9 +53,15 @@ def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator
 
 
 def returned_portraits(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarray:
-    """Round trips of the first portraits, or none while there is no autoencoder yet."""
+    """Round trips of the first portraits, made once for an autoencoder, or none while there is no autoencoder yet."""
     folder = stage.checkpoints / "base" / "vae"
     if not (folder / "config.json").exists():
         return data.images[:0]
-    vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).to(device)
-    return round_trips(vae, data.images[: min(ROUND_TRIPS, len(data) // 4)], np.random.default_rng(stage.seed))
+    count = min(ROUND_TRIPS, len(data) // 4)
+
+    def make() -> np.ndarray:
+        vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).to(device)
+        return round_trips(vae, data.images[:count], np.random.default_rng(stage.seed))
+
+    key = hashlib.sha256((folder / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:8]
+    return kept_array(stage.out / "returned" / f"{key}-{len(data)}-{count}-{stage.seed}-{data.images.shape[1]}.npy", make)

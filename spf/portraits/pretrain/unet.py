@@ -24,9 +24,17 @@ from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
 from spf.models import as_pixels
 from spf.portraits.captions import caption, compose
-from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
+from spf.portraits.dataset import contact_sheet, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from
+from spf.portraits.pretrain.common import (
+    Stage,
+    batch_indices,
+    kept_array,
+    noise,
+    replaced_folder,
+    save_half,
+    start_from,
+)
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import WEIGHTS, encode_all
@@ -99,7 +107,7 @@ def train_unet(stage: Stage) -> Fitted:
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
     key = _encoder_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
     name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
-    latents = _cached_latents(vae, data, stage.out / "latents" / f"{name}.npy")
+    latents = kept_array(stage.out / "latents" / f"{name}.npy", lambda: encode_all(vae, data.images).numpy())
 
     torch.manual_seed(stage.seed)
     unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
@@ -220,15 +228,6 @@ def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -
         for name, value in said.items():
             hits.setdefault(name, []).append(read[name] == value)
     return {name: float(np.mean(right)) for name, right in sorted(hits.items())}
-
-
-def _cached_latents(vae: AutoencoderKL, data: PortraitSet, path: Path) -> np.ndarray:
-    """Latents float32 [N,C,h,w] of all portraits, encoded once for this autoencoder."""
-    if not path.exists():
-        log.info("encoding %d portraits", len(data))
-        with atomic(path) as draft:
-            np.save(draft, encode_all(vae, data.images).numpy())
-    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _encoder_hash(path: Path) -> str:
