@@ -37,6 +37,7 @@ def generate(
     strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
     guided: Annotated[str, typer.Option(help=GenerateConfig.help("guided"))] = GenerateConfig.guided,
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
+    push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
     edit: Annotated[str, typer.Option(help=GenerateConfig.help("edit"))] = "",
     model: Model = "embedded",
     threads: Threads = 0,
@@ -45,7 +46,7 @@ def generate(
     config = GenerateConfig(
         base=base, targets=tuple(target), mode=mode, replace=replaced, seed=seed, count=count, steps=steps,
         guidance=guidance, model=model, adapter=adapter, strength=strength, guided=guided,
-        guided_from=guided_from, edit=edit,
+        guided_from=guided_from, push=push, edit=edit,
     )  # fmt: skip
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
@@ -106,6 +107,7 @@ def evaluate(
     retention: Annotated[bool, typer.Option(help="also let the tuned model draw the base text alone")] = True,
     guided: Annotated[str, typer.Option(help=f"for every method: {GenerateConfig.help('guided')}")] = "",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
+    push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
     chains: Annotated[int, typer.Option(help="also chains of up to so many targets, with their adapters added up; 0 is none")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")] = "fp32",
     batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
@@ -128,6 +130,7 @@ def evaluate(
     config = EvaluateConfig(
         prompts=len(texts) or int(prompts), seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split,
         seed=seed, precision=precision, batch=batch, maps=maps, retention=retention, guided=guided, guided_from=guided_from,
+        push=push,
     )  # fmt: skip
     if quick:
         config = replace(config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps))

@@ -149,6 +149,8 @@ AUTO, JOIN = "auto", "+"
 FOLLOWING = ("held", "told", "untold")
 GUIDES = (*FOLLOWING, "sfcm", "difference", "attention")
 """Ways to keep a drawing near the original's, the first of which follow it; see `spf.sampling.GuideConfig`."""
+PUSH = (0.0, 10.0)
+"""Range of the push, how many times the guidance goes to the target; 0 leaves it open."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ class GenerateConfig(Config):
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
     guided: str = choice("held", ("", *GUIDES), f'how to stay near the original: {", ".join(GUIDES)}, or "" for not at all')
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
+    push: float = real(0.0, *PUSH, "how many times the guidance goes to the target where the original is followed; 0: as the adapter says")
     edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
 
     def __post_init__(self) -> None:

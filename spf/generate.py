@@ -72,7 +72,7 @@ def guide_of(config: GenerateConfig) -> GuideConfig | None:
         return None
     known = known_targets(config.targets)
     everywhere = known and len(known) == len(config.targets) and not any(target.regions for target in known)
-    guide = GuideConfig(config.guided, start=config.guided_from)
+    guide = GuideConfig(config.guided, start=config.guided_from, push=config.push)
     return freed(guide) if everywhere else guide
 
 

@@ -1,5 +1,7 @@
 """The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
 from spf.sampling import HELD, GuideConfig, TunedPath, freed, initial_latents, prompt_distances, sample, sample_pair
+from spf.sampling.guides import ORDINARY, pushed
 from spf.sfcm import SfcmConfig, noise_difference, sfcm
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
@@ -303,8 +306,26 @@ def test_half_precision_draws_too():
     assert trace.tuned["tuned"].images.shape == (1, 16, 16, 3) and np.isfinite(trace.tuned["tuned"].sfcm).all()
 
 
+def test_the_push_is_the_guides_then_the_adapters_then_the_ordinary_one(tiny_base):
+    weak, strong, silent = ({"settings": json.dumps(found)} for found in ({"push": 2}, {"push": 3.5}, {"rank": 4}))
+    held = GuideConfig()
+    assert pushed(held, []) == pushed(held, [silent, {}]) == ORDINARY
+    assert pushed(held, [weak, strong, silent]) == 3.5 and pushed(GuideConfig(push=1.2), [strong]) == 1.2
+    for foreign in ("", "[]", "3", '{"push": "x"}', '{"push": 1e9}', '{"push": NaN}'):
+        assert pushed(held, [{"settings": foreign}]) == ORDINARY
+    plain = new_adapter(tiny_base)
+    noting = Adapter(plain.metadata | strong, plain.tensors)
+    path = TunedPath(tiny_base, [PROMPT], guide=held, compare=False)
+    asked = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(push=3.5), compare=False)
+    noise = initial_latents(tiny_base, [0])
+    noted = path.draw(response(tiny_base.unet, noting), noise, 2)
+    assert torch.equal(noted, asked.draw(response(tiny_base.unet, plain), noise, 2))
+    assert not torch.equal(noted, path.draw(response(tiny_base.unet, plain), noise, 2))
+
+
 def test_a_target_that_is_everywhere_leaves_nothing_to_hold():
     for kind in ("held", "told"):
         assert freed(GuideConfig(kind)) == GuideConfig("told", push=1.0)
+    assert freed(GuideConfig("held", push=2)) == GuideConfig("told", push=2)
     assert freed(GuideConfig("untold")) is None
     assert freed(GuideConfig("sfcm", start=0.2)) == GuideConfig("sfcm", start=0.2)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from spf.config import FOLLOWING, GUIDES, Config, choice, real
+from spf.config import FOLLOWING, GUIDES, PUSH, Config, check_real, choice, real
+from spf.errors import BadInput
 from spf.models import Base
 from spf.sfcm import SCALES
 
 HELD = (0.9, 1.3)
 """Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
+ORDINARY = 1.75
+"""How many times the guidance goes to the target, where nobody says; a weakly known target wants more."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class GuideConfig(Config):
     map: str = choice("held", GUIDES, "how to stay near the original: follow its drawing, or blend by each step's map of that name")
     scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
     start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
-    push: float = real(1.75, 1.0, 10.0, "where the original is followed: how many times the guidance goes to the target")
+    push: float = real(0.0, *PUSH, "where the original is followed: how many times the guidance goes to the target; 0: see `pushed`")
 
     @property
     def follows(self) -> bool:
@@ -47,7 +51,21 @@ def freed(guide: GuideConfig) -> GuideConfig | None:
     """The guide for a target that is everywhere, which leaves nothing to hold and needs no push."""
     if guide.map == "untold":
         return None
-    return replace(guide, map="told", push=1.0) if guide.follows else guide
+    return replace(guide, map="told", push=guide.push or 1.0) if guide.follows else guide
+
+
+def pushed(guide: GuideConfig, adapters: Sequence[Mapping[str, str]]) -> float:
+    """How many times the guidance goes to the target: what the guide says, else the most that the settings in the adapters'
+    metadata say, else ORDINARY."""
+    return guide.push or max(map(_push, adapters), default=0.0) or ORDINARY
+
+
+def _push(metadata: Mapping[str, str]) -> float:
+    """What an adapter says; 0 for one that says nothing or nonsense."""
+    try:
+        return check_real("push", dict(json.loads(metadata.get("settings", "{}"))).get("push", 0.0), *PUSH)
+    except (ValueError, TypeError, BadInput):
+        return 0.0
 
 
 def composed(

@@ -18,7 +18,7 @@ from spf.attention import Record, phrase_stack, record, resized
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.prompts import ComposedPrompt
-from spf.sampling.guides import GuideConfig, composed, held_map
+from spf.sampling.guides import GuideConfig, composed, held_map, pushed
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
 from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
@@ -204,7 +204,7 @@ class TunedPath:
             if self.follows and self.edit is None:
                 guided, eps_res = composed(
                     base, latents, timestep, self.uncond, plain, complete if self.compare or not self.apart else None,
-                    self.guidance, self.guide.push, self.apart,
+                    self.guidance, pushed(self.guide, switch.metadata), self.apart,
                 )  # fmt: skip
             else:
                 guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
