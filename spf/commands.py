@@ -153,7 +153,7 @@ def evaluate(
         plain = [label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")]
         plain = [label for label in plain if label not in entries.EDITS]
         tied = links(names, chains)
-        chained = lambda: run_chains(loaded, judges, plain, tied, config, out, adapters)  # noqa: E731
+        chained = lambda: [row for one in tied for row in run_chains(loaded, judges, plain, one, config, out, adapters)]  # noqa: E731
     with _progress("measuring") as show:
         results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, chained=chained, callback=show)
     if PartialState().is_main_process:

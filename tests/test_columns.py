@@ -83,13 +83,21 @@ def test_embeddings_survive_as_text():
 
 
 def test_a_chain_takes_appended_targets_in_order():
-    assert links(["dress", "laughing", "hat", "blonde"], 4) == ["hat", "blonde", "laughing"] and links(TARGETS, 2) == ["hat", "blonde"]
+    assert links(["laughing", "hat", "blonde"], 4) == [["hat", "blonde", "laughing"]]
+    assert links(["dress", "laughing", "hat", "blonde"], 4) == [["hat", "blonde", "laughing"], ["dress", "hat", "blonde", "laughing"]]
+    assert links(TARGETS, 2) == [["hat", "blonde"], ["dress", "hat"]]
     for wrong in (["hat"], ["dress", "watercolor"], []):
         with pytest.raises(BadInput, match="at least two"):
             links(wrong)
     texts = chain_texts(["hat", "blonde"], 5)
     assert len(texts) == 5 and texts[:2] == chain_texts(["hat", "blonde"], 2)
     assert not any(word in text for text in texts for word in ("hat,", "red hair", "brown hair", "bald"))
+    assert all("T-shirt" in text for text in chain_texts(["dress", "hat"], 5))
+
+
+def test_a_chain_may_begin_with_a_replacement(base, judges, folder, tmp_path):
+    rows = chains(base, judges, ["original"], ["dress", "hat"], SMALL, tmp_path, folder)
+    assert [row["target"] for row in rows if row["measure"] == "response"] == ["dress", "dress+hat"]
 
 
 def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_path):

@@ -21,7 +21,7 @@ from spf.evaluation.judges import Judges
 from spf.methods import fingerprint
 from spf.models import Base, as_pixels
 from spf.paths import response
-from spf.portraits.captions import caption
+from spf.portraits.captions import caption, complete_text
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.prompts import compose
 from spf.sampling import TunedPath, autocast, initial_latents
@@ -30,27 +30,37 @@ ROWS = "chains.jsonl"
 LONGEST = 4
 ORDER = ("hat", "blonde", "freckles", "necklace", "laughing", "sunglasses")
 """Links in the order in which they are taken: targets that are appended; at most four of those that have adapters."""
+FIRST = ("dress", "watercolor")
+"""Targets that take the place of words, with which a second chain may begin."""
 NOISE = 77_000_000
 
 
-def links(names: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """The targets of the longest chain out of the given ones. Raises BadInput when there are fewer than two."""
+def links(names: Sequence[str], longest: int = LONGEST) -> list[list[str]]:
+    """The longest chain out of the given targets that adds one to another, and one that begins with a replacement, if there
+    is a target for that. Raises BadInput when fewer than two can be added."""
     check_whole("chains", longest, 1, LONGEST)
     found = [name for name in ORDER if name in names][:longest]
     if len(found) < min(2, longest):
         raise BadInput("chains needs adapters of at least two targets that are appended to a text.")
-    return found
+    replacing = [[name, *found[: longest - 1]] for name in FIRST if name in names][:1]
+    return [found, *replacing]
 
 
 def chain_texts(targets: Sequence[str], n: int, seed: int = 0, split: str = "test") -> list[str]:
-    """Base texts that say nothing about any attribute of the chain."""
+    """Base texts that say nothing about any attribute of the chain, but the words that its first target replaces, if it does."""
     rng = np.random.default_rng([seed, 4, *(sum(map(ord, name)) for name in targets)])
-    hidden = frozenset(TARGETS[name].attribute for name in targets)
+    first = TARGETS[targets[0]]
+    replaces = first.mode == "replace"
+    hidden = frozenset(TARGETS[name].attribute for name in targets[replaces:])
+    fixed = {first.attribute: first.replace} if replaces else None
     found: list[str] = []
     while len(found) < n:
-        portrait = sample_portrait(rng, split=split)
-        if not ("hair_color" in hidden and portrait.hair_style == "bald"):
-            found.append(caption(portrait, rng, hidden).text)
+        portrait = sample_portrait(rng, split=split, fixed=fixed)
+        if "hair_color" in hidden and portrait.hair_style == "bald":
+            continue
+        text = caption(portrait, rng, hidden).text
+        if not replaces or complete_text(text, first) != text:
+            found.append(text)
     return found
 
 
@@ -62,7 +72,7 @@ def chains(
     config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods without all the adapters
     are left out.
     """
-    texts = chain_texts(targets, config.prompts, config.seed, config.split)
+    first, texts = TARGETS[targets[0]], chain_texts(targets, config.prompts, config.seed, config.split)
     pairs = [(p, s) for p in range(len(texts)) for s in range(config.seeds)]
     places = [pairs[i : i + config.batch] for i in range(0, len(pairs), config.batch)]
     path = Path(out) / ROWS
@@ -86,7 +96,7 @@ def chains(
                     if not all(key in known for key in keys):
                         if original is None:
                             original = _values(base, judges, [compose(texts[p]) for p, _ in place], place, [], config)
-                        prompts = [compose(texts[p], tuple(TARGETS[name].text for name in some)) for p, _ in place]
+                        prompts = [compose(texts[p], tuple(TARGETS[name].text for name in some), first.mode, first.replace) for p, _ in place]
                         after = _values(base, judges, prompts, place, tuned[:link], config)
                         for key, (p, s), before, now in zip(keys, place, original, after, strict=True):
                             known[key] = _row(key, method, some, p, s, before, now)

@@ -240,4 +240,7 @@ def _steps(rows: Sequence[Mapping]) -> Figure | None:
 
 
 def _chains(rows: Sequence[Mapping]) -> Figure | None:
+    begins = [row["target"].split("+")[0] for row in rows]
+    if len(set(begins)) > 1:
+        rows = [row | {"method": f"{row['method']}, {first} first"} for row, first in zip(rows, begins, strict=True)]
     return _lines(rows, "link", ("response", "pollution", "purity"), "targets in the chain")
