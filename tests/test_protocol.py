@@ -103,6 +103,15 @@ def test_replacement_targets_and_guided_sampling(base, judges, tmp_path):
     assert "outside" not in measured and "sfcm_ap" not in measured  # a style may change everything
 
 
+def test_a_background_and_a_pose_can_be_the_target(base, judges, folder, tmp_path):
+    tuned = p.find_adapters(base, ["original", "original+held"], ["sea", "tilted"])
+    results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
+    assert {(r["method"], r["target"]) for r in results["rows"]} >= {(m, t) for m in ("original", "original+held") for t in ("sea", "tilted")}
+    assert not any(r["measure"] in ("bias", "pollution_bias") for r in results["rows"])  # no set taught them
+    with pytest.raises(BadInput, match="one of .*watercolor, sea, tilted"):
+        p.find_adapters(base, ["original"], ["moon"])
+
+
 class Rows:
     """Counts the rows that the UNet sees."""
 

@@ -22,8 +22,7 @@ from spf.errors import BadInput
 from spf.methods import METHODS, adapter_name
 from spf.models import Base, checkpoints
 from spf.paths import STOCK, Adapter, adapter_path, load_adapter
-from spf.portraits.description import TARGETS, Target
-from spf.portraits.tailored import get_target
+from spf.portraits.description import FLEXIBLE, TARGETS, Target
 from spf.sampling import GuideConfig
 
 ORIGINAL = "original"
@@ -83,6 +82,12 @@ def _guide(text: str, word: str) -> GuideConfig:
     return GuideConfig(kind, start=check_real("start", float(start or 0), 0, 1))
 
 
+def measured_target(name: str) -> Target:
+    """Raises BadInput for a name that is none."""
+    known = TARGETS | FLEXIBLE
+    return known[check_choice("target", name, tuple(known))]
+
+
 def find_adapters(
     base: Base, methods: Sequence[str], targets: Sequence[str], folder: str | Path | None = None,
     missing: list[str] | None = None,
@@ -94,7 +99,7 @@ def find_adapters(
     """
     found: list[Tuned] = []
     read: dict[Path, tuple[Adapter, str]] = {}
-    for target in map(get_target, targets):
+    for target in map(measured_target, targets):
         for entry in map(parse, methods):
             if entry.weights == ORIGINAL and not entry.file:
                 found.append(_tuned(entry, target, None, ""))

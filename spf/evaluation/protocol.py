@@ -398,7 +398,7 @@ def _measure(
     original: Seen, spot: int, after: Seen, kept: Mapping[str, str] | None, index: int, looks: _Looks | None, target: Target
 ) -> dict:
     """All measures of one pair but CLIP's; None where one is not defined or was not taken."""
-    before, now, bias = original.values[spot], after.values[index], BIAS[target.name]
+    before, now, bias = original.values[spot], after.values[index], BIAS.get(target.name, {})
     free = [name for name in m.compared(before, now, [target]) if name in bias and before[name] != bias[name]]
     pictures = original.images[spot], after.images[index]
     regions = original.regions[spot], after.regions[index]

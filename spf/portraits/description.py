@@ -73,6 +73,14 @@ TARGETS: dict[str, Target] = {
 }
 """Targets by name; empty `regions` means that the whole picture may change."""
 
+_HEAD = ("neck", "face", "ear", "hair", "brows", "eyes", "nose", "mouth", "beard", "eyewear")
+FLEXIBLE: dict[str, Target] = {
+    "sea": Target("sea", "by the sea", "background", "sea", ("background",)),
+    "tilted": Target("tilted", "head tilted to the left", "tilt", "left", _HEAD),
+}
+"""A background and a pose as targets. The base model knows them well, so that no set teaches them; they are measured only,
+to see whether what is kept otherwise still changes when it is asked for."""
+
 _TARGET_VALUES = {(t.attribute, t.value) for t in TARGETS.values()}
 BASE_VALUES = {
     name: tuple(v for v in values if (name, v) not in _TARGET_VALUES) for name, values in ATTRIBUTES.items()
