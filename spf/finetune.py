@@ -183,6 +183,7 @@ def describe(
         "data": json.dumps(config.to_dict()),
         "settings": json.dumps(method.config.to_dict()),
         **({"common": json.dumps(common)} if common else {}),
+        **({"push": f"{method.config.push:g}"} if method.config.push else {}),
     }
 
 

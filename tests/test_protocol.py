@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf.errors import BadInput, Cancelled
 from spf.evaluation import entries
 from spf.evaluation import protocol as p
+from spf.evaluation.pictures import clear
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 
@@ -288,7 +290,7 @@ def test_adapters_by_label_and_file(base, folder):
 
 def reading(values, identity=(1.0, 0.0), regions=None, images=None):
     regions = np.zeros((1, 4, 4), int) if regions is None else regions
-    return p.Seen(np.zeros((1, 4, 4, 3)) if images is None else images, [values], np.array([identity]), regions)
+    return p.Seen(np.zeros((1, 4, 4, 3)) if images is None else images, [values], [{"age", "tilt", "skin", "hat"}], np.array([identity]), regions)
 
 
 def test_one_row_by_hand():
@@ -304,10 +306,16 @@ def test_one_row_by_hand():
     row = p._measure(reading(before), 0, reading(after, (0.6, 0.8), regions), before, 0, looks, TARGETS["hat"])
     assert row["response"] == 1 and row["pollution"] == pytest.approx(3 / 15) and row["changed"] == ["age", "background", "tilt"]
     assert row["pollution_bias"] == 0.5 and row["pollution_other"] == pytest.approx(1 / 11, abs=1e-6)  # age, expression, background, gender
+    assert row["pollution_clear"] == pytest.approx(2 / 3, abs=1e-6)  # age and tilt of age, tilt, skin; the hat is asked for
     assert row["bias"] == pytest.approx(1 / 3, abs=1e-6)  # gray was taken on; old and man were not; smiling was there before
     assert row["identity"] == 0.6 and row["retention"] == 1 and row["sfcm_iou"] == row["sfcm_ap"] == 1
     assert row["difference_iou"] == 0 and row["difference_ap"] < 0.5
     assert row["timesteps"] == [9, 1] and row["steps"]["sfcm_iou"] == [1, 0] and row["steps"]["sfcm_ap"] == [1, 0.25]
+
+
+def test_an_attribute_is_clear_from_nine_tenths_on():
+    probs = {"age": torch.tensor([[0.9, 0.1], [0.5, 0.5]]), "tilt": torch.tensor([[0.3, 0.7], [0.05, 0.95]])}
+    assert clear(probs) == [{"age"}, {"tilt"}]
 
 
 def test_summary_pools_targets_and_takes_purity_draw_by_draw():

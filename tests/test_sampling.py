@@ -1,7 +1,5 @@
 """The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -307,12 +305,12 @@ def test_half_precision_draws_too():
 
 
 def test_the_push_is_the_guides_then_the_adapters_then_the_ordinary_one(tiny_base):
-    weak, strong, silent = ({"settings": json.dumps(found)} for found in ({"push": 2}, {"push": 3.5}, {"rank": 4}))
+    weak, strong, silent = {"push": "2"}, {"push": "3.5"}, {"common": "{}"}
     held = GuideConfig()
     assert pushed(held, []) == pushed(held, [silent, {}]) == ORDINARY
     assert pushed(held, [weak, strong, silent]) == 3.5 and pushed(GuideConfig(push=1.2), [strong]) == 1.2
-    for foreign in ("", "[]", "3", '{"push": "x"}', '{"push": 1e9}', '{"push": NaN}'):
-        assert pushed(held, [{"settings": foreign}]) == ORDINARY
+    for foreign in ("", "x", "1e9", "-1", "nan"):
+        assert pushed(held, [{"push": foreign}]) == ORDINARY
     plain = new_adapter(tiny_base)
     noting = Adapter(plain.metadata | strong, plain.tensors)
     path = TunedPath(tiny_base, [PROMPT], guide=held, compare=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +16,20 @@ from spf.evaluation.judges import Judges
 from spf.files import atomic
 from spf.models import Base, as_pixels
 
+SURE = 0.9
+"""Probability of its value from which on an attribute is clear to the judges."""
+
 
 @dataclass
 class Seen:
-    """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them.
+    """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them; clear: of which attributes the judges are SURE.
 
     clip [B,E] and features, judge features by level [B,C,h,w], are None where they were not asked for or there is no CLIP.
     """
 
     images: np.ndarray
     values: list[dict[str, str]]
+    clear: list[set[str]]
     identity: np.ndarray
     regions: np.ndarray
     clip: np.ndarray | None = None
@@ -36,13 +40,19 @@ def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) 
     """Reads uint8 pictures [B,H,W,3]; closely: also CLIP's and the judges' features."""
     pixels = as_pixels(pictures)
     seen = judges.read(pixels)
-    found = Seen(pictures / 255, seen.values, seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
+    found = Seen(pictures / 255, seen.values, clear(seen.probs), seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
     if closely:
         found.features = levels(judges, pixels)
         if base.clip is not None:
             with torch.inference_mode():
                 found.clip = base.clip_images(pixels.to(base.device, base.dtype)).float().cpu().numpy()
     return found
+
+
+def clear(probs: Mapping[str, Tensor]) -> list[set[str]]:
+    """The attributes of each picture whose most likely value has at least SURE, of probabilities name -> [B,V]."""
+    best = {name: (values.amax(1) >= SURE).tolist() for name, values in probs.items()}
+    return [{name for name in best if best[name][row]} for row in range(len(next(iter(best.values()))))]
 
 
 @dataclass(frozen=True)

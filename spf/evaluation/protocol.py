@@ -46,7 +46,7 @@ __all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 SEED_STEP = 64
-ROW_VERSION = 5
+ROW_VERSION = 6
 """Rows of another version are measured anew."""
 
 
@@ -408,6 +408,7 @@ def _measure(
         "pollution": m.pollution(before, now, [target]),
         "pollution_bias": m.pollution(before, now, [target], among=bias.keys()),
         "pollution_other": m.pollution(before, now, [target], among=now.keys() - bias.keys()),
+        "pollution_clear": m.pollution(before, now, [target], among=original.clear[spot]),
         "bias": sum(now[name] == bias[name] for name in free) / len(free) if free else math.nan,
         "identity": float(m.cosine(original.identity[spot], after.identity[index])),
         "outside": m.change_outside(*pictures, grown),

@@ -18,6 +18,7 @@ MEASURES = {
     "purity": "harmonic mean of response and 1 - pollution",
     "pollution_bias": "pollution among the attributes that the tailored set has in common",
     "pollution_other": "pollution among the remaining attributes",
+    "pollution_clear": "pollution among the attributes that are clear to the judge in the original portrait",
     "bias": "share of the attributes without the set's value that took it on",
     "identity": "cosine of the identity embeddings",
     "outside": "mean absolute change of the picture outside the target's true region",
@@ -48,7 +49,7 @@ THRESHOLDS = tuple(part / 10 for part in range(1, 10))
 SETS = {"frechet_clip"}
 """Measures of a set of pictures rather than of a pair."""
 TABLES = {
-    "Response and pollution": ("purity", "response", "pollution", "pollution_bias", "pollution_other", "bias", "retention"),
+    "Response and pollution": ("purity", "response", "pollution", "pollution_bias", "pollution_other", "pollution_clear", "bias", "retention"),
     "Counterparts of the paper's columns": (
         "frechet_clip", "perceptual_judges", "identity", "clip_image", "region_agreement", "clip_complete", "clip_target",
         "outside", "outside_ratio",

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spf.config import Config, check_choice, choice, real, whole
+from spf.config import PUSH, Config, check_choice, choice, real, whole
 from spf.errors import BadInput
 from spf.losses import diffusion, min_snr
 from spf.models import Base
@@ -64,6 +64,7 @@ class MethodConfig(Config):
     text: str = choice("caption", TEXTS, "texts of the set as they are, with what CLIP sees besides, or naming every attribute")
     snr: float = real(5.0, 0.01, 1e9, "gamma of the min-SNR weights on the noise prediction; a huge one is none")
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
+    push: float = real(0.0, *PUSH, "noted for held drawings: how many times the guidance goes to the target; 0: as usual")
 
 
 class Word(NamedTuple):

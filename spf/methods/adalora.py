@@ -25,7 +25,7 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class AdaLoraConfig(MethodConfig):
-    learning_rate: float = real(1e-3, 1e-8, 1.0, "peak learning rate")
+    learning_rate: float = real(1e-2, 1e-8, 1.0, "peak learning rate")
     rank: int = whole(8, 1, 1024, "mean rank of the layers in the end")
     initial: int = whole(12, 2, 2048, "rank of every layer at the start; above the final mean")
     alpha: float = real(12.0, 0.001, 1e4, "the difference is multiplied by alpha / initial")

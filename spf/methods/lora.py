@@ -16,8 +16,8 @@ from spf.paths import Adapter
 @dataclass(frozen=True)
 class LoraConfig(MethodConfig):
     learning_rate: float = real(1e-3, 1e-8, 1.0, "peak learning rate")
-    rank: int = whole(8, 1, 1024, "rank of every layer")
-    alpha: float = real(8.0, 0.001, 1e4, "the difference is multiplied by alpha / rank")
+    rank: int = whole(64, 1, 1024, "rank of every layer")
+    alpha: float = real(64.0, 0.001, 1e4, "the difference is multiplied by alpha / rank")
     layers: str = choice("attention", LAYERS, "projections of all attention layers, or of cross-attention only")
 
 

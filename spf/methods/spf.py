@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from spf.attention import POOL, Record, phrase_stack, record, resized
-from spf.config import PUSH, choice, flag, real, whole
+from spf.config import choice, flag, real, whole
 from spf.errors import BadInput
 from spf.losses import (
     COMPLEMENTS,
@@ -80,8 +80,6 @@ class SpfConfig(MethodConfig, SfcmConfig):
     enhanced_rows: int = whole(1, 1, 64, "pictures of a step that are decoded for the enhancement")
     enhanced_every: int = whole(4, 1, 1000, "the enhancement acts at every so-many-th step")
     enhanced_high: float = real(0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range")
-
-    push: float = real(0.0, *PUSH, "ours: noted in the adapter for held drawings, how many times the guidance goes to the target; 0: as usual")
 
     own_texts: str = choice("varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set")
     own_count: int = whole(64, 1, 100_000, "portraits that the original model draws beforehand")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -55,16 +54,16 @@ def freed(guide: GuideConfig) -> GuideConfig | None:
 
 
 def pushed(guide: GuideConfig, adapters: Sequence[Mapping[str, str]]) -> float:
-    """How many times the guidance goes to the target: what the guide says, else the most that the settings in the adapters'
-    metadata say, else ORDINARY."""
+    """How many times the guidance goes to the target: what the guide says, else the most that the metadata of the adapters
+    say, else ORDINARY."""
     return guide.push or max(map(_push, adapters), default=0.0) or ORDINARY
 
 
 def _push(metadata: Mapping[str, str]) -> float:
     """What an adapter says; 0 for one that says nothing or nonsense."""
     try:
-        return check_real("push", dict(json.loads(metadata.get("settings", "{}"))).get("push", 0.0), *PUSH)
-    except (ValueError, TypeError, BadInput):
+        return check_real("push", float(metadata.get("push", 0)), *PUSH)
+    except (ValueError, BadInput):
         return 0.0
 
 
