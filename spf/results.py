@@ -66,9 +66,11 @@ class Pair:
 
 
 def load(places: Iterable[str | Path]) -> list[Table]:
-    """Every whole results file in the given folders, the first folder's first; a damaged one is left out with a line."""
+    """Every whole results file in the given folders, the first folder's first, of one folder the one with the most pairs; a
+    damaged one is left out with a line."""
     tables: list[Table] = []
     for place in map(Path, places):
+        found: list[Table] = []
         files = [*sorted(place.glob("*.json")), *sorted(place.glob("**/results.json"))]
         for path in dict.fromkeys(files):
             try:
@@ -77,8 +79,15 @@ def load(places: Iterable[str | Path]) -> list[Table]:
                 log.warning("%s holds no results and is left out: %s", path, error)
                 continue
             if table.rows:
-                tables.append(table)
+                found.append(table)
+        tables += sorted(found, key=lambda one: -_measured(one))
     return [changed(one, name=_title(one.path, [other.path for other in tables])) for one in tables]
+
+
+def _measured(table: Table) -> int:
+    """Pairs behind the numbers of a table."""
+    counts = (row.get("n") for row in table.rows if row["measure"] == "response")
+    return sum(int(count) for count in counts if _number(count))
 
 
 def read(path: Path) -> Table:
