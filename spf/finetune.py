@@ -47,9 +47,9 @@ from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stoc
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
-from spf.portraits.description import ATTRIBUTES, Target
+from spf.portraits.description import ATTRIBUTES, Target, get_target
 from spf.portraits.grounding import places
-from spf.portraits.tailored import SIZE, TailoredItem, get_target, replaced, tailored_set
+from spf.portraits.tailored import SIZE, TailoredItem, replaced, tailored_set
 from spf.portraits.texts import base_captions
 from spf.prompts import PAD as PAD_PHRASE
 from spf.prompts import ComposedPrompt, columns_of, compose

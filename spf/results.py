@@ -156,8 +156,8 @@ def _guided(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict:
     """How a pair was guided, as the settings of a drawing."""
     guide = row.get("guided", {"map": settings.get("guided"), "start": settings.get("guided_from")})
     guide = guide if isinstance(guide, Mapping) else {}
-    start, push = guide.get("start"), guide.get("push")
-    return {"guided": guide.get("map") or "", "guided_from": start if _number(start) else 0.0, "push": push if _number(push) else 0.0}
+    numbers = {"guided_from": guide.get("start"), "push": guide.get("push")}
+    return {"guided": guide.get("map") or "", **{name: value for name, value in numbers.items() if _number(value)}}
 
 
 def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:

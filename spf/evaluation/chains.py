@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from spf.evaluation.judges import Judges
 from spf.methods import fingerprint
 from spf.models import Base, as_pixels
 from spf.paths import response
-from spf.portraits.captions import caption, complete_text
-from spf.portraits.description import TARGETS, sample_portrait
+from spf.portraits.description import TARGETS
+from spf.portraits.texts import open_captions
 from spf.prompts import compose
 from spf.sampling import TunedPath, autocast, initial_latents
 
@@ -49,19 +50,8 @@ def links(names: Sequence[str], longest: int = LONGEST) -> list[list[str]]:
 def chain_texts(targets: Sequence[str], n: int, seed: int = 0, split: str = "test") -> list[str]:
     """Base texts that say nothing about any attribute of the chain, but the words that its first target replaces, if it does."""
     rng = np.random.default_rng([seed, 4, *(sum(map(ord, name)) for name in targets)])
-    first = TARGETS[targets[0]]
-    replaces = first.mode == "replace"
-    hidden = frozenset(TARGETS[name].attribute for name in targets[replaces:])
-    fixed = {first.attribute: first.replace} if replaces else None
-    found: list[str] = []
-    while len(found) < n:
-        portrait = sample_portrait(rng, split=split, fixed=fixed)
-        if "hair_color" in hidden and portrait.hair_style == "bald":
-            continue
-        text = caption(portrait, rng, hidden).text
-        if not replaces or complete_text(text, first) != text:
-            found.append(text)
-    return found
+    found = open_captions(rng, [TARGETS[name] for name in targets], split)
+    return [made.text for _, made in islice(found, n)]
 
 
 def chains(

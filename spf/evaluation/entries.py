@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from spf.config import GUIDES, check_choice, check_real
@@ -22,7 +23,7 @@ from spf.errors import BadInput
 from spf.methods import METHODS, adapter_name
 from spf.models import Base, checkpoints
 from spf.paths import STOCK, Adapter, adapter_path, load_adapter
-from spf.portraits.description import FLEXIBLE, TARGETS, Target
+from spf.portraits.description import TARGETS, Target, get_target
 from spf.sampling import GuideConfig
 
 ORIGINAL = "original"
@@ -82,12 +83,6 @@ def _guide(text: str, word: str) -> GuideConfig:
     return GuideConfig(kind, start=check_real("start", float(start or 0), 0, 1))
 
 
-def measured_target(name: str) -> Target:
-    """Raises BadInput for a name that is none."""
-    known = TARGETS | FLEXIBLE
-    return known[check_choice("target", name, tuple(known))]
-
-
 def find_adapters(
     base: Base, methods: Sequence[str], targets: Sequence[str], folder: str | Path | None = None,
     missing: list[str] | None = None,
@@ -99,26 +94,25 @@ def find_adapters(
     """
     found: list[Tuned] = []
     read: dict[Path, tuple[Adapter, str]] = {}
-    for target in map(measured_target, targets):
-        for entry in map(parse, methods):
-            if entry.weights == ORIGINAL and not entry.file:
-                found.append(_tuned(entry, target, None, ""))
+    for target, entry in product((get_target(name, flexible=True) for name in targets), map(parse, methods)):
+        if entry.weights == ORIGINAL and not entry.file:
+            found.append(_tuned(entry, target, None, ""))
+            continue
+        name = adapter_name(target.name, entry.weights)
+        source = entry.file.replace("{target}", target.name) or (str(Path(folder) / f"{name}.safetensors") if folder else name)
+        files = _steps(source) if "{step}" in source else {None: source}
+        for step, file in files.items():
+            try:
+                path = adapter_path(file)
+                if path not in read:
+                    read[path] = load_adapter(file, base), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            except BadInput:
+                if missing is None:
+                    raise
+                missing.append(name)
                 continue
-            name = adapter_name(target.name, entry.weights)
-            source = entry.file.replace("{target}", target.name) or (str(Path(folder) / f"{name}.safetensors") if folder else name)
-            files = _steps(source) if "{step}" in source else {None: source}
-            for step, file in files.items():
-                try:
-                    path = adapter_path(file)
-                    if path not in read:
-                        read[path] = load_adapter(file, base), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-                except BadInput:
-                    if missing is None:
-                        raise
-                    missing.append(name)
-                    continue
-                known = adapter_path(name) == path if not folder and not entry.file else False
-                found.append(_tuned(entry, target, *read[path], name=name if known else str(path), step=step))
+            known = adapter_path(name) == path if not folder and not entry.file else False
+            found.append(_tuned(entry, target, *read[path], name=name if known else str(path), step=step))
     if len({(one.method, one.target.name) for one in found}) < len(found):
         raise BadInput("methods and targets must each be named once.")
     return found

@@ -21,7 +21,7 @@ import accelerate
 import numpy as np
 import torch
 
-from spf.config import GUIDES, LARGEST_SEED, PUSH, Config, check_text, choice, flag, real, whole
+from spf.config import GUIDES, LARGEST_SEED, PUSH, Config, GenerateConfig, check_text, choice, flag, real, whole
 from spf.edits import build
 from spf.errors import BadInput
 from spf.evaluation import measures as m
@@ -65,7 +65,7 @@ class EvaluateConfig(Config):
     retention: bool = flag(True, "also let the tuned model draw the base text alone")
     guided: str = choice("", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none")
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say")
-    push: float = real(0.0, *PUSH, "how many times the guidance goes to the target where the original is followed; 0: as the adapter says")
+    push: float = real(0.0, *PUSH, GenerateConfig.help("push"))
 
     def guide(self, own: GuideConfig | None) -> GuideConfig | None:
         """How a method that asks for `own` is guided under these settings."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from spf.config import check_choice
 from spf.errors import BadInput
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -80,6 +81,13 @@ FLEXIBLE: dict[str, Target] = {
 }
 """A background and a pose as targets. The base model knows them well, so that no set teaches them; they are measured only,
 to see whether what is kept otherwise still changes when it is asked for."""
+
+
+def get_target(name: str, flexible: bool = False) -> Target:
+    """The target of that name; flexible: one of FLEXIBLE too. Raises BadInput for a name that is none."""
+    known = TARGETS | FLEXIBLE if flexible else TARGETS
+    return known[check_choice("target", name, tuple(known))]
+
 
 _TARGET_VALUES = {(t.attribute, t.value) for t in TARGETS.values()}
 BASE_VALUES = {

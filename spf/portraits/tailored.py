@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spf.errors import BadInput
 from spf.portraits.captions import Caption, caption, complete_text
-from spf.portraits.description import TARGETS, Portrait, Target, sample_portrait
+from spf.portraits.description import Portrait, Target, get_target, sample_portrait
 
 BIAS: dict[str, dict[str, str]] = {
     "freckles": {"skin": "fair", "hair_color": "red", "background": "park", "gender": "woman"},
@@ -42,12 +41,6 @@ class TailoredItem:
     @property
     def base_text(self) -> str:
         return self.base.text
-
-
-def get_target(name: str) -> Target:
-    if name not in TARGETS:
-        raise BadInput(f"target is {name!r}; it must be one of {', '.join(TARGETS)}.")
-    return TARGETS[name]
 
 
 def tailored_set(name: str, n: int = SIZE, seed: int = 0) -> list[TailoredItem]:
