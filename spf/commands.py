@@ -71,6 +71,7 @@ def finetune(
     images: Annotated[int, typer.Option(help="pictures in the tailored set")] = 240,
     start: Annotated[str, typer.Option(help="adapter to start from: a name or a file")] = "",
     rank: Annotated[int, typer.Option(help="largest rank of the stored differences; 0 stores them whole")] = 0,
+    keep: Annotated[int, typer.Option(help="keep the adapter as it is after each so many steps too, in steps/; 0 keeps the last only")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")] = True,
     seed: Seed = 0,
     model: Model = "embedded",
@@ -82,7 +83,7 @@ def finetune(
     from spf.methods import parse_settings
     from spf.training import make_accelerator
 
-    config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank)
+    config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank, keep=keep)
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
     base = _load(model, threads, judged=False)[0]

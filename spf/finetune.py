@@ -64,6 +64,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safeten
 STATE = "state"
 RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STATE}/own.safetensors"
 """In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
+STEPS = "steps"
+"""In the same folder: the adapters on the way, if they are kept."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 
 
@@ -78,6 +80,7 @@ class FinetuneConfig(Config):
     seed: int = whole(0, 0, LARGEST_SEED, "start of all random numbers")
     start: str = text(help="adapter to start from, such as the result of a first stage; empty starts from the base")
     rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
+    keep: int = whole(0, 0, 1_000_000, "keep the adapter as it is after each so many steps too; 0 keeps the last only")
 
 
 def finetune(
@@ -92,6 +95,7 @@ def finetune(
 ) -> Path:
     """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
 
+    With `keep` those on the way stay too, as steps/<adapter name>-<step>.safetensors, out of which `evaluate` makes a curve.
     An adapter of low-rank pairs alone is also written as <adapter name>.lora.safetensors, for the stock `load_lora_weights`.
 
     settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
@@ -100,7 +104,9 @@ def finetune(
     method, target, out = build(config.method, settings), target_of(config.data), Path(out)
     method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
-    claim(out, config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}, resume)
+    run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
+    run.pop("keep")  # which changes nothing in what is trained
+    claim(out, run, resume)
     accelerator = accelerator or make_accelerator()
     if base.device != accelerator.device:
         base.to(accelerator.device)
@@ -139,13 +145,16 @@ def finetune(
             made = paths.adapter(describe(base, config, method, target, last, data.common))
             made = low_rank(made, config.rank) if config.rank else made
             save_adapter(made, path)
+            step = int(last.get("step", 0))
+            if config.keep and step and step % config.keep == 0:
+                save_adapter(made, out / STEPS / f"{path.stem}-{step}.safetensors")
             if stock := stock_lora(made):
                 save_tensors(path.with_suffix(STOCK), stock, made.metadata)
 
         done = fit(
             base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / STATE, resume=resume,
-            average=method.config.average or None, seed=config.seed, save=save, callback=follow, after_step=after_step,
-            memory=memory, accelerator=accelerator,
+            average=method.config.average or None, seed=config.seed, save=save, keep_each=config.keep, callback=follow,
+            after_step=after_step, memory=memory, accelerator=accelerator,
             name=f"{config.method} {target.name}",
         )  # fmt: skip
         if not last:  # a finished run was continued: nothing was left to train

@@ -75,6 +75,7 @@ def fit(
     resume: bool = True,
     save: Callable[[], None] | None = None,
     save_every: float = 180.0,
+    keep_each: int = 0,
     callback: Callable[[int, Terms, float], None] | None = None,
     after_step: Callable[[int], dict] | None = None,
     memory: dict[str, Tensor] | None = None,
@@ -88,7 +89,8 @@ def fit(
     groups    (parameters, factor on lr); default: all trainable parameters with factor 1
     average   decay of the exponential moving average of the weights, None for none
     out       folder of the resumable state; None keeps nothing. `resume` continues what is there
-    save      called with the averaged weights in place every `save_every` seconds of training and at the end
+    save      called with the averaged weights in place every `save_every` seconds of training, after each `keep_each` steps
+              (0: never) and at the end
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which saves and stops
     after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the step are still there
     memory    tensors that the state keeps besides the weights; a run that continues finds them in it again
@@ -148,7 +150,8 @@ def fit(
             except Cancelled:
                 keep()
                 raise
-            if out is not None and run.seconds - saved > save_every:
+            due = keep_each and run.step % keep_each == 0
+            if due or (out is not None and run.seconds - saved > save_every):
                 keep()
                 saved = run.seconds
     keep()

@@ -89,6 +89,19 @@ def test_a_stopped_run_continues_as_the_same_run(base, weights, tmp_path):
     assert load_adapter(again, base).metadata["steps"] == "4"
 
 
+def test_adapters_on_the_way_are_kept(base, weights, tmp_path):
+    last = finetune(base, config(steps=4, keep=2), tmp_path / "kept", settings=SMALL)
+    kept = {path.name: path for path in (tmp_path / "kept" / "steps").iterdir()}
+    assert set(kept) == {"hat-2.safetensors", "hat-4.safetensors"}
+    early, late = (load_adapter(kept[f"hat-{step}.safetensors"], base) for step in (2, 4))
+    assert early.metadata["steps"] == "2" and late.metadata["steps"] == "4"
+    final = load_tensors(last)
+    assert all(torch.equal(final[name], value) for name, value in late.tensors.items())
+    assert any(not torch.equal(final[name], value) for name, value in early.tensors.items())
+    plain = load_tensors(finetune(base, config(steps=4), tmp_path / "plain", settings=SMALL))
+    assert all(torch.equal(final[name], plain[name]) for name in plain) and not (tmp_path / "plain" / "steps").exists()
+
+
 def test_maps_made_at_the_border_of_the_stages_survive_a_stop(base, weights, tmp_path):
     settings = SMALL | {"averaged": 2, "latents": "own"}
     whole = load_tensors(finetune(base, config(), tmp_path / "whole", settings=settings))
