@@ -234,7 +234,8 @@ class Engine:
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        passes = len(self.roles(config)) + (1.5 if config.guided in FOLLOWING else 0)
+        links = max(1, len(config.targets)) if config.guided in FOLLOWING else 0
+        passes = len(self.roles(config)) + 1.5 * links
         return int(min(60, 8 + 0.15 * config.steps * passes))
 
     def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:

@@ -81,10 +81,10 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
 
     def __init__(self, unet: UNet2DConditionModel, adapters: Adapter | Iterable[Adapter], scale: float = 1.0) -> None:
         adapters = [adapters] if isinstance(adapters, Adapter) else list(adapters)
+        self.unet, self.adapters, self.scale = unet, adapters, scale
         for adapter in adapters:
             check_fit(unet, shapes(adapter.tensors), "the adapter")
         self._open: list[AbstractContextManager] = []
-        self.metadata = [adapter.metadata for adapter in adapters]
         with torch.inference_mode(False), torch.no_grad():
             self.parameters: dict[str, Parameter] = {}
             self.tensors: dict[str, Tensor] = {}
@@ -94,6 +94,16 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
                     difference = adapter.difference(name, original.shape).to(original.device)
                     current = self.tensors.get(name, original.detach()).float()
                     self.tensors[name] = current.add(difference, alpha=scale).to(original.dtype)
+
+    @property
+    def metadata(self) -> list[dict[str, str]]:
+        return [adapter.metadata for adapter in self.adapters]
+
+    def without(self, targets: Sequence[str]) -> response:
+        """The same without the adapters that were tuned for any of these targets."""
+        gone = {target.lower() for target in targets}
+        kept = [adapter for adapter in self.adapters if adapter.metadata.get("target", "").lower() not in gone]
+        return self if len(kept) == len(self.adapters) else response(self.unet, kept, self.scale)
 
     def __enter__(self) -> Self:
         block = exchanged(self.parameters, self.tensors)

@@ -58,6 +58,11 @@ class ComposedPrompt:
         """All targets as one text, as CLIP is asked about it."""
         return ", ".join(self.targets)
 
+    def before(self) -> ComposedPrompt:
+        """The same without the last target: what a chain of targets has come to when the last one is added."""
+        mode = ("append", "") if len(self.targets) < 2 else (self.mode, self.replace)
+        return compose(self.base, self.targets[:-1], *mode)
+
     def groups(self, tokenizer: CLIPTokenizer, path: str) -> dict[str, list[int]]:
         """Token columns of each phrase and of PAD in the "base" or the "complete" text; targets only in the latter.
 

@@ -170,3 +170,10 @@ def test_any_text_has_columns_in_order(tokenizer):
         groups = prompt.groups(tokenizer, "complete")
         columns = [column for name, found in groups.items() if name != PAD for column in found]
         assert len(columns) == len(set(columns)) and groups["a hat"] and all(groups.values())
+
+
+def test_a_chain_before_its_last_target():
+    two = compose("a man in a T-shirt", ("dress", "a hat"), "replace", "T-shirt")
+    assert two.before() == compose("a man in a T-shirt", "dress", "replace", "T-shirt")
+    assert two.before().before() == compose("a man in a T-shirt") and compose("a man").before() == compose("a man")
+    assert compose("a man", ("a hat", "red hair")).before().complete == "a man, a hat"

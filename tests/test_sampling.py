@@ -230,7 +230,7 @@ def test_a_held_drawing_is_the_original_to_the_bit_outside_its_map(tiny_base):
 def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apart(tiny_base):
     adapter, noise, seen = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1]), []
     switch, path = response(tiny_base.unet, adapter), TunedPath(tiny_base, [PROMPT], guide=GuideConfig())
-    course = path.follow(switch, noise, 3)
+    course = path.follow(switch, switch, noise, 3)
     for timestep, latents in zip(tiny_base.new_scheduler(3).timesteps, [noise, *course]):
         with switch, torch.inference_mode():
             complete, base = (tiny_base.unet(latents, timestep, states.expand(2, -1, -1)).sample for states in (path.complete, path.plain))
@@ -248,6 +248,54 @@ def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_d
     path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), guidance=HOW.get("guidance", 4.0))
     latents = path.draw(response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, HOW["seeds"]) if "seeds" in HOW else initial_latents(tiny_base, [0]), 3)
     np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-4)
+
+
+def tuned_for(base, target, seed):
+    plain = new_adapter(base, seed)
+    return Adapter(plain.metadata | {"target": target, "push": str(seed)}, plain.tensors)
+
+
+def test_of_two_targets_the_second_follows_the_drawing_of_the_first(tiny_base):
+    hat, scarf = tuned_for(tiny_base, "a hat", 1), tuned_for(tiny_base, "a scarf", 2)
+    both, seen, noise = compose(PROMPT.base, ("a hat", "a scarf")), [], initial_latents(tiny_base, [0, 1])
+    first = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), compare=False)
+    alone = first.draw(response(tiny_base.unet, hat), noise, 3)
+    path = TunedPath(tiny_base, [both], guide=GuideConfig())
+    latents = path.draw(response(tiny_base.unet, [hat, scarf]), noise, 3, lambda step, shown: None, seen.append)
+    assert path.passes == 3 and len(seen) == 6 and (path.earlier.push, path.push) == (1, 2)
+    assert torch.equal(seen[-1].latents, alone) and torch.equal(path.held, torch.maximum(path.free, first.held))
+    kept = (path.free == 0)[:, None].expand_as(latents)
+    assert kept.any() and torch.equal(latents[kept], alone[kept]) and not torch.allclose(latents[~kept], alone[~kept])
+    counts = []
+    trace = sample_pair(
+        tiny_base, both, [hat, scarf], seeds=[0, 1], steps=3, guide=GuideConfig(),
+        callback=lambda step: counts.append((step.path, step.done, step.total)),
+    )  # fmt: skip
+    assert counts == [("original" if done < 4 else "tuned", done, 12) for done in range(1, 13)]
+    np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-3)
+    np.testing.assert_allclose(trace.tuned["tuned"].held, path.held.numpy(), atol=1e-3)
+
+
+def test_the_last_targets_direction_is_that_of_its_own_adapter(tiny_base):
+    hat, scarf, other = tuned_for(tiny_base, "a hat", 1), tuned_for(tiny_base, "A scarf", 2), new_adapter(tiny_base, 3)
+    switch = response(tiny_base.unet, [hat, scarf, other], 0.5)
+    assert switch.without([]) is switch and switch.without(["a veil"]) is switch
+    own = switch.without(["a scarf"])
+    assert own.adapters == [hat, other] and own.scale == 0.5
+    expected = response(tiny_base.unet, [hat, other], 0.5).tensors
+    assert all(torch.equal(value, expected[name]) for name, value in own.tensors.items())
+    path = TunedPath(tiny_base, [compose(PROMPT.base, ("a hat", "a scarf"))], guide=GuideConfig(), compare=False)
+    noise = initial_latents(tiny_base, [0])
+    timestep = tiny_base.new_scheduler(3).timesteps[0]
+    path.draw(switch, noise, 3)
+    last = switch.without(["a hat"])
+    with torch.inference_mode():
+        found = path.step(switch, last, noise, timestep, 0.0)[0]
+        with switch:
+            blank, before = (tiny_base.unet(noise, timestep, states).sample for states in (path.uncond, path.before))
+        with last:
+            less, more = (tiny_base.unet(noise, timestep, states).sample for states in (path.before, path.complete))
+    torch.testing.assert_close(found, blank + 4 * (before - blank) + 4 * 2 * (more - less), atol=1e-3, rtol=1e-3)
 
 
 def test_what_a_target_does_not_change_is_held_whole(tiny_base):

@@ -32,7 +32,8 @@ class GuideConfig(Config):
     the tuned weights tell the complete text from the base text. Inside, the response path is told what the original shows
     (`spf.traits`), and the target is guided on its own, see `composed`: by the difference that it makes to a text which
     says what the tailored set has in common, if the adapter has noted that. untold leaves out the telling, told the map,
-    which is right for targets that are everywhere, such as a style.
+    which is right for targets that are everywhere, such as a style. Of several targets each is drawn in its turn, and
+    follows the drawing that shows those before it (continuous customisation, arXiv 2504.00396).
     """
 
     map: str = choice("held", GUIDES, "how to stay near the original: follow its drawing, or blend by each step's map of that name")
@@ -69,20 +70,28 @@ def _push(metadata: Mapping[str, str]) -> float:
 
 def composed(
     base: Base, latents: Tensor, timestep: Tensor, uncond: Tensor, plain: Tensor, states: Tensor | None,
-    guidance: float, push: float, apart: Sequence[Tensor] = (),
+    guidance: float, push: float, apart: Sequence[Tensor] = (), added: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(guided, last) predictions with the target guided on its own, in one UNet call; the rows of the last text come last.
 
     eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
     with the base text (plain) and what the complete text (states) adds to it as the two concepts. apart: states of two
     other texts, whose difference is the second concept instead; the complete text may then be None, which spares its row.
+    added: that difference itself, where it was found with other weights.
     """
     texts = [uncond, plain, *apart, *([] if states is None else [states])]
-    rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
-    found = base.unet(torch.cat([latents] * len(texts)), timestep, rows).sample.to(latents.dtype).chunk(len(texts))
+    found = predictions(base, latents, timestep, texts)
     blank, before = found[:2]
-    less, more = found[2:4] if apart else (before, found[-1])
-    return blank + guidance * (before - blank) + guidance * push * (more - less), found[-1]
+    if added is None:
+        less, more = found[2:4] if apart else (before, found[-1])
+        added = more - less
+    return blank + guidance * (before - blank) + guidance * push * added, found[-1]
+
+
+def predictions(base: Base, latents: Tensor, timestep: Tensor, texts: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Noise predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
+    rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
+    return base.unet(torch.cat([latents] * len(texts)), timestep, rows).sample.to(latents.dtype).chunk(len(texts))
 
 
 def held_map(differences: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -148,18 +149,15 @@ def sample_pair(
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
     pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
     known = original if original is not None and original.key == pair.key else None
-    guides = {name: None if name in free else guide for name in switches}
-    passes = {name: 2 if guide and guide.follows else 1 for name, guide in guides.items()}
-    done, total = 0, steps * (sum(passes.values()) + (known is None))
-    if known is None:
-        original, done = pair.draw_original(_counted(callback, ORIGINAL, 0, total)), steps
-    else:
-        original = known
-    tuned = {}
-    for name, switch in switches.items():
-        counted = [_counted(callback, name, done + steps * k, total) for k in range(passes[name])]
-        tuned[name] = pair.draw_tuned(switch, guides[name], original, *counted)
-        done += steps * passes[name]
+    guided = TunedPath(base, [prompt], guide=guide, **pair.how) if guide else pair.free
+    paths = {name: pair.free if name in free else guided for name in switches}
+    total, done = steps * (sum(path.passes for path in paths.values()) + (known is None)), count(1)
+
+    def counted(name: str) -> Callback:
+        return lambda step: callback(replace(step, path=name, done=next(done), total=total)) if callback else None
+
+    original = known or pair.draw_original(counted(ORIGINAL))
+    tuned = {name: pair.draw_tuned(switch, paths[name], original, counted(name)) for name, switch in switches.items()}
     return Trace(
         prompt,
         pair.seeds,
@@ -171,13 +169,6 @@ def sample_pair(
         original,
         tuned,
     )
-
-
-def _counted(callback: Callback | None, path: str, before: int, total: int) -> Callback:
-    """The callback with the steps of the earlier paths counted in."""
-    if callback is None:
-        return lambda step: None
-    return lambda step: callback(replace(step, path=path, done=before + step.index + 1, total=total))
 
 
 class _Pair:
@@ -207,19 +198,17 @@ class _Pair:
             latents = sample(self.base, self.noise, path.plain, path.uncond, **how)
         return self.trace(self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy())
 
-    def draw_tuned(self, switch: response, guide: GuideConfig | None, original: PathTrace, *callbacks: Callback) -> PathTrace:
-        """callbacks: of the drawing, and before it of the pass that finds a held drawing's map."""
+    def draw_tuned(self, switch: response, path: TunedPath, original: PathTrace, callback: Callback) -> PathTrace:
         kept = Recorder()
-        path = TunedPath(self.base, [self.prompt], guide=guide, **self.how) if guide else self.free
 
         def watch(step: Step, shown: Shown) -> None:
             kept.add_maps(shown.record)
             for name in ("difference", "sfcm", "removed"):
                 kept.add(name, getattr(shown, name))
-            callbacks[-1](step)
+            callback(step)
 
         known = torch.from_numpy(original.eps).to(self.noise) if path.follows else None
-        latents = path.draw(switch, self.noise, self.steps, watch, *callbacks[:-1], known=known)
+        latents = path.draw(switch, self.noise, self.steps, watch, callback, known)
         held = path.held.float().cpu().numpy() if path.follows else None
         said_too = tuple(row.phrases for row in path.told)
         return self.trace(self.prompt.complete, "complete", latents, kept, held=held, told=said_too)

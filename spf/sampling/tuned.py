@@ -17,8 +17,8 @@ from torch import Tensor
 from spf.attention import Record, phrase_stack, record, resized
 from spf.models import Base, as_pixels
 from spf.paths import response
-from spf.prompts import ComposedPrompt
-from spf.sampling.guides import GuideConfig, composed, held_map, pushed
+from spf.prompts import ComposedPrompt, compose
+from spf.sampling.guides import ORDINARY, GuideConfig, composed, held_map, predictions, pushed
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
 from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
@@ -64,8 +64,9 @@ class TunedPath:
     """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
 
     compare: run the reference path on the same latents, for the control map (always done for a guide that reads one). guide,
-    edit: see `GuideConfig` and `spf.edits`. held: the map [B,h,w] of the last drawing that followed the original's; told: the
-    prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
+    edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for all targets but the last, which it
+    follows instead of the original's. held: the map [B,h,w] of the last drawing that followed, in which all targets were free;
+    told: the prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
     """
 
     def __init__(
@@ -79,14 +80,27 @@ class TunedPath:
         self.compare = compare or self.blends
         texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
         self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
+        targets = prompts[0].targets if len({prompt.targets for prompt in prompts}) == 1 else ()
+        self.targets = targets if self.follows and edit is None and len(targets) > 1 else ()
+        self.earlier: TunedPath | None = None
+        if self.targets:
+            some = [prompt.before() for prompt in prompts]
+            self.earlier = TunedPath(base, some, guidance=guidance, settings=settings, guide=guide, compare=False)
+        self.passes = 1 + (self.earlier.passes if self.earlier else self.follows)
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, settings) if self.compare else None
         self.groups = self.said.groups if self.compare else {}
-        self.asked = self.plain, self.complete
+        self.before = self.earlier.complete if self.earlier else self.plain
+        self.asked = self.before, self.complete
         self.apart: Sequence[Tensor] = ()
-        self.held: Tensor | None = None
+        self.push = ORDINARY
+        self.free: Tensor | None = None
         self.told: list[Told] = []
+
+    @property
+    def held(self) -> Tensor | None:
+        return torch.maximum(self.free, self.earlier.held) if self.earlier and self.free is not None else self.free
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
@@ -99,15 +113,16 @@ class TunedPath:
     ) -> Tensor:  # fmt: skip
         """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
 
-        A guide that follows the original's drawing does so first: `first` gets those steps, known [S,B,C,h,w] are its
-        predictions if it has been drawn already.
+        A guide that follows the original's drawing does so first: `first` gets those steps, and those of the earlier targets
+        after them; known [S,B,C,h,w] are its predictions if it has been drawn already.
         """
+        own = switch.without(self.targets[:-1])
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
         done = 0
-        course = self.follow(switch, noise, steps, first, known) if self.follows else []
-        if course and watch is None and not self.guide.start and not self.held.any():
-            return course[-1]  # nothing is asked for that the original does not have
+        course = self.follow(switch, own, noise, steps, first, known) if self.follows else []
+        if course and watch is None and not self.guide.start and not self.free.any():
+            return course[-1]  # nothing is asked for that is not there
         if self.edit:
             self.edit.begin(self.base, self.prompts, len(noise))
 
@@ -118,7 +133,7 @@ class TunedPath:
                 source, latents = latents.chunk(2)
                 with self.edit.hear():
                     parts.append(denoise(self.base, source, timestep, self.plain, self.uncond, self.guidance)[0])
-            eps, shown[0] = self.step(switch, latents, timestep, done / steps)
+            eps, shown[0] = self.step(switch, own, latents, timestep, done / steps)
             done += 1
             return torch.cat([*parts, eps])
 
@@ -129,10 +144,10 @@ class TunedPath:
                 latents = self.edit.adjust(source, latents, (index + 1) / steps)
                 parts.append(source)
             if self.follows and index >= self.guide.start * steps:
-                latents = course[index] + self.held[:, None].to(latents) * (latents - course[index])
+                latents = course[index] + self.free[:, None].to(latents) * (latents - course[index])
             return torch.cat([*parts, latents])
 
-        def own(step: Step) -> None:
+        def tell(step: Step) -> None:
             rows = slice(-len(noise), None)
             fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "eps")}
             now = {"difference": shown[0].difference, "sfcm": shown[0].sfcm} if shown[0] else {}
@@ -141,37 +156,46 @@ class TunedPath:
         start = torch.cat([noise, noise]) if beside else noise
         return sample(
             self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
-            adjust=adjust if beside or self.follows else None, callback=own if watch else None,
+            adjust=adjust if beside or self.follows else None, callback=tell if watch else None,
         )[-len(noise) :]  # fmt: skip
 
     def follow(
-        self, switch: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
-    ) -> list[Tensor]:
-        """The latents after each step of the original's drawing. Sets `held`: where, along it, the tuned weights tell the
-        complete text from the base text. And tells the rows."""
+        self, switch: response, own: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
+    ) -> list[Tensor]:  # fmt: skip
+        """The latents after each step of the drawing that is followed. Sets where, along it, the weights of `own`, tuned for
+        the last target, tell the complete text from that of the drawing. And tells the rows."""
         course: list[Tensor] = []
         differences: list[Tensor] = []
-        both = torch.cat([states.expand(len(noise), -1, -1) for states in (self.complete, self.plain)])
+        texts = self.complete, self.before
+
+        def differ(latents: Tensor, timestep: Tensor) -> None:
+            with own:
+                differences.append(noise_difference(*predictions(self.base, latents, timestep, texts), self.settings.channels))
 
         def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-            with switch:
-                found = self.base.unet(torch.cat([latents, latents]), timestep, both).sample
-            differences.append(noise_difference(*found.to(latents.dtype).chunk(2), self.settings.channels))
+            differ(latents, timestep)
             if known is not None:
                 return known[len(course)]
             return denoise(self.base, latents, timestep, self.plain, self.uncond, self.guidance)[0]
 
-        def watch(step: Step) -> None:
+        def watch(step: Step, shown: Shown | None = None) -> None:
+            if self.earlier:
+                differ(course[-1] if course else noise, torch.tensor(step.timestep))
             course.append(step.latents)
             if callback:
                 callback(step)
 
-        sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
-        self.held = held_map(differences)
+        self.asked, self.apart, self.told = (self.before, self.complete), (), []
+        if self.earlier:
+            self.earlier.draw(switch.without(self.targets[-1:]), noise, steps, watch, callback, known)
+        else:
+            sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
+        self.free = held_map(differences)
         if self.guide.map == "told":  # everywhere, or nowhere for a text that asks for nothing more
-            self.held = (self.held.amax((1, 2), keepdim=True) > 0).to(self.held).expand_as(self.held)
+            self.free = (self.free.amax((1, 2), keepdim=True) > 0).to(self.free).expand_as(self.free)
         if self.guide.map != "untold" and self.base.clip is not None and self.edit is None:
-            self.tell(course[-1], {name: value for adapter in switch.metadata for name, value in noted(adapter).items()})
+            self.tell(course[-1], {name: value for adapter in own.metadata for name, value in noted(adapter).items()})
+        self.push = pushed(self.guide, own.metadata)
         return course
 
     def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
@@ -184,18 +208,25 @@ class TunedPath:
             rows = zip(numbers, prompts, self.told, strict=True)
             columns = [self.said.columns(self.base, number, prompt, "complete", row) for number, prompt, row in rows]
             self.groups = self.groups | {"complete": columns}
-        texts = [*(row.prompt.base for row in self.told), *(row.prompt.complete for row in self.told)]
+        texts = [*(row.prompt.before().complete for row in self.told), *(row.prompt.complete for row in self.told)]
         self.asked = self.base.encode_text(texts).chunk(2)
         if common:
-            others = [explained(self.base, prompt, row | common) for prompt, row in zip(prompts, found, strict=True)]
+            last = [compose(prompt.before().complete, prompt.targets[-1]) if self.targets else prompt for prompt in prompts]
+            others = [explained(self.base, prompt, row | common) for prompt, row in zip(last, found, strict=True)]
             texts = [*(other.base for other in others), *(other.complete for other in others)]
             self.apart = self.base.encode_text(texts).chunk(2)
 
-    def step(self, switch: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
-        """(prediction that is used, what it showed) of one step; done: share of the steps before it."""
+    def step(self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
+        """(prediction that is used, what it showed) of one step with the weights of `switch`, the last target's direction with
+        those of `own`; done: share of the steps before it."""
         base, rows = self.base, len(latents)
         blends = self.blends and done >= self.guide.start
         plain, complete = self.asked
+        apart, added = self.apart, None
+        if own is not switch:
+            with own:
+                less, more = predictions(base, latents, timestep, apart or (plain, complete))
+            apart, added = (), more - less
         with (
             switch,
             self.record("complete", rows) if self.compare else nullcontext() as res,
@@ -203,8 +234,8 @@ class TunedPath:
         ):
             if self.follows and self.edit is None:
                 guided, eps_res = composed(
-                    base, latents, timestep, self.uncond, plain, complete if self.compare or not self.apart else None,
-                    self.guidance, pushed(self.guide, switch.metadata), self.apart,
+                    base, latents, timestep, self.uncond, plain,
+                    complete if self.compare or not (apart or own is not switch) else None, self.guidance, self.push, apart, added,
                 )  # fmt: skip
             else:
                 guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
