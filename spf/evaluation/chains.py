@@ -34,6 +34,8 @@ ORDER = ("hat", "blonde", "freckles", "necklace", "laughing", "sunglasses")
 FIRST = ("dress", "watercolor")
 """Targets that take the place of words, with which a second chain may begin."""
 NOISE = 77_000_000
+CHAIN_VERSION = 2
+"""Links of another version are measured anew."""
 
 
 def links(names: Sequence[str], longest: int = LONGEST) -> list[list[str]]:
@@ -70,7 +72,7 @@ def chains(
     known = _known(path)
     rows = []
     drawn = [
-        fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split, config.precision
+        CHAIN_VERSION, fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split, config.precision
     ]  # fmt: skip
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
     with path.open("a", encoding="utf-8") as file:
