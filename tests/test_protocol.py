@@ -8,11 +8,12 @@ import torch
 from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf.errors import BadInput, Cancelled
-from spf.evaluation import entries
+from spf.evaluation import desk, entries, plan
 from spf.evaluation import protocol as p
 from spf.evaluation.pictures import clear
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
+from spf.sampling import GuideConfig
 
 SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "batch": 4, "maps": 1}
 
@@ -175,14 +176,14 @@ def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
     results = p.evaluate(base, judges, tuned, p.EvaluateConfig(**SMALL), tmp_path / "out")
     found = {row["method"]: row for row in lines(tmp_path / "out") if (row["prompt"], row["seed"]) == (0, 0)}
     assert found["spf+sfcm:1.0"]["clip"] == found["spf"]["clip"] != found["spf+sfcm"]["clip"] != found["spf+attention"]["clip"]
-    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == p.GuideConfig("difference", start=0.5).to_dict()
+    assert found["spf"]["guided"] is None and found["spf+difference:0.5"]["guided"] == GuideConfig("difference", start=0.5).to_dict()
     assert value(results, "spf+sfcm", "outside") < value(results, "spf", "outside")
 
 
 def test_settings_of_the_whole_run_guide_what_does_not_say_itself():
     run = p.EvaluateConfig(guided="attention", guided_from=0.2)
-    assert run.guide(None) == p.GuideConfig("attention", start=0.2)
-    assert run.guide(p.GuideConfig("difference", start=0.5)) == p.GuideConfig("difference", start=0.5)
+    assert run.guide(None) == GuideConfig("attention", start=0.2)
+    assert run.guide(GuideConfig("difference", start=0.5)) == GuideConfig("difference", start=0.5)
     assert p.EvaluateConfig(guided_from=0.2).guide(None) is None
 
 
@@ -259,7 +260,7 @@ def test_words_of_methods():
     assert entries.parse("p2p@naive") == entries.Entry("p2p@naive", "naive", "p2p")
     assert entries.parse("magnet@base").weights == "original"
     assert entries.parse("mine+attention:0.3=x.safetensors") == entries.Entry(
-        "mine+attention:0.3", "mine", "", p.GuideConfig("attention", start=0.3), "x.safetensors")  # fmt: skip
+        "mine+attention:0.3", "mine", "", GuideConfig("attention", start=0.3), "x.safetensors")  # fmt: skip
     for word in ("", "wish@naive", "spf+led", "spf+blur", "spf+held:2", "spf+held:", "p2p@"):
         with pytest.raises(BadInput):
             entries.parse(word)
@@ -290,7 +291,7 @@ def test_adapters_by_label_and_file(base, folder):
 
 def reading(values, identity=(1.0, 0.0), regions=None, images=None):
     regions = np.zeros((1, 4, 4), int) if regions is None else regions
-    return p.Seen(np.zeros((1, 4, 4, 3)) if images is None else images, [values], [{"age", "tilt", "skin", "hat"}], np.array([identity]), regions)
+    return desk.Seen(np.zeros((1, 4, 4, 3)) if images is None else images, [values], [{"age", "tilt", "skin", "hat"}], np.array([identity]), regions)
 
 
 def test_one_row_by_hand():
@@ -299,11 +300,11 @@ def test_one_row_by_hand():
               "freckles": "none", "hat": "none", "necklace": "none", "style": "photo"}  # fmt: skip
     after = before | {"hat": "hat", "background": "gray", "age": "middle-aged", "tilt": "right"}
     regions = np.zeros((1, 4, 4), int)
-    regions[0, 0] = p.REGIONS.index("hat")
+    regions[0, 0] = desk.REGIONS.index("hat")
     control = np.zeros((4, 4), np.float32)
     control[0] = 0.8
-    looks = p._Looks([9, 1], {"sfcm": np.stack([control, 0 * control]), "difference": np.stack([1 - control] * 2)})
-    row = p._measure(reading(before), 0, reading(after, (0.6, 0.8), regions), before, 0, looks, TARGETS["hat"])
+    looks = desk._Looks([9, 1], {"sfcm": np.stack([control, 0 * control]), "difference": np.stack([1 - control] * 2)})
+    row = desk._measure(reading(before), 0, reading(after, (0.6, 0.8), regions), before, 0, looks, TARGETS["hat"])
     assert row["response"] == 1 and row["pollution"] == pytest.approx(3 / 15) and row["changed"] == ["age", "background", "tilt"]
     assert row["pollution_bias"] == 0.5 and row["pollution_other"] == pytest.approx(1 / 11, abs=1e-6)  # age, expression, background, gender
     assert row["pollution_clear"] == pytest.approx(2 / 3, abs=1e-6)  # age and tilt of age, tilt, skin; the hat is asked for
@@ -333,8 +334,8 @@ def test_summary_pools_targets_and_takes_purity_draw_by_draw():
 
 
 def test_noise_is_the_same_for_any_number_of_prompts_and_seeds():
-    assert p._noise_seed(0, 1, 0) == p._noise_seed(0, 1, 0) != p._noise_seed(0, 0, 1) != p._noise_seed(1, 0, 1)
-    assert len({p._noise_seed(0, i, s) for i in range(100) for s in range(4)}) == 400
+    assert plan.noise_seed(0, 1, 0) == plan.noise_seed(0, 1, 0) != plan.noise_seed(0, 0, 1) != plan.noise_seed(1, 0, 1)
+    assert len({plan.noise_seed(0, i, s) for i in range(100) for s in range(4)}) == 400
 
 
 def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
@@ -346,4 +347,4 @@ def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
     assert found["sfcm_best"]["value"] == pytest.approx(0.6) and found["sfcm_best"]["n"] == 2
     region = np.zeros((8, 8), bool)
     region[:, :4] = True
-    assert p._overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1  # half of the maximum, 0.675, parts them
+    assert desk._overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1  # half of the maximum, 0.675, parts them

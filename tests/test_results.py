@@ -5,7 +5,7 @@ import json
 import pytest
 
 from spf import results
-from spf.evaluation import protocol
+from spf.evaluation import plan
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.prompts import compose
@@ -42,7 +42,7 @@ def test_pairs_follow_from_the_settings(tmp_path):
     request = pairs[3].request
     assert request.base == captions[1] and request.targets == ("a hat",) and request.adapter == "hat"
     assert (request.steps, request.guidance, request.strength, request.guided) == (10, 3.0, 0.5, "sfcm")
-    assert request.seed == results.noise_seed(5, 1, 1) == protocol._noise_seed(5, 1, 1)
+    assert request.seed == results.noise_seed(5, 1, 1) == plan.noise_seed(5, 1, 1)
     assert [pair.request.adapter for pair in results.pairs(table, "naive", "dress")][:1] == ["dress-naive"]
     assert results.pairs(table, "original", "hat")[0].request.adapter == "" and results.pairs(table, "spf", "unheard") == []
 

@@ -6,7 +6,6 @@ shows such chains and gives no numbers; the measures are those of the single tar
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -19,6 +18,7 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
+from spf.evaluation.plan import known_rows, row_key
 from spf.methods import fingerprint
 from spf.models import Base, as_pixels
 from spf.paths import response
@@ -69,7 +69,7 @@ def chains(
     places = [pairs[i : i + config.batch] for i in range(0, len(pairs), config.batch)]
     path = Path(out) / ROWS
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = _known(path)
+    known = known_rows(path.parent, ROWS)
     rows = []
     drawn = [
         CHAIN_VERSION, fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split, config.precision
@@ -84,7 +84,7 @@ def chains(
                 for link in range(1, len(targets) + 1):
                     some = targets[:link]
                     weights = [one.key for one in tuned[:link]]
-                    keys = [_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place]
+                    keys = [row_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place]
                     if not all(key in known for key in keys):
                         if original is None:
                             original = _values(base, judges, [compose(texts[p]) for p, _ in place], place, [], config)
@@ -115,21 +115,6 @@ def _values(base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], 
     with autocast(base, config.precision):
         pictures = base.pictures(path.draw(response(base.unet, adapters, config.strength), noise, config.steps))
     return judges.read(as_pixels(pictures)).values
-
-
-def _key(values: list) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
-
-
-def _known(path: Path) -> dict[str, dict]:
-    rows = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the last line of a killed run
-        rows[row["key"]] = row
-    return rows
 
 
 def _summary(rows: Sequence[Mapping]) -> list[dict]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from spf.evaluation.desk import enlarged
 from spf.evaluation.measures import average_precision, iou
-from spf.evaluation.protocol import enlarged
 from spf.finetune import tailored_rows
 from spf.methods import Context, build
 from spf.models import Base

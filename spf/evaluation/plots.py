@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image, ImageDraw
 from spf.errors import BadInput
 from spf.evaluation.figures import GAP, attention_strip, overlay, strip
 from spf.evaluation.pictures import Album
+from spf.evaluation.plan import known_rows
 from spf.files import atomic, read_json
 
 LABEL = 14
@@ -46,7 +46,7 @@ def write_figures(folder: str | Path, out: str | Path | None = None, originals: 
     album = Albums(Album(Path(originals or folder / "originals")), Album(folder / "pictures"), folder / "maps")
     methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
     rows = [row for row in rows if row["method"] in methods]
-    ablated = [name for name in methods if name == "spf" or name.startswith("spf-")]
+    ablated = [name for name in methods if name.partition("+")[0] == "spf" or name.startswith("spf-")]
     makers: dict[str, Callable] = {
         "attention_over_steps.png": lambda: _attention(rows, album),
         "over_alignment.png": lambda: _plane(results["rows"]),
@@ -84,14 +84,7 @@ class Albums:
 
 
 def _rows(folder: Path) -> list[dict]:
-    found = {}
-    for path in sorted(folder.glob("rows*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            found[row["method"], row["target"], row["prompt"], row["seed"]] = row
+    found = {(row["method"], row["target"], row["prompt"], row["seed"]): row for row in known_rows(folder).values()}
     return list(found.values())
 
 

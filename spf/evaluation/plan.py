@@ -1,0 +1,138 @@
+"""What an evaluation is to measure: its settings, the pairs of base text and noise, and the keys that their rows are found by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spf.config import GUIDES, LARGEST_SEED, PUSH, Config, GenerateConfig, choice, flag, real, whole
+from spf.errors import BadInput
+from spf.evaluation.entries import Tuned
+from spf.methods import fingerprint
+from spf.models import Base
+from spf.portraits.description import Target
+from spf.portraits.texts import base_captions
+from spf.prompts import ComposedPrompt, compose, find
+from spf.sampling import GuideConfig
+
+SEED_STEP = 64
+ROW_VERSION = 6
+"""Rows of another version are measured anew."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Config):
+    prompts: int = whole(64, 1, 10_000, "held-out base texts for each target")
+    seeds: int = whole(2, 1, SEED_STEP, "portraits for each base text")
+    steps: int = whole(25, 1, 200, "denoising steps")
+    guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance")
+    strength: float = real(1.0, 0.0, 2.0, "how much of an adapter is applied")
+    split: str = choice("test", ("test", "dev"), "identities and texts: test, or dev for choosing settings")
+    seed: int = whole(0, 0, 2**20, "start of all random numbers")
+    precision: str = choice("fp32", ("fp32", "bf16"), "of the drawing; bf16 is faster where the hardware multiplies it")
+    batch: int = whole(8, 1, 1024, "portraits drawn together")
+    maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
+    retention: bool = flag(True, "also let the tuned model draw the base text alone")
+    guided: str = choice("", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none")
+    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say")
+    push: float = real(0.0, *PUSH, GenerateConfig.help("push"))
+
+    def guide(self, own: GuideConfig | None) -> GuideConfig | None:
+        """How a method that asks for `own` is guided under these settings."""
+        found = own or (GuideConfig(self.guided, start=self.guided_from) if self.guided else None)
+        return found and replace(found, push=found.push or self.push)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One base text and one seed, with its noise; original: key of its original portrait."""
+
+    prompt: int
+    seed: int
+    texts: ComposedPrompt
+    noise: int
+    original: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """One pair to measure with one method's weights. key: everything that the row depends on."""
+
+    pair: Pair
+    tuned: Tuned
+    key: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pairs that are drawn together, and what has to be measured on them."""
+
+    pairs: list[Pair]
+    work: list[Work]
+
+
+def plan(base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()) -> list[Job]:
+    """All that is to be measured, target by target. Raises BadInput for a target that fits into none of the texts."""
+    targets = dict.fromkeys(one.target for one in tuned)
+    return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]
+
+
+def _of_target(base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]) -> list[Job]:
+    drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance, config.precision]
+    pairs = []
+    for p, text in enumerate(_base_texts(target, config, texts)):
+        prompt = compose(text, target.text, target.mode, target.replace)
+        for s in range(config.seeds):
+            noise = noise_seed(config.seed, p, s)
+            pairs.append(Pair(p, s, prompt, noise, row_key([*drawn, prompt.base, noise])))
+    same = [ROW_VERSION, *drawn, config.strength]
+    jobs = []
+    for first in range(0, len(pairs), config.batch):
+        some = pairs[first : first + config.batch]
+        work = [
+            Work(pair, one, row_key([*same, pair.texts.complete, pair.noise, one.method, target.name, one.key, config.retention,
+                                   shown_guide(config.guide(one.guide)), pair.prompt < config.maps]))
+            for one in tuned if one.target == target for pair in some
+        ]  # fmt: skip
+        jobs.append(Job(some, work))
+    return jobs
+
+
+def _base_texts(target: Target, config: EvaluateConfig, texts: Sequence[str]) -> list[str]:
+    """The given texts that the target fits into, or as many held-out captions as are asked for."""
+    if not texts:
+        return [made.text for _, made in base_captions(target, config.prompts, config.seed, config.split)]
+    fits = [text for text in texts if target.mode == "append" or find(text, target.replace)]
+    if not fits:
+        raise BadInput(f'prompts has no text with the word "{target.replace}", which the target {target.name} replaces.')
+    return fits[: config.prompts]
+
+
+def shown_guide(guide: GuideConfig | None) -> dict | None:
+    return guide and guide.to_dict()
+
+
+def noise_seed(seed: int, prompt: int, number: int) -> int:
+    """Another seed for each pair, the same however many prompts and seeds are asked for."""
+    return (seed * 1_000_003 + prompt * SEED_STEP + number) % (LARGEST_SEED + 1)
+
+
+def row_key(values: list) -> str:
+    """Key of a row by everything that it depends on."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
+
+
+def known_rows(out: Path, files: str = "rows*.jsonl") -> dict[str, dict]:
+    """Rows measured so far by key; the last line of a killed process may be cut short and is left out."""
+    rows = {}
+    for path in sorted(out.glob(files)):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            rows[row["key"]] = row
+    return rows
