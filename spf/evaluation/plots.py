@@ -45,7 +45,8 @@ def write_figures(folder: str | Path, out: str | Path | None = None, originals: 
     results, rows = read_json(folder / "results.json"), _rows(folder)
     album = Albums(Album(Path(originals or folder / "originals")), Album(folder / "pictures"), folder / "maps")
     methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
-    rows = sorted((row for row in rows if row["method"] in methods), key=lambda row: methods.index(row["method"]))
+    cells = {(row["method"], row["target"]) for row in results["rows"]}
+    rows = sorted((row for row in rows if (row["method"], row["target"]) in cells), key=lambda row: methods.index(row["method"]))
     ablated = [name for name in methods if name.partition("+")[0] == "spf" or name.startswith("spf-")]
     makers: dict[str, Callable] = {
         "attention_over_steps.png": lambda: _attention(rows, album),
