@@ -12,7 +12,7 @@ from portrait_world import new_judges, new_portrait_base, random_adapters
 from spf.errors import BadInput
 from spf.evaluation import columns as c
 from spf.evaluation import measures as m
-from spf.evaluation import published
+from spf.evaluation import plots, published
 from spf.evaluation.chains import chain_texts, chains, links
 from spf.evaluation.pictures import Album
 from spf.evaluation.plots import FIGURES, write_figures
@@ -122,6 +122,13 @@ def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_p
     assert "HPSv2" in text and "| spf | hat+blonde |" in text and text == document(json.loads((out / "results.json").read_text()))
     with pytest.raises(BadInput, match="no results.json"):
         write_figures(tmp_path / "nothing")
+
+
+def test_figures_leave_out_what_other_runs_measured_in_the_same_folder():
+    results = {"rows": [{"method": "spf", "target": "hat"}], "settings": {"prompts": 2, "seeds": 1}}
+    mine = {"method": "spf", "target": "hat", "prompt": 1, "seed": 0}
+    others = [mine | other for other in ({"method": "naive"}, {"target": "dress"}, {"prompt": 2}, {"seed": 1})]
+    assert plots._measured([*others, mine], results) == [mine]
 
 
 def test_published_columns_are_measured_where_their_weights_are_and_named_where_not(tmp_path, monkeypatch):

@@ -45,8 +45,7 @@ def write_figures(folder: str | Path, out: str | Path | None = None, originals: 
     results, rows = read_json(folder / "results.json"), _rows(folder)
     album = Albums(Album(Path(originals or folder / "originals")), Album(folder / "pictures"), folder / "maps")
     methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
-    cells = {(row["method"], row["target"]) for row in results["rows"]}
-    rows = sorted((row for row in rows if (row["method"], row["target"]) in cells), key=lambda row: methods.index(row["method"]))
+    rows = sorted(_measured(rows, results), key=lambda row: methods.index(row["method"]))
     ablated = [name for name in methods if name.partition("+")[0] == "spf" or name.startswith("spf-")]
     makers: dict[str, Callable] = {
         "attention_over_steps.png": lambda: _attention(rows, album),
@@ -87,6 +86,13 @@ class Albums:
 def _rows(folder: Path) -> list[dict]:
     found = {(row["method"], row["target"], row["prompt"], row["seed"]): row for row in known_rows(folder).values()}
     return list(found.values())
+
+
+def _measured(rows: Sequence[dict], results: Mapping) -> list[dict]:
+    """Those of a folder's rows that went into its results; other runs may have left more there."""
+    cells = {(row["method"], row["target"]) for row in results["rows"]}
+    prompts, seeds = (results["settings"][name] for name in ("prompts", "seeds"))
+    return [row for row in rows if (row["method"], row["target"]) in cells and row["prompt"] < prompts and row["seed"] < seeds]
 
 
 def _spots(rows: Sequence[Mapping]) -> list[tuple]:
