@@ -125,7 +125,7 @@ def fit(
                 with run.averaged():
                     save()
 
-    saved, terms = run.seconds, {}
+    saved, kept, terms = run.seconds, None, {}
     with _progress(name, accelerator.is_main_process) as show:
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
@@ -153,8 +153,9 @@ def fit(
             due = keep_each and run.step % keep_each == 0
             if due or (out is not None and run.seconds - saved > save_every):
                 keep()
-                saved = run.seconds
-    keep()
+                saved, kept = run.seconds, run.step
+    if kept != run.step:
+        keep()
     run.adopt_average()
     return Fitted(run.step, run.seconds, terms)
 

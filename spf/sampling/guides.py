@@ -76,8 +76,8 @@ def composed(
 
     eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
     with the base text (plain) and what the complete text (states) adds to it as the two concepts. apart: states of two
-    other texts, whose difference is the second concept instead; the complete text may then be None, which spares its row.
-    added: that difference itself, where it was found with other weights.
+    other texts, whose difference is the second concept instead; added: that difference itself, where other weights found it. With
+    either the complete text may be None, which spares its row.
     """
     texts = [uncond, plain, *apart, *([] if states is None else [states])]
     found = predictions(base, latents, timestep, texts)

@@ -147,7 +147,7 @@ class TunedPath:
                 latents = course[index] + self.free[:, None].to(latents) * (latents - course[index])
             return torch.cat([*parts, latents])
 
-        def tell(step: Step) -> None:
+        def report(step: Step) -> None:
             rows = slice(-len(noise), None)
             fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "eps")}
             now = {"difference": shown[0].difference, "sfcm": shown[0].sfcm} if shown[0] else {}
@@ -156,7 +156,7 @@ class TunedPath:
         start = torch.cat([noise, noise]) if beside else noise
         return sample(
             self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
-            adjust=adjust if beside or self.follows else None, callback=tell if watch else None,
+            adjust=adjust if beside or self.follows else None, callback=report if watch else None,
         )[-len(noise) :]  # fmt: skip
 
     def follow(
@@ -233,9 +233,9 @@ class TunedPath:
             self.edit.speak(done) if self.edit else nullcontext(),
         ):
             if self.follows and self.edit is None:
+                wanted = self.compare or not (apart or added is not None)
                 guided, eps_res = composed(
-                    base, latents, timestep, self.uncond, plain,
-                    complete if self.compare or not (apart or own is not switch) else None, self.guidance, self.push, apart, added,
+                    base, latents, timestep, self.uncond, plain, complete if wanted else None, self.guidance, self.push, apart, added
                 )  # fmt: skip
             else:
                 guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
