@@ -24,12 +24,22 @@ from spf.ui.gpu import on_space, on_zero_gpu  # noqa: E402
 
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The page: compare, look inside, fine-tune.")
-    parser.add_argument("--model", default="embedded", help="embedded, a diffusers folder, or a known hub id")
+    parser.add_argument(
+        "--model", default="embedded", help="embedded, a diffusers folder, or a known hub id"
+    )
     parser.add_argument("--device", default=None, help="cpu, cuda, ...; the best one by default")
-    parser.add_argument("--port", type=int, default=None, help="7860 or the next free one by default")
-    parser.add_argument("--listen", action="store_true", help="answer other machines too, without a password")
-    parser.add_argument("--mcp", action="store_true", default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
-                        help="offer the named endpoints as tools to language models")  # fmt: skip
+    parser.add_argument(
+        "--port", type=int, default=None, help="7860 or the next free one by default"
+    )
+    parser.add_argument(
+        "--listen", action="store_true", help="answer other machines too, without a password"
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+        help="offer the named endpoints as tools to language models",
+    )
     parser.add_argument("--open", action="store_true", help="open the browser")
     return parser.parse_args()
 
@@ -41,7 +51,9 @@ def main() -> None:
     if options.listen:
         logging.warning("The page answers everybody who can reach this machine.")
     if options.mcp and find_spec("mcp") is None:
-        raise SystemExit('--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"')
+        raise SystemExit(
+            '--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"'
+        )
     jobs = Jobs("runs/jobs", "runs/adapters")
     engine = Engine(options.model, options.device, own=jobs.adapters)
     page = build(engine, examples.load(), jobs)

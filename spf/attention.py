@@ -40,22 +40,34 @@ class Record:
 
     def at(self, resolution: int) -> dict[str, Tensor]:
         """Maps averaged over the layers of one resolution: group -> [B,h,h]."""
-        layers = [groups for groups in self.maps.values() if next(iter(groups.values())).shape[-1] == resolution]
+        layers = [
+            groups
+            for groups in self.maps.values()
+            if next(iter(groups.values())).shape[-1] == resolution
+        ]
         if not layers:
             return {}
-        means = torch.stack([torch.stack(list(groups.values())) for groups in layers]).mean(0)  # [phrases,B,h,h]
+        means = torch.stack([torch.stack(list(groups.values())) for groups in layers]).mean(
+            0
+        )  # [phrases,B,h,h]
         return dict(zip(layers[0], means, strict=True))
 
     @property
     def resolutions(self) -> list[int]:
         """Sides of the recorded maps, coarse to fine."""
-        return sorted({groups[name].shape[-1] for groups in self.maps.values() for name in list(groups)[:1]})
+        return sorted(
+            {groups[name].shape[-1] for groups in self.maps.values() for name in list(groups)[:1]}
+        )
 
 
 def attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
     """Every attention layer by name: attn1 is self-attention, attn2 looks at the text."""
     found = unet.named_modules()
-    return {name: module for name, module in found if name.endswith(("attn1", "attn2")) and isinstance(module, Attention)}
+    return {
+        name: module
+        for name, module in found
+        if name.endswith(("attn1", "attn2")) and isinstance(module, Attention)
+    }
 
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
@@ -103,7 +115,9 @@ class Columns:
         self.rows = [groups] if isinstance(groups, Mapping) else list(groups)
         self.names = list(dict.fromkeys(name for row in self.rows for name in row))
         if not self.names:
-            raise BadInput("groups is empty but must name at least one phrase with its token columns.")
+            raise BadInput(
+                "groups is empty but must name at least one phrase with its token columns."
+            )
         self.pool = pool
         self.made: Tensor | None = None
 
@@ -153,7 +167,9 @@ class Probe:
         self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1), strict=True))
 
 
-def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor, heads: bool = False) -> Tensor:
+def phrase_maps(
+    layer: Attention, query: Tensor, key: Tensor, columns: Tensor, heads: bool = False
+) -> Tensor:
     """softmax(q k / sqrt(d)) summed over each phrase's columns and averaged over heads, in fp32.
 
     query [B,N,C], key [B,T,C], columns [1 or B,T,P] -> [B,N,P], or [B,heads,N,P] with all heads.
@@ -163,12 +179,19 @@ def phrase_maps(layer: Attention, query: Tensor, key: Tensor, columns: Tensor, h
         return attended @ columns[:, None] if heads else attended.mean(1) @ columns
 
 
-def aggregate(shown: Record, size: int, resolutions: Sequence[int] | None = None) -> dict[str, Tensor]:
+def aggregate(
+    shown: Record, size: int, resolutions: Sequence[int] | None = None
+) -> dict[str, Tensor]:
     """Maps of the given resolutions (all by default), enlarged to `size` and averaged: group -> [B,size,size]."""
     chosen = [shown.at(side) for side in resolutions or shown.resolutions]
     if not chosen or not all(chosen):
-        raise BadInput(f"resolutions is {resolutions} but maps were recorded at {shown.resolutions}.")
-    return {name: torch.stack([resized(groups[name], size) for groups in chosen]).mean(0) for name in chosen[0]}
+        raise BadInput(
+            f"resolutions is {resolutions} but maps were recorded at {shown.resolutions}."
+        )
+    return {
+        name: torch.stack([resized(groups[name], size) for groups in chosen]).mean(0)
+        for name in chosen[0]
+    }
 
 
 def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") -> Tensor:
@@ -178,7 +201,9 @@ def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") 
     figures of arXiv 2504.00396 show smooth maps and do not say more.
     """
     if layers == "up":
-        shown = Record({name: groups for name, groups in shown.maps.items() if name.startswith("up_blocks")})
+        shown = Record(
+            {name: groups for name, groups in shown.maps.items() if name.startswith("up_blocks")}
+        )
     sides = coarse(shown.resolutions) if layers == "coarse" else shown.resolutions
     maps = aggregate(shown, max(sides, default=0), sides)
     batch = next(iter(maps.values()))
@@ -193,7 +218,9 @@ def resized(maps: Tensor, size: int) -> Tensor:
     """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
     if maps.shape[-1] == size:
         return maps
-    larger = {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
+    larger = (
+        {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
+    )
     return interpolate(maps[:, None], (size, size), **larger)[:, 0]
 
 
@@ -209,7 +236,9 @@ Swap = Callable[[str, Tensor, Tensor], "Tensor | None"]
 
 
 @contextmanager
-def hear(unet: UNet2DConditionModel, rows: slice = slice(None), largest: int | None = None) -> Iterator[Heard]:
+def hear(
+    unet: UNet2DConditionModel, rows: slice = slice(None), largest: int | None = None
+) -> Iterator[Heard]:
     """Keeps the queries and keys of every attention layer in the last forward pass inside the block.
 
     rows: which rows of the batch. largest: leaves self-attention of larger sides out. Hooks are gone afterwards.
@@ -234,7 +263,9 @@ def hear(unet: UNet2DConditionModel, rows: slice = slice(None), largest: int | N
 
 
 @contextmanager
-def swapped(unet: UNet2DConditionModel, source: Heard, swap: Swap, rows: slice = slice(None)) -> Iterator[None]:
+def swapped(
+    unet: UNet2DConditionModel, source: Heard, swap: Swap, rows: slice = slice(None)
+) -> Iterator[None]:
     """Inside the block the layers of `source` attend as `swap` says, with the values of their own rows.
 
     (swapped - own) v is added to what the model's own fused attention gives, so equal probabilities leave it bit-identical.
@@ -244,7 +275,11 @@ def swapped(unet: UNet2DConditionModel, source: Heard, swap: Swap, rows: slice =
             if name in source:
                 swapper = _Swapper(name, layer, source, swap, rows)
                 for part in ("to_q", "to_k", "to_v"):
-                    stack.callback(getattr(layer, part).register_forward_hook(partial(swapper.keep, part)).remove)
+                    stack.callback(
+                        getattr(layer, part)
+                        .register_forward_hook(partial(swapper.keep, part))
+                        .remove
+                    )
                 stack.callback(layer.to_out[0].register_forward_pre_hook(swapper.on_out).remove)
         yield
 
@@ -269,7 +304,9 @@ class _Swapper:
         chosen = self.swap(self.name, own, probabilities(self.layer, *self.source[self.name]))
         if chosen is None:
             return None
-        values = value.unflatten(-1, (self.layer.heads, -1)).transpose(1, 2).float()  # [B,heads,T,d]
+        values = (
+            value.unflatten(-1, (self.layer.heads, -1)).transpose(1, 2).float()
+        )  # [B,heads,T,d]
         added = ((chosen - own) @ values).transpose(1, 2).flatten(2)  # [B,N,C]
         given = inputs[0].clone()
         given[self.rows] += added.to(given.dtype)
@@ -278,7 +315,9 @@ class _Swapper:
 
 def probabilities(layer: Attention, query: Tensor, key: Tensor) -> Tensor:
     """softmax(q k / sqrt(d)) [B,heads,N,T] in fp32, of query [B,N,C] and key [B,T,C]."""
-    query, key = (value.unflatten(-1, (layer.heads, -1)).transpose(1, 2).float() for value in (query, key))
+    query, key = (
+        value.unflatten(-1, (layer.heads, -1)).transpose(1, 2).float() for value in (query, key)
+    )
     with torch.autocast(query.device.type, enabled=False):
         return (query * layer.scale @ key.transpose(-1, -2)).softmax(-1)
 

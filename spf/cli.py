@@ -13,12 +13,19 @@ import typer
 from spf import commands
 from spf.errors import Cancelled, SpfError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 def main() -> None:
     """Run a command; errors that the library explains become one sentence on stderr."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         app(standalone_mode=False)
@@ -39,16 +46,32 @@ def _group() -> None:
 
 @app.command()
 def pretrain(
-    stage: Annotated[str, typer.Argument(help="vae, clip, judges, unet, or measure (writes the model card)")],
-    preset: Annotated[str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")] = "small",
+    stage: Annotated[
+        str, typer.Argument(help="vae, clip, judges, unet, or measure (writes the model card)")
+    ],
+    preset: Annotated[
+        str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")
+    ] = "small",
     steps: Annotated[int | None, typer.Option(help="train so many steps")] = None,
-    minutes: Annotated[float | None, typer.Option(help="train so long; default: the preset's")] = None,
-    data: Annotated[int | None, typer.Option(help="drawn portraits to train on; default: the preset's")] = None,
-    out: Annotated[Path, typer.Option(help="states, drawn portraits, samples")] = Path("runs/pretrain"),
-    checkpoints: Annotated[Path, typer.Option(help="receives the usable folders")] = Path("checkpoints"),
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")] = True,
+    minutes: Annotated[
+        float | None, typer.Option(help="train so long; default: the preset's")
+    ] = None,
+    data: Annotated[
+        int | None, typer.Option(help="drawn portraits to train on; default: the preset's")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="states, drawn portraits, samples")] = Path(
+        "runs/pretrain"
+    ),
+    checkpoints: Annotated[Path, typer.Option(help="receives the usable folders")] = Path(
+        "checkpoints"
+    ),
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")
+    ] = True,
     seed: Annotated[int, typer.Option(help="start of all random numbers")] = 0,
-    threads: Annotated[int, typer.Option(help="processor threads; more than one needs an idle machine")] = 1,
+    threads: Annotated[
+        int, typer.Option(help="processor threads; more than one needs an idle machine")
+    ] = 1,
 ) -> None:
     """Train a part of the embedded model on drawn portraits. Order: vae, clip, judges, unet, measure."""
     import torch
@@ -57,15 +80,26 @@ def pretrain(
 
     torch.set_num_threads(threads)
     trainers.run(
-        stage, preset, steps=steps, minutes=minutes, portraits=data, out=out, checkpoints=checkpoints,
-        resume=resume, seed=seed,
-    )  # fmt: skip
+        stage,
+        preset,
+        steps=steps,
+        minutes=minutes,
+        portraits=data,
+        out=out,
+        checkpoints=checkpoints,
+        resume=resume,
+        seed=seed,
+    )
 
 
 @app.command()
 def examples(
-    names: Annotated[list[str] | None, typer.Argument(help="which; all for which there are adapters by default")] = None,
-    tries: Annotated[int, typer.Option(help="seeds to draw for each, of which the clearest is kept")] = 1,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="which; all for which there are adapters by default")
+    ] = None,
+    tries: Annotated[
+        int, typer.Option(help="seeds to draw for each, of which the clearest is kept")
+    ] = 1,
 ) -> None:
     """Draw the page's ready examples again and store them in assets/examples."""
     from spf.engine import Engine
@@ -78,7 +112,9 @@ def examples(
 
 
 @app.command()
-def screenshot(out: Annotated[Path, typer.Option(help="the PNG")] = Path("assets/page.png")) -> None:
+def screenshot(
+    out: Annotated[Path, typer.Option(help="the PNG")] = Path("assets/page.png"),
+) -> None:
     """Take the picture of the page that the README shows; needs a Chromium and the test extra."""
     from spf.ui.screenshot import shoot
 
@@ -91,16 +127,22 @@ def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
     from spf.space import assemble
 
     files = assemble(out)
-    typer.echo(f"{len(files)} files, {sum((out / file).stat().st_size for file in files) / 2**20:.1f} MiB")
+    typer.echo(
+        f"{len(files)} files, {sum((out / file).stat().st_size for file in files) / 2**20:.1f} MiB"
+    )
 
 
 @app.command()
 def check_data(
     source: Annotated[Path, typer.Argument(help="a folder with pictures and captions")],
     target: Annotated[str, typer.Option(help="what they all show, as a text asks for it")],
-    replace: Annotated[str, typer.Option(help="the words that the target replaces; empty if it is added")] = "",
+    replace: Annotated[
+        str, typer.Option(help="the words that the target replaces; empty if it is added")
+    ] = "",
     name: Annotated[str, typer.Option(help="of the set, small letters or digits")] = "mine",
-    out: Annotated[Path | None, typer.Option(help="a new folder for the set, which finetune --data takes")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="a new folder for the set, which finetune --data takes")
+    ] = None,
 ) -> None:
     """Check pictures of your own for fine-tuning, and with --out store what can be used."""
     from spf import userdata
@@ -114,7 +156,9 @@ def check_data(
 
 
 @app.command()
-def votes(file: Annotated[Path, typer.Option(help="the page's votes")] = Path("runs/votes.sqlite")) -> None:
+def votes(
+    file: Annotated[Path, typer.Option(help="the page's votes")] = Path("runs/votes.sqlite"),
+) -> None:
     """Print what the blind votes add up to, as JSON."""
     import json
 
@@ -123,7 +167,13 @@ def votes(file: Annotated[Path, typer.Option(help="the page's votes")] = Path("r
     typer.echo(json.dumps({"count": Votes(file).count(), "rows": Votes(file).tally()}, indent=2))
 
 
-for command in (commands.generate, commands.finetune, commands.evaluate, commands.figures, commands.portraits):
+for command in (
+    commands.generate,
+    commands.finetune,
+    commands.evaluate,
+    commands.figures,
+    commands.portraits,
+):
     app.command()(command)
 
 

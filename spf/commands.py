@@ -25,17 +25,28 @@ Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choi
 
 def generate(
     base: Annotated[str, typer.Option(help=GenerateConfig.help("base"))],
-    target: Annotated[list[str], typer.Option(help="what to add or to put in place; may be given several times")],
+    target: Annotated[
+        list[str], typer.Option(help="what to add or to put in place; may be given several times")
+    ],
     out: Out = Path("out"),
-    adapter: Annotated[str, typer.Option(help='tuned weights: names joined by "+", a file, auto (by target), or "" for none')] = "auto",
+    adapter: Annotated[
+        str,
+        typer.Option(
+            help='tuned weights: names joined by "+", a file, auto (by target), or "" for none'
+        ),
+    ] = "auto",
     mode: Annotated[str, typer.Option(help=GenerateConfig.help("mode"))] = "append",
     replaced: Annotated[str, typer.Option("--replace", help=GenerateConfig.help("replace"))] = "",
     seed: Seed = 0,
     count: Annotated[int, typer.Option(help=GenerateConfig.help("count"))] = 1,
     steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = GenerateConfig.steps,
-    guidance: Annotated[float, typer.Option(help=GenerateConfig.help("guidance"))] = GenerateConfig.guidance,
+    guidance: Annotated[
+        float, typer.Option(help=GenerateConfig.help("guidance"))
+    ] = GenerateConfig.guidance,
     strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
-    guided: Annotated[str, typer.Option(help=GenerateConfig.help("guided"))] = GenerateConfig.guided,
+    guided: Annotated[
+        str, typer.Option(help=GenerateConfig.help("guided"))
+    ] = GenerateConfig.guided,
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
     edit: Annotated[str, typer.Option(help=GenerateConfig.help("edit"))] = "",
@@ -44,10 +55,22 @@ def generate(
 ) -> None:
     """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
     config = GenerateConfig(
-        base=base, targets=tuple(target), mode=mode, replace=replaced, seed=seed, count=count, steps=steps,
-        guidance=guidance, model=model, adapter=adapter, strength=strength, guided=guided,
-        guided_from=guided_from, push=push, edit=edit,
-    )  # fmt: skip
+        base=base,
+        targets=tuple(target),
+        mode=mode,
+        replace=replaced,
+        seed=seed,
+        count=count,
+        steps=steps,
+        guidance=guidance,
+        model=model,
+        adapter=adapter,
+        strength=strength,
+        guided=guided,
+        guided_from=guided_from,
+        push=push,
+        edit=edit,
+    )
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
     began = time.perf_counter()
@@ -56,23 +79,49 @@ def generate(
 
     with _progress("drawing") as show:
         reports = draw(
-            loaded, config, out, judges=judges, seconds={"loading": time.perf_counter() - began},
+            loaded,
+            config,
+            out,
+            judges=judges,
+            seconds={"loading": time.perf_counter() - began},
             callback=lambda step: show(step.done, step.total),
-        )  # fmt: skip
+        )
     typer.echo(json.dumps(reports[0] if count == 1 else reports, indent=2, ensure_ascii=False))
 
 
 def finetune(
-    data: Annotated[str, typer.Option(help="the tailored set: name of its target, such as hat, or a folder of your own made by check-data")],
-    method: Annotated[str, typer.Option(help="spf, naive, lora, adalora, tokencompose, purecc, or an ablation such as spf-no-sfcm")] = "spf",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="the tailored set: name of its target, such as hat, or a folder of your own made by check-data"
+        ),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="spf, naive, lora, adalora, tokencompose, purecc, or an ablation such as spf-no-sfcm"
+        ),
+    ] = "spf",
     steps: Annotated[int, typer.Option(help="training steps")] = 600,
     out: Out = Path("runs/finetune"),
-    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the method; may be given several times")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of the method; may be given several times"),
+    ] = None,
     images: Annotated[int, typer.Option(help="pictures in the tailored set")] = 240,
     start: Annotated[str, typer.Option(help="adapter to start from: a name or a file")] = "",
-    rank: Annotated[int, typer.Option(help="largest rank of the stored differences; 0 stores them whole")] = 0,
-    keep: Annotated[int, typer.Option(help="keep the adapter as it is after each so many steps too, in steps/; 0 keeps the last only")] = 0,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")] = True,
+    rank: Annotated[
+        int, typer.Option(help="largest rank of the stored differences; 0 stores them whole")
+    ] = 0,
+    keep: Annotated[
+        int,
+        typer.Option(
+            help="keep the adapter as it is after each so many steps too, in steps/; 0 keeps the last only"
+        ),
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")
+    ] = True,
     seed: Seed = 0,
     model: Model = "embedded",
     threads: Threads = 1,
@@ -83,34 +132,82 @@ def finetune(
     from spf.methods import parse_settings
     from spf.training import make_accelerator
 
-    config = FinetuneConfig(method=method, data=data, steps=steps, images=images, seed=seed, start=start, rank=rank, keep=keep)
+    config = FinetuneConfig(
+        method=method,
+        data=data,
+        steps=steps,
+        images=images,
+        seed=seed,
+        start=start,
+        rank=rank,
+        keep=keep,
+    )
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
     base = _load(model, threads, judged=False)[0]
-    path = run(base, config, out, settings=chosen, resume=resume, accelerator=make_accelerator(tiles=True))
+    path = run(
+        base, config, out, settings=chosen, resume=resume, accelerator=make_accelerator(tiles=True)
+    )
     typer.echo(str(path))
 
 
 def evaluate(
-    methods: Annotated[str, typer.Option(help="joined by commas: original, spf, naive, p2p, magnet@naive, spf+guided, LABEL=FILE with {target} or {step} in it; or all")] = "all",
-    targets: Annotated[str, typer.Option(help="names joined by commas, or all that have adapters")] = "all",
-    prompts: Annotated[str, typer.Option(help="held-out base texts for each target: how many, or a file with one text a line")] = "64",
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="joined by commas: original, spf, naive, p2p, magnet@naive, spf+guided, LABEL=FILE with {target} or {step} in it; or all"
+        ),
+    ] = "all",
+    targets: Annotated[
+        str, typer.Option(help="names joined by commas, or all that have adapters")
+    ] = "all",
+    prompts: Annotated[
+        str,
+        typer.Option(
+            help="held-out base texts for each target: how many, or a file with one text a line"
+        ),
+    ] = "64",
     seeds: Annotated[int, typer.Option(help="portraits for each base text")] = 2,
     out: Out = Path("runs/evaluate"),
-    quick: Annotated[bool, typer.Option("--quick", help="a smoke run: 2 texts, 1 seed, 6 steps, at most 3 targets of all")] = False,
-    adapters: Annotated[Path | None, typer.Option(help="folder with the adapters, instead of checkpoints/adapters")] = None,
-    originals: Annotated[Path | None, typer.Option(help="folder of original portraits that several evaluations share; default: in --out")] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="a smoke run: 2 texts, 1 seed, 6 steps, at most 3 targets of all"
+        ),
+    ] = False,
+    adapters: Annotated[
+        Path | None, typer.Option(help="folder with the adapters, instead of checkpoints/adapters")
+    ] = None,
+    originals: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of original portraits that several evaluations share; default: in --out"
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
     guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 4.0,
     strength: Annotated[float, typer.Option(help="how much of an adapter is applied")] = 1.0,
-    split: Annotated[str, typer.Option(help="identities and texts: test, or dev for choosing settings")] = "test",
+    split: Annotated[
+        str, typer.Option(help="identities and texts: test, or dev for choosing settings")
+    ] = "test",
     maps: Annotated[int, typer.Option(help="base texts for which the control map is judged")] = 8,
-    retention: Annotated[bool, typer.Option(help="also let the tuned model draw the base text alone")] = True,
-    guided: Annotated[str, typer.Option(help=f"for every method: {GenerateConfig.help('guided')}")] = "",
+    retention: Annotated[
+        bool, typer.Option(help="also let the tuned model draw the base text alone")
+    ] = True,
+    guided: Annotated[
+        str, typer.Option(help=f"for every method: {GenerateConfig.help('guided')}")
+    ] = "",
     guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
     push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
-    chains: Annotated[int, typer.Option(help="also chains of up to so many targets, with their adapters added up; 0 is none")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")] = "fp32",
+    chains: Annotated[
+        int,
+        typer.Option(
+            help="also chains of up to so many targets, with their adapters added up; 0 is none"
+        ),
+    ] = 0,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")
+    ] = "fp32",
     batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
     seed: Seed = 0,
     model: Model = "embedded",
@@ -129,43 +226,87 @@ def evaluate(
 
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
-        prompts=len(texts) or int(prompts), seeds=seeds, steps=steps, guidance=guidance, strength=strength, split=split,
-        seed=seed, precision=precision, batch=batch, maps=maps, retention=retention, guided=guided, guided_from=guided_from,
+        prompts=len(texts) or int(prompts),
+        seeds=seeds,
+        steps=steps,
+        guidance=guidance,
+        strength=strength,
+        split=split,
+        seed=seed,
+        precision=precision,
+        batch=batch,
+        maps=maps,
+        retention=retention,
+        guided=guided,
+        guided_from=guided_from,
         push=push,
-    )  # fmt: skip
+    )
     if quick:
-        config = replace(config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps))
+        config = replace(
+            config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps)
+        )
     there = entries.there(adapters)
     labels = entries.every_method(there) if methods == entries.ALL else _listed("methods", methods)
-    names = entries.every_target(labels, there) if targets == entries.ALL else _listed("targets", targets)
+    names = (
+        entries.every_target(labels, there)
+        if targets == entries.ALL
+        else _listed("targets", targets)
+    )
     if quick and targets == entries.ALL:
         names = names[:3]
     if not names:
-        raise BadInput("targets is all but no target has an adapter of any of the methods; name targets or fine-tune first.")
+        raise BadInput(
+            "targets is all but no target has an adapter of any of the methods; name targets or fine-tune first."
+        )
     loaded, judges = _load(model, threads)
     if judges is None:
-        raise BadInput("checkpoints/judges is missing, without which nothing can be measured; train the judges first.")
+        raise BadInput(
+            "checkpoints/judges is missing, without which nothing can be measured; train the judges first."
+        )
     missing: list[str] | None = [] if entries.ALL in (methods, targets) else None
     tuned = find_adapters(loaded, labels, names, adapters, missing)
     if missing:
         log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
     chained = None
     if chains:
-        plain = [label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")]
+        plain = [
+            label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")
+        ]
         plain = [label for label in plain if label not in entries.EDITS]
         tied = links(names, chains)
-        chained = lambda: [row for one in tied for row in run_chains(loaded, judges, plain, one, config, out, adapters)]  # noqa: E731
+        chained = lambda: [
+            row
+            for one in tied
+            for row in run_chains(loaded, judges, plain, one, config, out, adapters)
+        ]  # noqa: E731
     with _progress("measuring") as show:
-        results = run(loaded, judges, tuned, config, out, texts=texts, originals=originals, chained=chained, callback=show)
+        results = run(
+            loaded,
+            judges,
+            tuned,
+            config,
+            out,
+            texts=texts,
+            originals=originals,
+            chained=chained,
+            callback=show,
+        )
     if PartialState().is_main_process:
         write_figures(out, originals=originals)
     typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
 
 
 def figures(
-    results: Annotated[Path, typer.Option(help="the --out of an evaluation")] = Path("runs/evaluate"),
-    out: Annotated[Path | None, typer.Option(help="folder for the figures; default: figures in --results")] = None,
-    originals: Annotated[Path | None, typer.Option(help="folder of the original portraits, if it was given to evaluate")] = None,
+    results: Annotated[Path, typer.Option(help="the --out of an evaluation")] = Path(
+        "runs/evaluate"
+    ),
+    out: Annotated[
+        Path | None, typer.Option(help="folder for the figures; default: figures in --results")
+    ] = None,
+    originals: Annotated[
+        Path | None,
+        typer.Option(help="folder of the original portraits, if it was given to evaluate"),
+    ] = None,
 ) -> None:
     """Draw the counterparts of the paper's figures from the folder of an evaluation; no model is needed."""
     from spf.evaluation.plots import FIGURES, write_figures
@@ -179,7 +320,9 @@ def portraits(
     seed: Seed = 0,
     out: Out = Path("out"),
     size: Annotated[int, typer.Option(help="side in pixels")] = 128,
-    targets: Annotated[str, typer.Option(help="none, weak (as the base model's training set), or often")] = "none",
+    targets: Annotated[
+        str, typer.Option(help="none, weak (as the base model's training set), or often")
+    ] = "none",
     split: Annotated[str, typer.Option(help="identities: train, dev or test")] = "train",
 ) -> None:
     """Draw portraits: images, captions.jsonl, one mask per phrase, and a contact sheet."""
@@ -226,9 +369,20 @@ def _progress(name: str):
     import sys
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -29,17 +29,23 @@ def _setting(default: Any, clean: Callable[[str, Any], Any], limits: tuple, help
 
 def whole(default: int, low: int, high: int, help: str = ""):
     """A whole number from low to high; 3.0 is taken as 3, True and "3" are refused."""
-    return _setting(default, lambda name, value: check_whole(name, value, low, high), (low, high), help)
+    return _setting(
+        default, lambda name, value: check_whole(name, value, low, high), (low, high), help
+    )
 
 
 def real(default: float, low: float, high: float, help: str = ""):
     """A finite number from low to high."""
-    return _setting(default, lambda name, value: check_real(name, value, low, high), (low, high), help)
+    return _setting(
+        default, lambda name, value: check_real(name, value, low, high), (low, high), help
+    )
 
 
 def text(default: str = "", longest: int = LONGEST_TEXT, help: str = ""):
     """One line of text; runs of white space become one space, control characters are refused."""
-    return _setting(default, lambda name, value: check_text(name, value, longest), (0, longest), help)
+    return _setting(
+        default, lambda name, value: check_text(name, value, longest), (0, longest), help
+    )
 
 
 def texts(default: tuple[str, ...] = (), most: int = 4, help: str = ""):
@@ -71,7 +77,9 @@ def check_real(name: str, value: Any, low: float, high: float) -> float:
 
 def check_text(name: str, value: Any, longest: int = LONGEST_TEXT) -> str:
     if not isinstance(value, str):
-        raise BadInput(f"{name} is {_shown(value)} but must be text of at most {longest} characters.")
+        raise BadInput(
+            f"{name} is {_shown(value)} but must be text of at most {longest} characters."
+        )
     line = " ".join(value.split())
     if len(line) > longest:
         raise BadInput(f"{name} has {len(line)} characters but at most {longest} are allowed.")
@@ -159,7 +167,9 @@ class GenerateConfig(Config):
 
     base: str = text(help="the portrait: what the original model draws")
     targets: tuple[str, ...] = texts(help="what to add or to put in place of `replace`")
-    mode: str = choice("append", ("append", "replace"), "add the target, or put it in place of some words")
+    mode: str = choice(
+        "append", ("append", "replace"), "add the target, or put it in place of some words"
+    )
     replace: str = text(help="the words of the base text that the target replaces")
     seed: int = whole(0, 0, LARGEST_SEED, "start of the noise; image i uses seed + i")
     count: int = whole(1, 1, 16, "portraits to draw")
@@ -168,14 +178,28 @@ class GenerateConfig(Config):
     model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
     adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
-    guided: str = choice("held", ("", *GUIDES), f'how to stay near the original: {", ".join(GUIDES)}, or "" for not at all')
+    guided: str = choice(
+        "held",
+        ("", *GUIDES),
+        f'how to stay near the original: {", ".join(GUIDES)}, or "" for not at all',
+    )
     guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
-    push: float = real(0.0, *PUSH, "how many times the guidance goes to the target where the original is followed; 0: as the adapter says")
-    edit: str = choice("", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p")
+    push: float = real(
+        0.0,
+        *PUSH,
+        "how many times the guidance goes to the target where the original is followed; 0: as the adapter says",
+    )
+    edit: str = choice(
+        "", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.base:
-            raise BadInput("base is empty but must describe a portrait, for example: a photo of a young woman.")
+            raise BadInput(
+                "base is empty but must describe a portrait, for example: a photo of a young woman."
+            )
         if self.mode == "replace" and not (self.replace and self.targets):
-            raise BadInput("mode is replace, so both replace (the words to go) and a target must be given.")
+            raise BadInput(
+                "mode is replace, so both replace (the words to go) and a target must be given."
+            )

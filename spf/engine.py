@@ -100,11 +100,17 @@ class Engine:
     """
 
     def __init__(
-        self, model: str = "embedded", device: str | None = None, folder: Path | None = None, own: Path | None = None
+        self,
+        model: str = "embedded",
+        device: str | None = None,
+        folder: Path | None = None,
+        own: Path | None = None,
     ) -> None:
         self.model, self.device, self.own = model, device, own
         self.folder = Path(
-            folder or os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
+            folder
+            or os.environ.get("SPF_CHECKPOINTS")
+            or Path(__file__).resolve().parents[1] / "checkpoints"
         )
         self.base: Base | None = None
         self.problem = ""
@@ -150,7 +156,9 @@ class Engine:
 
                 loading.disable_progress_bar()  # it takes a moment; the page says that it loads
                 best = "cuda" if torch.cuda.is_available() else None
-                if "OMP_NUM_THREADS" not in os.environ:  # one is left for the browser and for what serves it
+                if (
+                    "OMP_NUM_THREADS" not in os.environ
+                ):  # one is left for the browser and for what serves it
                     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
                 self.base, self.problem = load_base(self.model, device=self.device or best), ""
             except Exception as error:
@@ -187,20 +195,29 @@ class Engine:
     def files(self) -> dict[str, Path]:
         """Every adapter file by name; a name among the shipped ones is never taken over."""
         places = (self.own, self.folder / "adapters")
-        return {path.stem: path for place in places if place for path in sorted(place.glob("*.safetensors"), key=_stem)}
+        return {
+            path.stem: path
+            for place in places
+            if place
+            for path in sorted(place.glob("*.safetensors"), key=_stem)
+        }
 
     def file(self, name: str) -> Path:
         """The file of an adapter. Raises BadInput for a name that is not among them."""
         files = self.files()
         if name not in files:
-            raise BadInput(f"adapter is {name[:60]!r} but must be one of: {', '.join(files) or 'none yet'}.")
+            raise BadInput(
+                f"adapter is {name[:60]!r} but must be one of: {', '.join(files) or 'none yet'}."
+            )
         return files[name]
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
         there = self.adapters()
         asked = {
-            words.lower(): name for name, data in reversed(there.items()) for words in (data.get("target", name), name)
+            words.lower(): name
+            for name, data in reversed(there.items())
+            for words in (data.get("target", name), name)
         }
         asked |= {target.text.lower(): name for name, target in TARGETS.items() if name in there}
         names = [asked.get(text.strip().lower()) for text in targets]
@@ -208,13 +225,17 @@ class Engine:
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
-        return changed(config, adapter=self.pick(config.targets)) if config.adapter == AUTO else config
+        return (
+            changed(config, adapter=self.pick(config.targets)) if config.adapter == AUTO else config
+        )
 
     def variants(self, config: GenerateConfig) -> dict[str, list[str]]:
         """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
         names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
         naive = [f"{name}-{NAIVE}" for name in names]
-        return {TUNED: names} | ({NAIVE: naive} if naive and set(naive) <= set(self.files()) else {})
+        return {TUNED: names} | (
+            {NAIVE: naive} if naive and set(naive) <= set(self.files()) else {}
+        )
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -229,7 +250,9 @@ class Engine:
             return Words(prompt)
         tokenizer = self.base.tokenizer
         prompt.require_targets(tokenizer)
-        unknown = dict.fromkeys((*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete)))
+        unknown = dict.fromkeys(
+            (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
+        )
         return Words(prompt, tuple(unknown), tuple(overflow(tokenizer, prompt.complete)))
 
     def seconds(self, config: GenerateConfig) -> int:
@@ -243,7 +266,9 @@ class Engine:
 
         Raises BadInput, NotFinite and other SpfErrors, or Crashed.
         """
-        compose(config.base, config.targets, config.mode, config.replace)  # refuse before anything is loaded
+        compose(
+            config.base, config.targets, config.mode, config.replace
+        )  # refuse before anything is loaded
         if self.base is None:
             yield Progress("loading")
         yield from _streamed(lambda tell, check: self._compare(config, tell, check))
@@ -261,14 +286,32 @@ class Engine:
             told = {role: path.told[0] for role, path in trace.tuned.items() if path.told}
             reports, regions = self._reports(config, words, portraits, clock, told)
             targets = known_targets(config.targets)
-            frames = {role: np.stack(pictures) for role, pictures in watch.frames.items() if role in portraits}
+            frames = {
+                role: np.stack(pictures)
+                for role, pictures in watch.frames.items()
+                if role in portraits
+            }
             known = tuple(targets) if len(targets) == len(config.targets) else ()
             region = target_region(regions, known)
-            tell(Result(config, words, known, portraits, frames, watch.frame_steps, trace, reports, region))
+            tell(
+                Result(
+                    config,
+                    words,
+                    known,
+                    portraits,
+                    frames,
+                    watch.frame_steps,
+                    trace,
+                    reports,
+                    region,
+                )
+            )
         finally:
             self._lock.release()
 
-    def _draw(self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable):
+    def _draw(
+        self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable
+    ):
         from .generate import edit_of, guide_of
         from .paths import load_adapter
         from .sampling import sample_pair
@@ -282,10 +325,22 @@ class Engine:
         }
         began = time.perf_counter()
         trace = sample_pair(
-            base, words.prompt, adapters, seeds=[config.seed], steps=config.steps, guidance=config.guidance,
-            scale=config.strength, guide=guide_of(config), free=[NAIVE], edit=edit_of(config), original=known, callback=watch,
-        )  # fmt: skip
-        portraits = {ORIGINAL: trace.original.images[0]} | {role: path.images[0] for role, path in trace.tuned.items()}
+            base,
+            words.prompt,
+            adapters,
+            seeds=[config.seed],
+            steps=config.steps,
+            guidance=config.guidance,
+            scale=config.strength,
+            guide=guide_of(config),
+            free=[NAIVE],
+            edit=edit_of(config),
+            original=known,
+            callback=watch,
+        )
+        portraits = {ORIGINAL: trace.original.images[0]} | {
+            role: path.images[0] for role, path in trace.tuned.items()
+        }
         self._originals[place] = (trace.original, watch.frames[ORIGINAL])
         self._originals.move_to_end(place)
         while len(self._originals) > KEPT_ORIGINALS:
@@ -293,9 +348,13 @@ class Engine:
         return {"pair": time.perf_counter() - began}, portraits, watch, trace
 
     def _reports(
-        self, config: GenerateConfig, words: Words, portraits: Mapping[str, np.ndarray], clock: dict,
+        self,
+        config: GenerateConfig,
+        words: Words,
+        portraits: Mapping[str, np.ndarray],
+        clock: dict,
         told: Mapping[str, Sequence[str]],
-    ) -> tuple[dict[str, dict], np.ndarray | None]:  # fmt: skip
+    ) -> tuple[dict[str, dict], np.ndarray | None]:
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of original and tuned."""
         began = time.perf_counter()
         reading = self.read(np.stack(list(portraits.values())))
@@ -305,7 +364,11 @@ class Engine:
             read: dict[str, Any] = {}
             if reading:
                 similar = float((reading.identity[0] * reading.identity[index]).sum())
-                read = {"before": reading.values[0], "after": reading.values[index], "identity": similar}
+                read = {
+                    "before": reading.values[0],
+                    "after": reading.values[index],
+                    "identity": similar,
+                }
             used = changed(config, adapter=JOIN.join(names))
             texts = {"complete": words.prompt.complete, "told": told.get(role, ())}
             reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
@@ -345,12 +408,19 @@ class _Watch:
     """UNet rows that a step of a path costs: the tuned ones also run the reference on their latents."""
 
     def __init__(
-        self, base: Base, steps: int, tell: Callable, check: Callable, frames: Mapping[str, list[np.ndarray]]
+        self,
+        base: Base,
+        steps: int,
+        tell: Callable,
+        check: Callable,
+        frames: Mapping[str, list[np.ndarray]],
     ) -> None:
         self.base, self.tell, self.check = base, tell, check
         every = -(-steps // FRAMES)
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
-        self.frames: dict[str, list[np.ndarray]] = {role: list(pictures) for role, pictures in frames.items()}
+        self.frames: dict[str, list[np.ndarray]] = {
+            role: list(pictures) for role, pictures in frames.items()
+        }
         self.previews = {role: pictures[-1] for role, pictures in self.frames.items()}
         self.began, self.spent = time.perf_counter(), 0.0
 
@@ -403,8 +473,14 @@ def _told(error: BaseException) -> Exception:
     """The same failure without its frames, which would keep every tensor of the drawing alive."""
     if isinstance(error, SpfError):
         return type(error)(str(error))
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
-        return SpfError("There is not enough memory for this drawing; close other programs or choose fewer steps.")
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error)
+    ):
+        return SpfError(
+            "There is not enough memory for this drawing; close other programs or choose fewer steps."
+        )
     return Crashed("".join(traceback.format_exception(error)))
 
 

@@ -23,7 +23,13 @@ from .errors import BadInput, NotFinite, UnsafeFile
 LONGEST_NAME = 100
 LARGEST_SIDE = 4096
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
-RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
 
 
 def inside(root: str | Path, name: str) -> Path:
@@ -34,7 +40,9 @@ def inside(root: str | Path, name: str) -> Path:
     """
     plain = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
     if not plain or name[0] == "." or name[-1] in ". " or set(name) & set('/\\:*?"<>|'):
-        raise BadInput(f"name is {str(name)[:60]!r} but must be a plain file name of 1 to {LONGEST_NAME} characters.")
+        raise BadInput(
+            f"name is {str(name)[:60]!r} but must be a plain file name of 1 to {LONGEST_NAME} characters."
+        )
     if name.split(".")[0].lower() in RESERVED:
         raise BadInput(f"name is {name!r} but some systems reserve it; choose another one.")
     root = Path(root).resolve()
@@ -74,7 +82,10 @@ def _flush(path: Path) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Writes readable JSON atomically; NaN and infinity are refused, because JSON has neither."""
     with atomic(path) as draft:
-        draft.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        draft.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
 
 
 def read_json(path: str | Path) -> Any:
@@ -87,19 +98,25 @@ def read_json(path: str | Path) -> Any:
         raise UnsafeFile(f"{path} is not valid JSON; restore it or make it again.") from error
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes a safetensors file atomically. A tensor with NaN or infinity raises NotFinite and nothing is written."""
     require_finite(tensors, "what should be saved")
     with atomic(path) as draft:
         save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, draft, dict(metadata or {})
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            draft,
+            dict(metadata or {}),
         )
 
 
 def read_header(path: str | Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """(metadata, shape of each tensor) of a safetensors file, judged by its content and not by its name."""
     with _opened(path) as file:
-        return file.metadata() or {}, {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        return file.metadata() or {}, {
+            name: tuple(file.get_slice(name).get_shape()) for name in file.keys()
+        }
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -134,7 +151,9 @@ def open_image(path: str | Path, largest: int = LARGEST_SIDE) -> Image.Image:
     """An upright RGB picture from a PNG, JPEG or WEBP file; the size is checked before any pixel is decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is far smaller
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # our own limit below is far smaller
             with Image.open(path, formats=IMAGE_FORMATS) as image:
                 if max(image.size) > largest:
                     raise BadInput(
@@ -142,7 +161,9 @@ def open_image(path: str | Path, largest: int = LARGEST_SIDE) -> Image.Image:
                     )
                 return _flat(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{Path(path).name} is not a readable picture; give a PNG, JPEG or WEBP file.") from error
+        raise BadInput(
+            f"{Path(path).name} is not a readable picture; give a PNG, JPEG or WEBP file."
+        ) from error
 
 
 def _flat(image: Image.Image) -> Image.Image:
@@ -157,4 +178,6 @@ def require_room(folder: str | Path, needed: int) -> None:
     """Raises BadInput unless the disk of an existing folder has `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise BadInput(f"{folder} has {free / 2**20:.0f} MiB free but {needed / 2**20:.0f} MiB are needed.")
+        raise BadInput(
+            f"{folder} has {free / 2**20:.0f} MiB free but {needed / 2**20:.0f} MiB are needed."
+        )

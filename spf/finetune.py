@@ -1,7 +1,7 @@
 """Fine-tuning of one target by one method: the data encoded once, the loop, and one adapter file that explains itself.
 
-    base = load_base()
-    path = finetune(base, FinetuneConfig(method="spf", data="hat", steps=600), out="runs/hat", settings={"output": 2.0})
+base = load_base()
+path = finetune(base, FinetuneConfig(method="spf", data="hat", steps=600), out="runs/hat", settings={"output": 2.0})
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from spf.methods import (
     adapter_name,
     build,
     fingerprint,
-)  # fmt: skip
+)
 from spf.models import Base, as_pixels
 from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stock_lora
 from spf.portraits.captions import Caption
@@ -74,13 +74,22 @@ class FinetuneConfig(Config):
     """One run of `finetune`; the method's own settings come beside it."""
 
     method: str = choice("spf", NAMES, "how to fine-tune: a method, or an ablation of one")
-    data: str = text("hat", help="the tailored set: name of its target, or a folder made by `spf.userdata`")
+    data: str = text(
+        "hat", help="the tailored set: name of its target, or a folder made by `spf.userdata`"
+    )
     steps: int = whole(600, 1, 1_000_000, "training steps")
     images: int = whole(SIZE, 1, 100_000, "pictures in the tailored set")
     seed: int = whole(0, 0, LARGEST_SEED, "start of all random numbers")
-    start: str = text(help="adapter to start from, such as the result of a first stage; empty starts from the base")
+    start: str = text(
+        help="adapter to start from, such as the result of a first stage; empty starts from the base"
+    )
     rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
-    keep: int = whole(0, 0, 1_000_000, "keep the adapter as it is after each so many steps too; 0 keeps the last only")
+    keep: int = whole(
+        0,
+        0,
+        1_000_000,
+        "keep the adapter as it is after each so many steps too; 0 keeps the last only",
+    )
 
 
 def finetune(
@@ -113,24 +122,51 @@ def finetune(
     if is_set(config.data):
         data = user_rows(base, load_set(config.data), method)
     else:
-        data = tailored_rows(base, target, config.images, config.seed, method.config, words=method.wants_words)
+        data = tailored_rows(
+            base, target, config.images, config.seed, method.config, words=method.wants_words
+        )
     with accelerator.autocast():
-        own = OwnPortraits(base, target, method.config, data.texts, config.seed, out) if method.wants_own else None
+        own = (
+            OwnPortraits(base, target, method.config, data.texts, config.seed, out)
+            if method.wants_own
+            else None
+        )
     path = out / f"{adapter_name(target.name, config.method)}.safetensors"
     empty, alone = base.encode_text(["", target.text]).split(1)
     last: dict[str, float] = {}
     memory: dict[str, Tensor] = {}
 
-    with method.paths(base.unet, config.steps, config.seed, start) as paths, eager_attention(base.unet, accelerator.mixed_precision):
+    with (
+        method.paths(base.unet, config.steps, config.seed, start) as paths,
+        eager_attention(base.unet, accelerator.mixed_precision),
+    ):
 
         def context(step: int, rng: np.random.Generator) -> Context:
-            return Context(base, paths, step, config.steps, rng, empty, own.rows if own else None, alone, memory)
+            return Context(
+                base,
+                paths,
+                step,
+                config.steps,
+                rng,
+                empty,
+                own.rows if own else None,
+                alone,
+                memory,
+            )
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
-            picks = rng.choice(len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch)
+            picks = rng.choice(
+                len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch
+            )
             ctx = context(step, rng)
             if method.wants_control(step, config.steps) and data.rows.control is None:
-                add_control(method, [data.rows, *([own.all] if own else [])], ctx, config.seed, out / CONTROL)
+                add_control(
+                    method,
+                    [data.rows, *([own.all] if own else [])],
+                    ctx,
+                    config.seed,
+                    out / CONTROL,
+                )
             return method.loss(data.rows.take(picks), ctx)
 
         def after_step(step: int) -> Terms:
@@ -152,11 +188,22 @@ def finetune(
                 save_tensors(path.with_suffix(STOCK), stock, made.metadata)
 
         done = fit(
-            base.unet, loss, steps=config.steps, lr=method.config.learning_rate, out=out / STATE, resume=resume,
-            average=method.config.average or None, seed=config.seed, save=save, keep_each=config.keep, callback=follow,
-            after_step=after_step, memory=memory, accelerator=accelerator,
+            base.unet,
+            loss,
+            steps=config.steps,
+            lr=method.config.learning_rate,
+            out=out / STATE,
+            resume=resume,
+            average=method.config.average or None,
+            seed=config.seed,
+            save=save,
+            keep_each=config.keep,
+            callback=follow,
+            after_step=after_step,
+            memory=memory,
+            accelerator=accelerator,
             name=f"{config.method} {target.name}",
-        )  # fmt: skip
+        )
         if not last:  # a finished run was continued: nothing was left to train
             last.update(step=done.step)
             save()
@@ -169,23 +216,34 @@ def claim(out: Path, run: dict[str, Any], resume: bool) -> None:
     differ = [name for name in run if known.get(name) != run[name]]
     state = out / STATE / "state.json"
     if resume and differ and state.is_file():
-        raise BadInput(f"{out} holds a run with other {', '.join(differ)}; give another folder, or --fresh to start again.")
+        raise BadInput(
+            f"{out} holds a run with other {', '.join(differ)}; give another folder, or --fresh to start again."
+        )
     if differ or not resume:
-        state.unlink(missing_ok=True)  # or the new run, killed before its first save, would continue the old one
+        state.unlink(
+            missing_ok=True
+        )  # or the new run, killed before its first save, would continue the old one
         (out / CONTROL).unlink(missing_ok=True)
     write_json(out / RUN, run)
 
 
 def describe(
-    base: Base, config: FinetuneConfig, method: Method, target: Target, last: Mapping[str, float], common: Mapping[str, str]
-) -> dict[str, str]:  # fmt: skip
+    base: Base,
+    config: FinetuneConfig,
+    method: Method,
+    target: Target,
+    last: Mapping[str, float],
+    common: Mapping[str, str],
+) -> dict[str, str]:
     """Metadata of an adapter: how it was made, all as strings, JSON where structured. common: see `traits.common`."""
     return {
         "method": config.method,
         "base_model": base.name,
         "target": target.text,
         "steps": str(int(last.get("step", 0))),
-        "losses": json.dumps({name: float(f"{value:.4g}") for name, value in last.items() if name != "step"}),
+        "losses": json.dumps(
+            {name: float(f"{value:.4g}") for name, value in last.items() if name != "step"}
+        ),
         "versions": json.dumps({"spf": __version__} | {name: version(name) for name in PACKAGES}),
         "mode": target.mode,
         "replace": target.replace,
@@ -213,13 +271,17 @@ def tailored_rows(
     words: also where in the picture each noun of the complete text shows, from the renderer's exact regions.
     """
     items = tailored_set(target.name, images, seed)
-    captions = [_full_caption(item, target) if config.text == "full" else item.base for item in items]
+    captions = [
+        _full_caption(item, target) if config.text == "full" else item.base for item in items
+    ]
     found: list[list[Word]] = []
 
     def pictures(part: range) -> np.ndarray:
         drawn, regions = draw([items[i].portrait for i in part], base.image_size)
         if words:
-            found.extend(grounded(base, captions[i], target, shown) for i, shown in zip(part, regions))
+            found.extend(
+                grounded(base, captions[i], target, shown) for i, shown in zip(part, regions)
+            )
         return drawn
 
     data = _rows(base, pictures, [made.text for made in captions], target, config)
@@ -227,7 +289,13 @@ def tailored_rows(
     return data
 
 
-def _rows(base: Base, pictures: Callable[[range], np.ndarray], texts: list[str], target: Target, config: MethodConfig) -> Data:
+def _rows(
+    base: Base,
+    pictures: Callable[[range], np.ndarray],
+    texts: list[str],
+    target: Target,
+    config: MethodConfig,
+) -> Data:
     """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their base texts."""
     latents, seen = [], []
     for part in _parts(len(texts)):
@@ -239,7 +307,13 @@ def _rows(base: Base, pictures: Callable[[range], np.ndarray], texts: list[str],
     if config.text == "seen":
         found = traits.seen(base, embedded)
         texts = traits.told_texts(base, texts, found, target.text, target.mode, target.replace)
-    rows = encoded(base, torch.cat(latents), texts, target, config if isinstance(config, SfcmConfig) else SfcmConfig())
+    rows = encoded(
+        base,
+        torch.cat(latents),
+        texts,
+        target,
+        config if isinstance(config, SfcmConfig) else SfcmConfig(),
+    )
     rows.image = embedded
     return Data(rows, texts, traits.common(found))
 
@@ -252,9 +326,13 @@ def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> 
     prompt = compose(made.text, target.text, target.mode, target.replace)
     words = []
     for noun, phrase, pixels in places(prompt, made, target, regions):
-        columns = [tuple(columns_of(base.tokenizer, prompt.complete, [span])) for span in (noun, phrase)]
+        columns = [
+            tuple(columns_of(base.tokenizer, prompt.complete, [span])) for span in (noun, phrase)
+        ]
         if columns[0] and pixels.any():
-            mask = adaptive_max_pool2d(torch.from_numpy(pixels)[None].float(), base.latent_size)[0].bool()
+            mask = adaptive_max_pool2d(torch.from_numpy(pixels)[None].float(), base.latent_size)[
+                0
+            ].bool()
             words.append(Word(*columns, mask.to(base.device)))
     return words
 
@@ -270,12 +348,16 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     Raises BadInput for a method that learns from exact regions, which only drawn pictures have.
     """
     if method.wants_words:
-        raise BadInput(f"method is {method.name} but must be one that needs no exact regions, for pictures of one's own.")
+        raise BadInput(
+            f"method is {method.name} but must be one that needs no exact regions, for pictures of one's own."
+        )
 
     def pictures(part: range) -> np.ndarray:
         return np.stack([chosen.items[i].pixels(base.image_size) for i in part])
 
-    return _rows(base, pictures, [item.base_text for item in chosen.items], chosen.target, method.config)
+    return _rows(
+        base, pictures, [item.base_text for item in chosen.items], chosen.target, method.config
+    )
 
 
 def full_text(item: TailoredItem, target: Target) -> str:
@@ -289,27 +371,40 @@ def _full_caption(item: TailoredItem, target: Target) -> Caption:
     return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden)
 
 
-def encoded(base: Base, latents: Tensor, texts: Sequence[str], target: Target, settings: SfcmConfig) -> Rows:
+def encoded(
+    base: Base, latents: Tensor, texts: Sequence[str], target: Target, settings: SfcmConfig
+) -> Rows:
     """Rows of latents [B,C,h,w] with base texts to which the target is put. Without CLIP embeddings of the pictures."""
     prompts = [compose(text, target.text, target.mode, target.replace) for text in texts]
     before, after = (
-        torch.cat([base.encode_text(texts[first : first + 32]) for first in range(0, len(texts), 32)])
+        torch.cat(
+            [base.encode_text(texts[first : first + 32]) for first in range(0, len(texts), 32)]
+        )
         for texts in ([prompt.base for prompt in prompts], [prompt.complete for prompt in prompts])
     )
     columns = [row_columns(base, prompt) for prompt in prompts]
     distances = [prompt_distances(base, prompt, settings)[1] for prompt in prompts]
     seen = base.clip_texts([target.text]).expand(len(texts), -1) if base.clip is not None else None
     return Rows(
-        latents, before, after, [c for c, _ in columns], [c for _, c in columns],
-        pad_sequence(distances, batch_first=True), target=seen,
-    )  # fmt: skip
+        latents,
+        before,
+        after,
+        [c for c, _ in columns],
+        [c for _, c in columns],
+        pad_sequence(distances, batch_first=True),
+        target=seen,
+    )
 
 
 def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
     """Token columns in the base and in the complete text under the names that rows use, the same phrases in both."""
     before, after = (prompt.groups(base.tokenizer, path) for path in ("base", "complete"))
-    names = {name: f"{PHRASE}{k}" for k, name in enumerate(before) if name != PAD_PHRASE} | {PAD_PHRASE: PAD}
-    target = sorted({column for name, columns in after.items() if name not in names for column in columns})
+    names = {name: f"{PHRASE}{k}" for k, name in enumerate(before) if name != PAD_PHRASE} | {
+        PAD_PHRASE: PAD
+    }
+    target = sorted(
+        {column for name, columns in after.items() if name not in names for column in columns}
+    )
     return (
         {names[name]: columns for name, columns in before.items()},
         {names[name]: after[name] for name in names} | {TARGET: target},
@@ -319,17 +414,28 @@ def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
 class OwnPortraits:
     """What the original model draws for base texts alone, drawn once and kept in a file beside the run."""
 
-    def __init__(self, base: Base, target: Target, config, set_texts: Sequence[str], seed: int, folder: Path):
+    def __init__(
+        self, base: Base, target: Target, config, set_texts: Sequence[str], seed: int, folder: Path
+    ):
         count = config.own_count
-        if config.own_texts == "set" or not target.attribute:  # a target of one's own has no held-out texts
+        if (
+            config.own_texts == "set" or not target.attribute
+        ):  # a target of one's own has no held-out texts
             texts = [set_texts[i % len(set_texts)] for i in range(count)]
         else:
             texts = [made.text for _, made in base_captions(target, count, seed, "train")]
         latents = self._latents(base, texts, seed, folder / OWN)
         if config.text == "seen":
             with torch.no_grad():
-                pictures = torch.cat([base.clip_images(base.decode(latents[part.start : part.stop])) for part in _parts(count)])
-            texts = traits.told_texts(base, texts, traits.seen(base, pictures), target.text, target.mode, target.replace)
+                pictures = torch.cat(
+                    [
+                        base.clip_images(base.decode(latents[part.start : part.stop]))
+                        for part in _parts(count)
+                    ]
+                )
+            texts = traits.told_texts(
+                base, texts, traits.seen(base, pictures), target.text, target.mode, target.replace
+            )
         self.all = encoded(base, latents, texts, target, config)
 
     def rows(self, rng: np.random.Generator, n: int) -> Rows:
@@ -345,17 +451,30 @@ class OwnPortraits:
             found = None
         if found is None:
             log.info("the original model draws %d portraits for alignment", len(texts))
-            found = torch.cat([self._draw(base, texts[i : i + OWN_BATCH], seed + i) for i in range(0, len(texts), OWN_BATCH)])
+            found = torch.cat(
+                [
+                    self._draw(base, texts[i : i + OWN_BATCH], seed + i)
+                    for i in range(0, len(texts), OWN_BATCH)
+                ]
+            )
             save_tensors(file, {key: found})
         return found.to(base.device, base.dtype)
 
     @staticmethod
     def _draw(base: Base, texts: Sequence[str], seed: int) -> Tensor:
         seeds = [(seed + i) % (LARGEST_SEED + 1) for i in range(len(texts))]
-        return sample(
-            base, initial_latents(base, seeds), base.encode_text(texts), base.encode_text([""] * len(texts)),
-            steps=OWN_STEPS, guidance=OWN_GUIDANCE,
-        ).float().cpu()  # fmt: skip
+        return (
+            sample(
+                base,
+                initial_latents(base, seeds),
+                base.encode_text(texts),
+                base.encode_text([""] * len(texts)),
+                steps=OWN_STEPS,
+                guidance=OWN_GUIDANCE,
+            )
+            .float()
+            .cpu()
+        )
 
 
 def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, file: Path) -> None:
@@ -365,7 +484,9 @@ def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, f
     except BadInput:
         ctx = replace(ctx, rng=np.random.default_rng([seed, 1]))
         maps = {
-            str(number): torch.cat([method.control(rows.take(part), ctx) for part in _parts(len(rows))])
+            str(number): torch.cat(
+                [method.control(rows.take(part), ctx) for part in _parts(len(rows))]
+            )
             for number, rows in enumerate(sets)
         }
         save_tensors(file, maps)

@@ -1,6 +1,6 @@
 """One comparison as files: both portraits, the target's attention step by step, the control map, and the report.
 
-    draw(base, GenerateConfig(base="a photo of a young woman", targets=("a hat",), adapter="hat"), "out", judges=judges)
+draw(base, GenerateConfig(base="a photo of a young woman", targets=("a hat",), adapter="hat"), "out", judges=judges)
 """
 
 from __future__ import annotations
@@ -49,19 +49,32 @@ def draw(
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
     trace = sample_pair(
-        base, prompt, {TUNED: adapters}, seeds=seeds, steps=config.steps, guidance=config.guidance,
-        scale=config.strength, guide=guide_of(config), edit=edit_of(config), callback=callback,
-    )  # fmt: skip
+        base,
+        prompt,
+        {TUNED: adapters},
+        seeds=seeds,
+        steps=config.steps,
+        guidance=config.guidance,
+        scale=config.strength,
+        guide=guide_of(config),
+        edit=edit_of(config),
+        callback=callback,
+    )
     drawn = time.perf_counter()
     original, tuned = (
-        (judges.read(as_pixels(path.images)) if judges else None) for path in (trace.original, trace.tuned[TUNED])
+        (judges.read(as_pixels(path.images)) if judges else None)
+        for path in (trace.original, trace.tuned[TUNED])
     )
     clock = dict(seconds or {}) | {"pair": drawn - began, "judging": time.perf_counter() - drawn}
     reports = []
     for i, seed in enumerate(seeds):
         read = readings(original, tuned, i) if judges else {}
         said = trace.tuned[TUNED].told[i] if trace.tuned[TUNED].told else ()
-        reports.append(pair_report(config, seed=seed, complete=prompt.complete, seconds=clock, told=said, **read))
+        reports.append(
+            pair_report(
+                config, seed=seed, complete=prompt.complete, seconds=clock, told=said, **read
+            )
+        )
         write(trace, i, reports[-1], Path(out) / str(seed) if config.count > 1 else Path(out))
     return reports
 
@@ -71,7 +84,9 @@ def guide_of(config: GenerateConfig) -> GuideConfig | None:
     if not config.guided:
         return None
     known = known_targets(config.targets)
-    everywhere = known and len(known) == len(config.targets) and not any(target.regions for target in known)
+    everywhere = (
+        known and len(known) == len(config.targets) and not any(target.regions for target in known)
+    )
     guide = GuideConfig(config.guided, start=config.guided_from, push=config.push)
     return freed(guide) if everywhere else guide
 
@@ -83,9 +98,17 @@ def edit_of(config: GenerateConfig) -> Edit | None:
 def adapters_for(adapter: str, targets: Sequence[str]) -> list[str]:
     """Names or files of the adapters that are meant: none for "", those of the targets for "auto", else split at "+"."""
     if adapter == AUTO:
-        return list(dict.fromkeys(t.name for t in known_targets(targets) if t.name in adapter_names()))
-    parts = [part.strip() for part in adapter.split(JOIN)] if adapter and not Path(adapter).is_file() else [adapter]
-    return [str(adapter_path(part)) if part.endswith(".safetensors") else part for part in parts if part]
+        return list(
+            dict.fromkeys(t.name for t in known_targets(targets) if t.name in adapter_names())
+        )
+    parts = (
+        [part.strip() for part in adapter.split(JOIN)]
+        if adapter and not Path(adapter).is_file()
+        else [adapter]
+    )
+    return [
+        str(adapter_path(part)) if part.endswith(".safetensors") else part for part in parts if part
+    ]
 
 
 def readings(original: Reading, tuned: Reading, i: int) -> dict:
@@ -119,9 +142,12 @@ def arrays(trace: Trace, i: int) -> dict[str, np.ndarray]:
     """
     tuned = trace.tuned[TUNED]
     found = {
-        "timesteps": np.array(trace.timesteps), "base_phrases": np.array(trace.base_phrases, dtype=np.str_),
-        "distances": trace.distances, "difference": tuned.difference[:, i], "sfcm": tuned.sfcm[:, i],
-    }  # fmt: skip
+        "timesteps": np.array(trace.timesteps),
+        "base_phrases": np.array(trace.base_phrases, dtype=np.str_),
+        "distances": trace.distances,
+        "difference": tuned.difference[:, i],
+        "sfcm": tuned.sfcm[:, i],
+    }
     if tuned.held is not None:
         found["held"] = tuned.held[i]
     for name, path in (("original", trace.original), ("tuned", tuned)):

@@ -32,7 +32,8 @@ def projections(unet: UNet2DConditionModel, layers: str = "attention") -> list[s
     return [
         name
         for name, module in unet.named_modules()
-        if isinstance(module, nn.Linear) and any(f"{kind}{end}" in name for kind in kinds for end in PROJECTIONS)
+        if isinstance(module, nn.Linear)
+        and any(f"{kind}{end}" in name for kind in kinds for end in PROJECTIONS)
     ]
 
 
@@ -51,7 +52,13 @@ class LoraPaths:
     kind: type = LoraModel
 
     def __init__(
-        self, unet: UNet2DConditionModel, modules: Sequence[str], *, seed: int = 0, start: Adapter | None = None, **settings
+        self,
+        unet: UNet2DConditionModel,
+        modules: Sequence[str],
+        *,
+        seed: int = 0,
+        start: Adapter | None = None,
+        **settings,
     ) -> None:
         if not modules:
             raise BadInput("modules is empty but must name at least one projection of the unet.")
@@ -70,7 +77,10 @@ class LoraPaths:
         flags = [(parameter, parameter.requires_grad) for parameter in self.unet.parameters()]
         with ExitStack() as stack:
             stack.callback(self._give_back, flags)
-            self._started = {name: self.unet.get_parameter(name) for name in (self.start.names() if self.start else ())}
+            self._started = {
+                name: self.unet.get_parameter(name)
+                for name in (self.start.names() if self.start else ())
+            }
             self._untuned = {name: parameter.data for name, parameter in self._started.items()}
             if self.start:
                 stack.enter_context(response(self.unet, self.start))
@@ -78,8 +88,12 @@ class LoraPaths:
                 torch.manual_seed(self.seed)
                 self.tuner = self.kind(self.unet, self.config, NAME)
             self.injected = {name: self.unet.get_submodule(name) for name in self.originals}
-            self.parameters = {name: value for name, value in self.unet.named_parameters() if value.requires_grad}
-            self._initial = {name: value.detach().clone() for name, value in self.parameters.items()}
+            self.parameters = {
+                name: value for name, value in self.unet.named_parameters() if value.requires_grad
+            }
+            self._initial = {
+                name: value.detach().clone() for name, value in self.parameters.items()
+            }
             self._stack = stack.pop_all()
         return self
 
@@ -134,7 +148,11 @@ class LoraPaths:
             key, ranks[name] = f"{name}.weight", len(down)
             if key in taken:
                 whole = self.start.difference(key, (len(up), down.shape[1])).cpu() + up @ down
-                tensors = {old: value for old, value in tensors.items() if old not in (key, key + DOWN, key + UP)}
+                tensors = {
+                    old: value
+                    for old, value in tensors.items()
+                    if old not in (key, key + DOWN, key + UP)
+                }
                 tensors[key] = whole
             elif len(down):
                 tensors |= {key + DOWN: down, key + UP: up}
@@ -151,15 +169,35 @@ class AdaLoraPaths(LoraPaths):
 
     kind = AdaLoraModel
 
-    def _config(self, *, rank: int, initial: int, alpha: float, steps: int, warm: int, final: int, every: int, **more):
+    def _config(
+        self,
+        *,
+        rank: int,
+        initial: int,
+        alpha: float,
+        steps: int,
+        warm: int,
+        final: int,
+        every: int,
+        **more,
+    ):
         return AdaLoraConfig(
-            target_r=rank, init_r=initial, lora_alpha=alpha, total_step=steps, tinit=warm, tfinal=final, deltaT=every, **more
+            target_r=rank,
+            init_r=initial,
+            lora_alpha=alpha,
+            total_step=steps,
+            tinit=warm,
+            tfinal=final,
+            deltaT=every,
+            **more,
         )
 
     def pair(self, module: nn.Module) -> tuple[Tensor, Tensor]:
         values = module.lora_E[NAME][:, 0]
         kept = values != 0
-        scale = module.scaling[NAME] / (module.ranknum[NAME] + 1e-5)  # PEFT's own guard against a rank of 0
+        scale = module.scaling[NAME] / (
+            module.ranknum[NAME] + 1e-5
+        )  # PEFT's own guard against a rank of 0
         return module.lora_A[NAME][kept], module.lora_B[NAME][:, kept] * values[kept] * scale
 
     def directions(self) -> list[Tensor]:
@@ -168,7 +206,9 @@ class AdaLoraPaths(LoraPaths):
 
     def entries(self) -> Tensor:
         """All entries of E, one after the other; those that are not 0 make up the rank in use."""
-        return torch.cat([module.lora_E[NAME].detach().flatten() for module in self.injected.values()])
+        return torch.cat(
+            [module.lora_E[NAME].detach().flatten() for module in self.injected.values()]
+        )
 
     @torch.no_grad()
     def allocate(self, step: int, memory: dict[str, Tensor]) -> int:
@@ -180,13 +220,27 @@ class AdaLoraPaths(LoraPaths):
         allocator, config = self.tuner.rankallocator, self.tuner.peft_config[NAME]
         device = next(iter(self.parameters.values())).device
         values = {name: value.to(device) for name, value in memory.items()}
-        allocator.exp_avg_ipt, allocator.exp_avg_unc = _under(IMPORTANCE, values), _under(UNCERTAINTY, values)
-        allocator.ipt = dict(allocator.exp_avg_ipt)  # PEFT starts at 0 what it has no importance of; these values are replaced
-        config.rank_pattern = {name: value.bool().tolist() for name, value in _under(PATTERN, values).items()} or None
+        allocator.exp_avg_ipt, allocator.exp_avg_unc = (
+            _under(IMPORTANCE, values),
+            _under(UNCERTAINTY, values),
+        )
+        allocator.ipt = dict(
+            allocator.exp_avg_ipt
+        )  # PEFT starts at 0 what it has no importance of; these values are replaced
+        config.rank_pattern = {
+            name: value.bool().tolist() for name, value in _under(PATTERN, values).items()
+        } or None
         self.tuner.update_and_allocate(step)
-        pattern = {name: torch.tensor(value, dtype=torch.uint8) for name, value in (config.rank_pattern or {}).items()}
+        pattern = {
+            name: torch.tensor(value, dtype=torch.uint8)
+            for name, value in (config.rank_pattern or {}).items()
+        }
         memory.clear()
-        for key, kept in ((IMPORTANCE, allocator.exp_avg_ipt), (UNCERTAINTY, allocator.exp_avg_unc), (PATTERN, pattern)):
+        for key, kept in (
+            (IMPORTANCE, allocator.exp_avg_ipt),
+            (UNCERTAINTY, allocator.exp_avg_unc),
+            (PATTERN, pattern),
+        ):
             memory |= {key + name: value for name, value in kept.items()}
         return allocator.budget_schedule(step)[0]
 

@@ -31,8 +31,13 @@ from .errors import BadInput, Busy, Cancelled, SpfError
 log = logging.getLogger(__name__)
 
 REQUEST, STATE, HISTORY, LOG, STOP, PAUSE = (
-    "request.json", "state.json", "history.jsonl", "log.txt", "stop", "pause"
-)  # fmt: skip
+    "request.json",
+    "state.json",
+    "history.jsonl",
+    "log.txt",
+    "stop",
+    "pause",
+)
 ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
 LOG_LINES = 40
 LOOKS = 6
@@ -73,16 +78,23 @@ class Jobs:
 
     COMMAND = (sys.executable, "-m", "spf.jobs")
 
-    def __init__(self, root: str | Path = "runs/jobs", adapters: str | Path = "runs/adapters") -> None:
+    def __init__(
+        self, root: str | Path = "runs/jobs", adapters: str | Path = "runs/adapters"
+    ) -> None:
         self.root, self.adapters = Path(root), Path(adapters)
         self._children: dict[str, subprocess.Popen] = {}
 
     def start(self, request: Mapping[str, Any]) -> str:
         """Starts a job and returns its name. Raises BadInput, or Busy while another one is active."""
-        from .finetune import FinetuneConfig, target_of  # imports torch, which a page has loaded by now
+        from .finetune import (
+            FinetuneConfig,
+            target_of,
+        )  # imports torch, which a page has loaded by now
         from .methods import build
 
-        config = FinetuneConfig.from_dict({key: request[key] for key in request if key not in ("settings", "model")})
+        config = FinetuneConfig.from_dict(
+            {key: request[key] for key in request if key not in ("settings", "model")}
+        )
         target = target_of(config.data)
         build(config.method, request.get("settings") or {})
         self._require_idle()
@@ -92,7 +104,10 @@ class Jobs:
         _write(
             folder / REQUEST,
             config.to_dict()
-            | {"settings": dict(request.get("settings") or {}), "model": request.get("model", "embedded")},
+            | {
+                "settings": dict(request.get("settings") or {}),
+                "model": request.get("model", "embedded"),
+            },
         )
         self._run(name)
         return name
@@ -104,7 +119,9 @@ class Jobs:
             (self._folder(name) / PAUSE).unlink(missing_ok=True)
             return
         if status.phase not in ("stopped", "failed"):
-            raise BadInput(f"job {name} is {status.phase} but only a paused, stopped or failed one can be resumed.")
+            raise BadInput(
+                f"job {name} is {status.phase} but only a paused, stopped or failed one can be resumed."
+            )
         self._require_idle()
         self._run(name)
 
@@ -121,7 +138,12 @@ class Jobs:
     def names(self) -> list[str]:
         """All jobs, newest first."""
         found = [path.parent for path in self.root.glob(f"*/{REQUEST}")]
-        return [path.name for path in sorted(found, key=lambda path: (path / REQUEST).stat().st_mtime, reverse=True)]
+        return [
+            path.name
+            for path in sorted(
+                found, key=lambda path: (path / REQUEST).stat().st_mtime, reverse=True
+            )
+        ]
 
     def status(self, name: str) -> Status:
         """What is true about a job, whatever its process last wrote. Raises BadInput for an unknown name."""
@@ -132,10 +154,18 @@ class Jobs:
             status = Status(**{**asdict(status), **json.loads((folder / STATE).read_text())})
         if status.phase in ACTIVE and not self._alive(name, status):
             code = self._children[name].returncode if name in self._children else None
-            told = "was killed" if code and code < 0 else f"ended with code {code}" if code else "ended"
+            told = (
+                "was killed"
+                if code and code < 0
+                else f"ended with code {code}"
+                if code
+                else "ended"
+            )
             status.phase, status.left = "failed", None
             where = f"at step {status.step} of {status.steps}"
-            status.message = f"The process {told} {where} without saying why; the last saved state is kept."
+            status.message = (
+                f"The process {told} {where} without saying why; the last saved state is kept."
+            )
         elif status.phase in ("running", "paused") and (folder / STOP).exists():
             status.phase = "stopping"
         elif status.phase == "running" and (folder / PAUSE).exists():
@@ -170,7 +200,10 @@ class Jobs:
         return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in KINDS}
 
     def _folder(self, name: str) -> Path:
-        if not re.fullmatch(r"[\w-]{1,80}", name or "") or not (self.root / name / REQUEST).is_file():
+        if (
+            not re.fullmatch(r"[\w-]{1,80}", name or "")
+            or not (self.root / name / REQUEST).is_file()
+        ):
             raise BadInput(
                 f"job is {str(name)[:40]!r} but must be one of: {', '.join(self.names()[:5]) or 'none yet'}."
             )
@@ -193,19 +226,33 @@ class Jobs:
         folder = self.root / name
         for asked in (STOP, PAUSE):
             (folder / asked).unlink(missing_ok=True)
-        threads = str(max(1, (os.cpu_count() or 2) // 2))  # more would fight with the page's own drawing
+        threads = str(
+            max(1, (os.cpu_count() or 2) // 2)
+        )  # more would fight with the page's own drawing
         environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         command = [*self.COMMAND, str(folder.resolve()), str(self.adapters.resolve())]
         with (folder / LOG).open("ab") as out:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=Path(__file__).parents[1],
-                env=environment, start_new_session=True,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=Path(__file__).parents[1],
+                env=environment,
+                start_new_session=True,
+            )
         self._children[name] = child
         earlier = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
         _write(
             folder / STATE,
-            earlier | {"phase": "starting", "message": "", "left": None, "pid": child.pid, "born": _born(child.pid)},
+            earlier
+            | {
+                "phase": "starting",
+                "message": "",
+                "left": None,
+                "pid": child.pid,
+                "born": _born(child.pid),
+            },
         )
 
     def _alive(self, name: str, status: Status) -> bool:
@@ -248,7 +295,9 @@ class Worker:
     def __init__(self, folder: Path, adapters: Path) -> None:
         self.folder, self.adapters = folder, adapters
         self.request = json.loads((folder / REQUEST).read_text())
-        self.state: dict[str, Any] = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        self.state: dict[str, Any] = (
+            json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        )
         self.written = 0.0
 
     def tell(self, **changes) -> None:
@@ -267,11 +316,19 @@ class Worker:
             return 2
         except BaseException as error:
             log.exception("The job failed.")
-            self.tell(phase="failed", left=None, message=f"{type(error).__name__}: the log says more.")
+            self.tell(
+                phase="failed", left=None, message=f"{type(error).__name__}: the log says more."
+            )
             return 1
         else:
             lora = self.exported()
-            self.tell(phase="done", left=0.0, step=self.request["steps"], adapter=str(path), lora=str(lora or ""))
+            self.tell(
+                phase="done",
+                left=0.0,
+                step=self.request["steps"],
+                adapter=str(path),
+                lora=str(lora or ""),
+            )
         return 0
 
     def work(self) -> Path:
@@ -281,7 +338,9 @@ class Worker:
 
         engine = Engine(self.request["model"])
         base = engine.load()
-        request = {key: value for key, value in self.request.items() if key not in ("settings", "model")}
+        request = {
+            key: value for key, value in self.request.items() if key not in ("settings", "model")
+        }
         config = FinetuneConfig.from_dict(request)
         accelerator = make_accelerator(tiles=True)
         with accelerator.autocast():
@@ -310,7 +369,12 @@ class Worker:
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(
-            base, config, self.folder, settings=self.request["settings"], callback=follow, accelerator=accelerator
+            base,
+            config,
+            self.folder,
+            settings=self.request["settings"],
+            callback=follow,
+            accelerator=accelerator,
         )
         return self.publish(path)
 
@@ -337,9 +401,16 @@ class Sitters:
         from .prompts import compose
         from .sampling import LARGEST_MAP, initial_latents, said
 
-        self.engine, self.base, self.folder, self.target = engine, engine.base, folder, target_of(data)
+        self.engine, self.base, self.folder, self.target = (
+            engine,
+            engine.base,
+            folder,
+            target_of(data),
+        )
         texts = sitter_texts(data)
-        prompts = [compose(text, self.target.text, self.target.mode, self.target.replace) for text in texts]
+        prompts = [
+            compose(text, self.target.text, self.target.mode, self.target.replace) for text in texts
+        ]
         base = self.base
         self.noise = initial_latents(base, range(SITTERS))
         self.complete = base.encode_text([prompt.complete for prompt in prompts])
@@ -352,7 +423,9 @@ class Sitters:
             for number, share in enumerate(MAP_TIMES):
                 timestep = int(share * base.scheduler.config.num_train_timesteps)
                 signal = float(base.scheduler.alphas_cumprod[timestep])
-                noise = initial_latents(base, range(1000 * (number + 1), 1000 * (number + 1) + SITTERS))
+                noise = initial_latents(
+                    base, range(1000 * (number + 1), 1000 * (number + 1) + SITTERS)
+                )
                 self.noisy.append((signal**0.5 * latents + (1 - signal) ** 0.5 * noise, timestep))
                 self.reference.append(base.unet(self.noisy[-1][0], timestep, plain).sample)
 
@@ -382,7 +455,10 @@ class Sitters:
         from .sfcm import SfcmConfig, noise_difference, subtracted
 
         settings, difference, phrases = SfcmConfig(), 0, 0
-        with torch.no_grad(), record(self.base.unet, self.said.groups["complete"], largest=self.largest) as shown:
+        with (
+            torch.no_grad(),
+            record(self.base.unet, self.said.groups["complete"], largest=self.largest) as shown,
+        ):
             for (latents, timestep), reference in zip(self.noisy, self.reference, strict=True):
                 eps = self.base.unet(latents, timestep, self.complete).sample
                 difference = difference + noise_difference(eps, reference, settings.channels)
@@ -399,15 +475,22 @@ class Sitters:
         self.base.unet.eval()
         try:
             *_, after = self._draw(self.complete, "tuned")
-            self._keep([overlay(*pair) for pair in zip(self.pictures, self._control(), strict=True)], "sfcm")
+            self._keep(
+                [overlay(*pair) for pair in zip(self.pictures, self._control(), strict=True)],
+                "sfcm",
+            )
         finally:
             self.base.unet.train(was_training)
         if after is None or self.before is None:
             return {}
         pairs = list(zip(self.before, after, strict=True))
-        known = [self.target] if self.target.attribute else []  # the judges were never taught other targets
+        known = (
+            [self.target] if self.target.attribute else []
+        )  # the judges were never taught other targets
         return {
-            "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs) if known else None,
+            "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs)
+            if known
+            else None,
             "pollution": round(sum(pollution(a, b, known) for a, b in pairs) / len(pairs), 4),
         }
 

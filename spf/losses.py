@@ -54,7 +54,11 @@ def text_consistent(
         for phrase in phrases or [phrase for phrase in groups if phrase in maps_ref[name]]:
             res, ref = groups[phrase], maps_ref[name][phrase]
             w = interpolate(weight[:, None], res.shape[-2:], mode="area").flatten(1)
-            terms.append(distance(res.flatten(1)[..., None], ref.flatten(1)[..., None].detach(), w, norm, over=1))
+            terms.append(
+                distance(
+                    res.flatten(1)[..., None], ref.flatten(1)[..., None].detach(), w, norm, over=1
+                )
+            )
     return _over_layers(terms, len(maps_res), layers, weight)
 
 
@@ -180,7 +184,9 @@ def orthogonality(matrices: Sequence[Tensor]) -> Tensor:
     """mean || A A^T - I ||_F over matrices A [r,n]: how far their rows are from orthonormal. AdaLoRA (arXiv 2303.10512),
     the regulariser of A and B, not squared, as in the authors' code."""
     with torch.autocast(matrices[0].device.type, enabled=False):  # it would round the products
-        return torch.stack([(a @ a.T - torch.eye(len(a), device=a.device, dtype=a.dtype)).norm() for a in matrices]).mean()
+        return torch.stack(
+            [(a @ a.T - torch.eye(len(a), device=a.device, dtype=a.dtype)).norm() for a in matrices]
+        ).mean()
 
 
 def projection(learnt: Tensor, bias: Tensor) -> Tensor:

@@ -20,7 +20,13 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel, VisionTextDualEncoderModel
+from transformers import (
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTokenizer,
+    PreTrainedModel,
+    VisionTextDualEncoderModel,
+)
 
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
@@ -38,7 +44,11 @@ class Pinned:
     def download(self) -> Path:
         """The local folder of the snapshot; the cache is enough when the hub cannot be reached."""
         try:
-            return Path(snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files)))
+            return Path(
+                snapshot_download(
+                    self.repository, revision=self.revision, allow_patterns=list(self.files)
+                )
+            )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise BadInput(
                 f"model {self.repository} is neither in the cache nor reachable on the hub; "
@@ -51,10 +61,17 @@ KNOWN = {
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         "fp16",
-        ("model_index.json", "scheduler/*", "tokenizer/*", "*/config.json", "unet/*.fp16.safetensors",
-         "vae/*.fp16.safetensors", "text_encoder/*.fp16.safetensors"),
+        (
+            "model_index.json",
+            "scheduler/*",
+            "tokenizer/*",
+            "*/config.json",
+            "unet/*.fp16.safetensors",
+            "vae/*.fp16.safetensors",
+            "text_encoder/*.fp16.safetensors",
+        ),
     ),
-}  # fmt: skip
+}
 KNOWN_CLIP = Pinned(
     "openai/clip-vit-large-patch14",
     "32bd64288804d66eefd0ccbe215aa642df71cc41",
@@ -113,7 +130,11 @@ class Base:
         folder = clip_folder(self)
         if folder is None:
             return None
-        kind = CLIPModel if read_json(folder / "config.json")["model_type"] == "clip" else VisionTextDualEncoderModel
+        kind = (
+            CLIPModel
+            if read_json(folder / "config.json")["model_type"] == "clip"
+            else VisionTextDualEncoderModel
+        )
         model = _part(kind, folder, self.name, dtype=self.dtype)
         return model.to(self.device).requires_grad_(False).eval()
 
@@ -125,10 +146,13 @@ class Base:
         half = [0.5, 0.5, 0.5]
         mean, deviation = values.get("image_mean", half), values.get("image_std", half)
         return tuple(
-            torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1) for row in (mean, deviation)
+            torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1)
+            for row in (mean, deviation)
         )
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         """Moves every part; returns the base itself."""
         for part in (self.unet, self.vae, self.text_encoder, self.__dict__.get("clip")):
             if part is not None:
@@ -161,7 +185,9 @@ class Base:
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents [B,C,h,w] of images [B,3,H,W] in [-1,1]: the mean, or a sample when a generator is given."""
         posterior = self.vae.encode(images.to(self.device, self.dtype)).latent_dist
-        return self.scaling_factor * (posterior.sample(generator) if generator else posterior.mode())
+        return self.scaling_factor * (
+            posterior.sample(generator) if generator else posterior.mode()
+        )
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B,3,H,W] in [-1,1] from scaled latents; differentiable."""
@@ -178,24 +204,34 @@ class Base:
             finally:
                 self.vae.to(kept)
         if not torch.isfinite(images).all():
-            raise NotFinite("The vae gave NaN or infinity; check the model's weights or try another seed.")
+            raise NotFinite(
+                "The vae gave NaN or infinity; check the model's weights or try another seed."
+            )
         return as_pictures(images)
 
     def clip_images(self, images: Tensor) -> Tensor:
         """CLIP embeddings [B,E] of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
         clip, (mean, deviation) = self._need_clip(), self.clip_pixels
         side = clip.config.vision_config.image_size
-        small = interpolate(images.to(clip.dtype), (side, side), mode="bicubic", antialias=True, align_corners=False)
-        return normalize(clip.get_image_features(((small + 1) / 2 - mean) / deviation).pooler_output, dim=-1)
+        small = interpolate(
+            images.to(clip.dtype), (side, side), mode="bicubic", antialias=True, align_corners=False
+        )
+        return normalize(
+            clip.get_image_features(((small + 1) / 2 - mean) / deviation).pooler_output, dim=-1
+        )
 
     @torch.no_grad()
     def clip_texts(self, texts: Sequence[str]) -> Tensor:
         """CLIP embeddings [B,E] of length 1 for texts."""
-        return normalize(self._need_clip().get_text_features(self.tokens(texts)).pooler_output, dim=-1)
+        return normalize(
+            self._need_clip().get_text_features(self.tokens(texts)).pooler_output, dim=-1
+        )
 
     def _need_clip(self) -> PreTrainedModel:
         if self.clip is None:
-            raise BadInput(f"model {self.name} has no clip folder beside it, which this method or measure needs.")
+            raise BadInput(
+                f"model {self.name} has no clip folder beside it, which this method or measure needs."
+            )
         return self.clip
 
 
@@ -211,7 +247,9 @@ def as_pictures(images: Tensor) -> np.ndarray:
 
 def checkpoints() -> Path:
     """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
-    return Path(os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints")
+    return Path(
+        os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
+    )
 
 
 def clip_folder(base: Base) -> Path | None:
@@ -223,7 +261,10 @@ def clip_folder(base: Base) -> Path | None:
 
 
 def load_base(
-    name: str = "embedded", *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    name: str = "embedded",
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
@@ -231,7 +272,13 @@ def load_base(
     Raises BadInput (nothing of that name, no connection) or UnsafeFile (a part is missing or damaged).
     """
     pinned = KNOWN.get(name)
-    folder = pinned.download() if pinned else checkpoints() / "base" if name == "embedded" else Path(name)
+    folder = (
+        pinned.download()
+        if pinned
+        else checkpoints() / "base"
+        if name == "embedded"
+        else Path(name)
+    )
     if not (folder / "model_index.json").is_file():
         raise BadInput(
             f"model is {name!r} but must be one of embedded, {', '.join(KNOWN)}, or a folder with a model_index.json."

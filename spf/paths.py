@@ -40,7 +40,9 @@ class Adapter:
 
     def names(self) -> list[str]:
         """The parameters that differ."""
-        return list(dict.fromkeys(name.removesuffix(DOWN).removesuffix(UP) for name in self.tensors))
+        return list(
+            dict.fromkeys(name.removesuffix(DOWN).removesuffix(UP) for name in self.tensors)
+        )
 
     def difference(self, name: str, shape: Sequence[int]) -> Tensor:
         """The difference of one parameter, fp32."""
@@ -79,7 +81,9 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
     Raises BadInput, before anything changes, when an adapter does not fit the network.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, adapters: Adapter | Iterable[Adapter], scale: float = 1.0) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, adapters: Adapter | Iterable[Adapter], scale: float = 1.0
+    ) -> None:
         adapters = [adapters] if isinstance(adapters, Adapter) else list(adapters)
         self.unet, self.adapters, self.scale = unet, adapters, scale
         for adapter in adapters:
@@ -102,7 +106,11 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
     def without(self, targets: Sequence[str]) -> response:
         """The same without the adapters that were tuned for any of these targets."""
         gone = {target.lower() for target in targets}
-        kept = [adapter for adapter in self.adapters if adapter.metadata.get("target", "").lower() not in gone]
+        kept = [
+            adapter
+            for adapter in self.adapters
+            if adapter.metadata.get("target", "").lower() not in gone
+        ]
         return self if len(kept) == len(self.adapters) else response(self.unet, kept, self.scale)
 
     def __enter__(self) -> Self:
@@ -131,13 +139,19 @@ class TunablePaths:
         self.names = list(names)
         known = dict(unet.named_parameters())
         if not self.names or (missing := [name for name in self.names if name not in known]):
-            raise BadInput(f"names is {(missing if self.names else [])[:1]} but must be parameters of the unet.")
+            raise BadInput(
+                f"names is {(missing if self.names else [])[:1]} but must be parameters of the unet."
+            )
         self.parameters = {name: known[name] for name in self.names}
-        self.originals = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.originals = {
+            name: parameter.detach().clone() for name, parameter in self.parameters.items()
+        }
         self._flags: dict[str, bool] = {}
 
     def __enter__(self) -> Self:
-        self._flags = {name: parameter.requires_grad for name, parameter in self.unet.named_parameters()}
+        self._flags = {
+            name: parameter.requires_grad for name, parameter in self.unet.named_parameters()
+        }
         self.unet.requires_grad_(False)
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
@@ -166,7 +180,9 @@ class TunablePaths:
         """Starts from an adapter, such as the result of a first stage."""
         check_fit(self.unet, shapes(adapter.tensors), "the adapter")
         if extra := set(adapter.names()) - set(self.names):
-            raise BadInput(f"the adapter tunes {min(extra)}, which is not among the parameters trained here.")
+            raise BadInput(
+                f"the adapter tunes {min(extra)}, which is not among the parameters trained here."
+            )
         self.restore()
         for name in adapter.names():
             self.parameters[name].data += adapter.difference(name, self.parameters[name].shape).to(
@@ -176,9 +192,13 @@ class TunablePaths:
     @torch.no_grad()
     def adapter(self, metadata: Mapping[str, str]) -> Adapter:
         """The differences reached so far, as fp32 copies on the CPU; parameters that did not move are left out."""
-        differences = {name: parameter.detach() - self.originals[name] for name, parameter in self.parameters.items()}
+        differences = {
+            name: parameter.detach() - self.originals[name]
+            for name, parameter in self.parameters.items()
+        }
         return Adapter(
-            dict(metadata), {name: value.float().cpu() for name, value in differences.items() if value.any()}
+            dict(metadata),
+            {name: value.float().cpu() for name, value in differences.items() if value.any()},
         )
 
 
@@ -212,12 +232,18 @@ def check_fit(unet: UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], 
             fits = shape == wanted[key]
         else:
             name = key.removesuffix(DOWN).removesuffix(UP)
-            fits = name in wanted and _pair_fits(given.get(name + DOWN), given.get(name + UP), wanted[name])
+            fits = name in wanted and _pair_fits(
+                given.get(name + DOWN), given.get(name + UP), wanted[name]
+            )
         if not fits:
-            raise BadInput(f"{label} was made for another model: {key} of shape {list(shape)} does not fit.")
+            raise BadInput(
+                f"{label} was made for another model: {key} of shape {list(shape)} does not fit."
+            )
 
 
-def _pair_fits(down: tuple[int, ...] | None, up: tuple[int, ...] | None, wanted: tuple[int, ...]) -> bool:
+def _pair_fits(
+    down: tuple[int, ...] | None, up: tuple[int, ...] | None, wanted: tuple[int, ...]
+) -> bool:
     if down is None or up is None or len(wanted) < 2 or len(down) != 2 or len(up) != 2:
         return False
     return up[1] == down[0] and up[0] == wanted[0] and up[0] * down[1] == torch.Size(wanted).numel()
@@ -227,7 +253,9 @@ def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.
     """Writes an adapter atomically as safetensors. Raises BadInput (metadata missing) or NotFinite."""
     if missing := [key for key in METADATA if not isinstance(adapter.metadata.get(key), str)]:
         raise BadInput(f"metadata lacks {', '.join(missing)}; an adapter must say how it was made.")
-    save_tensors(path, {name: value.to(dtype) for name, value in adapter.tensors.items()}, adapter.metadata)
+    save_tensors(
+        path, {name: value.to(dtype) for name, value in adapter.tensors.items()}, adapter.metadata
+    )
 
 
 def load_adapter(source: str | Path, base: Base) -> Adapter:

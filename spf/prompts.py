@@ -22,9 +22,30 @@ PAD = "PAD"
 MODES = ("append", "replace")
 MOST_TARGETS = 4
 JOINS = (
-    "in front of", "next to", "with", "without", "wearing", "and", "of", "in", "on", "at", "by", "before", "behind",
-    "against", "beside", "near", "under", "over", "who", "is", "has", "having", "holding",
-)  # fmt: skip
+    "in front of",
+    "next to",
+    "with",
+    "without",
+    "wearing",
+    "and",
+    "of",
+    "in",
+    "on",
+    "at",
+    "by",
+    "before",
+    "behind",
+    "against",
+    "beside",
+    "near",
+    "under",
+    "over",
+    "who",
+    "is",
+    "has",
+    "having",
+    "holding",
+)
 _CUT = re.compile(rf"[^\w\s'-]|(?<![\w-])(?:{'|'.join(JOINS)})(?![\w-])", re.IGNORECASE)
 _LEAD = re.compile(r"\s*(?:(?:an?|the|his|her|their)(?:\s+|$))*", re.IGNORECASE)
 ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
@@ -79,7 +100,8 @@ class ComposedPrompt:
         }
         if chosen == "complete":
             columns |= {
-                phrase.text: columns_of(tokenizer, self.complete, phrase.complete) for phrase in self.target_phrases
+                phrase.text: columns_of(tokenizer, self.complete, phrase.complete)
+                for phrase in self.target_phrases
             }
             self.require_targets(tokenizer)
         return columns | {PAD: pad_columns(tokenizer, getattr(self, chosen))}
@@ -94,21 +116,31 @@ class ComposedPrompt:
             )
 
 
-def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", replace: str = "") -> ComposedPrompt:
+def compose(
+    base: str, targets: str | Sequence[str] = (), mode: str = "append", replace: str = ""
+) -> ComposedPrompt:
     """Joins base text and targets. Raises BadInput in one sentence.
 
     append: "base, target, target". replace: the first target takes the place of the words `replace` (their first
     occurrence, in any case of letters; "a" or "an" before them is adapted), further targets are appended.
     """
     base = check_text("base", base).rstrip(" ,.;")
-    targets = tuple(target.strip(" ,.;") for target in check_texts("targets", targets, MOST_TARGETS))
+    targets = tuple(
+        target.strip(" ,.;") for target in check_texts("targets", targets, MOST_TARGETS)
+    )
     mode, replace = check_choice("mode", mode, MODES), check_text("replace", replace)
     if not base:
-        raise BadInput("base is empty but must describe a portrait, for example: a photo of a young woman.")
+        raise BadInput(
+            "base is empty but must describe a portrait, for example: a photo of a young woman."
+        )
     if not all(targets):
-        raise BadInput("targets has an entry without words; name what should change, for example: freckled skin.")
+        raise BadInput(
+            "targets has an entry without words; name what should change, for example: freckled skin."
+        )
     if any(mark in text for text in (base, *targets) for mark in ("<|", "|>")):
-        raise BadInput("base and targets must not contain <| or |>, which stand for control tokens.")
+        raise BadInput(
+            "base and targets must not contain <| or |>, which stand for control tokens."
+        )
     if mode == "append":
         replace, cut, complete = "", (len(base), len(base)), base
         spoken: list[Span] = []
@@ -121,16 +153,24 @@ def compose(base: str, targets: str | Sequence[str] = (), mode: str = "append", 
         head = agree(base[: cut[0]], targets[0])
         spoken = [(len(head), len(head) + len(targets[0]))]
         complete = head + targets[0] + base[cut[1] :]
-    kept = [span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)]
+    kept = [
+        span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)
+    ]
     moved = len(complete) - len(base)
     for target in targets[len(spoken) :]:
         spoken.append((len(complete) + 2, len(complete) + 2 + len(target)))
         complete += f", {target}"
     return ComposedPrompt(
-        base, targets, mode, replace, complete,
-        phrases=_merged(base, [(span, _shifted(span, moved) if span[0] >= cut[1] else span) for span in kept]),
+        base,
+        targets,
+        mode,
+        replace,
+        complete,
+        phrases=_merged(
+            base, [(span, _shifted(span, moved) if span[0] >= cut[1] else span) for span in kept]
+        ),
         target_phrases=_named(targets, spoken, {base[start:end].lower() for start, end in kept}),
-    )  # fmt: skip
+    )
 
 
 def agree(head: str, word: str) -> str:
@@ -151,14 +191,18 @@ def _merged(base: str, pairs: list[tuple[Span, Span]]) -> tuple[Phrase, ...]:
     found: dict[str, list[tuple[Span, Span]]] = {}
     for in_base, in_complete in pairs:
         found.setdefault(base[slice(*in_base)].lower(), []).append((in_base, in_complete))
-    return tuple(Phrase(base[slice(*spans[0][0])], *zip(*spans, strict=True)) for spans in found.values())
+    return tuple(
+        Phrase(base[slice(*spans[0][0])], *zip(*spans, strict=True)) for spans in found.values()
+    )
 
 
 def _named(targets: tuple[str, ...], spans: list[Span], taken: set[str]) -> tuple[Phrase, ...]:
     """Target phrases; one whose words also stand in the base text is marked, so that no two phrases share a name."""
     found: dict[str, list[Span]] = {}
     for target, span in zip(targets, spans, strict=True):
-        found.setdefault(f"{target} (target)" if target.lower() in taken | {PAD.lower()} else target, []).append(span)
+        found.setdefault(
+            f"{target} (target)" if target.lower() in taken | {PAD.lower()} else target, []
+        ).append(span)
     return tuple(Phrase(name, (), tuple(spans)) for name, spans in found.items())
 
 
@@ -172,7 +216,9 @@ def phrase_spans(text: str, start: int = 0, end: int | None = None) -> list[Span
     """Characters [start, end) of each phrase within a part of the text."""
     end = len(text) if end is None else end
     spans, begin = [], start
-    for cut_start, cut_end in [match.span() for match in _CUT.finditer(text, start, end)] + [(end, end)]:
+    for cut_start, cut_end in [match.span() for match in _CUT.finditer(text, start, end)] + [
+        (end, end)
+    ]:
         first = min(_LEAD.match(text, begin, cut_start).end(), cut_start)
         last = first + len(text[first:cut_start].rstrip())
         if last > first:
@@ -195,7 +241,11 @@ def _offsets(tokenizer: CLIPTokenizer, text: str, whole: bool = False) -> list[S
 def columns_of(tokenizer: CLIPTokenizer, text: str, spans: Sequence[Span]) -> list[int]:
     """Token columns that touch any of the spans; empty when they fell off the end."""
     tokens = enumerate(_offsets(tokenizer, text))
-    return [column for column, (first, last) in tokens if any(first < end and start < last for start, end in spans)]
+    return [
+        column
+        for column, (first, last) in tokens
+        if any(first < end and start < last for start, end in spans)
+    ]
 
 
 def token_spans(tokenizer: CLIPTokenizer, text: str, phrase: str) -> list[int]:
@@ -215,7 +265,11 @@ def pad_columns(tokenizer: CLIPTokenizer, text: str) -> list[int]:
 
 def kept_characters(tokenizer: CLIPTokenizer, text: str) -> int:
     """How many characters of the text, from its start, the model gets."""
-    return len(text) if not overflow(tokenizer, text) else max(end for _, end in _offsets(tokenizer, text))
+    return (
+        len(text)
+        if not overflow(tokenizer, text)
+        else max(end for _, end in _offsets(tokenizer, text))
+    )
 
 
 def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
@@ -231,4 +285,8 @@ def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
         return []
     rules = tokenizer.backend_tokenizer
     pieces = rules.pre_tokenizer.pre_tokenize_str(rules.normalizer.normalize_str(text))
-    return list(dict.fromkeys(text_of for text_of, _ in pieces if text_of not in known and text_of.isalpha()))
+    return list(
+        dict.fromkeys(
+            text_of for text_of, _ in pieces if text_of not in known and text_of.isalpha()
+        )
+    )

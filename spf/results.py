@@ -26,7 +26,17 @@ log = logging.getLogger(__name__)
 
 ORIGINAL, EVERY = "original", "all"
 """As method: the original weights asked for the complete text. As target: all of them together."""
-SMALLER_IS_BETTER = ("pollution", "bias", "outside", "frechet", "perceptual", "seconds", "memory", "fid", "lpips")
+SMALLER_IS_BETTER = (
+    "pollution",
+    "bias",
+    "outside",
+    "frechet",
+    "perceptual",
+    "seconds",
+    "memory",
+    "fid",
+    "lpips",
+)
 """How the names of such measures begin."""
 WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
@@ -95,19 +105,35 @@ def read(path: Path) -> Table:
     held = json.loads(path.read_text(encoding="utf-8"))
     curves = held.get("curves") or []
     return Table(
-        path.stem, path, dict(held.get("settings") or {}), {str(k): str(v) for k, v in (held.get("measures") or {}).items()},
+        path.stem,
+        path,
+        dict(held.get("settings") or {}),
+        {str(k): str(v) for k, v in (held.get("measures") or {}).items()},
         tuple(row for row in held.get("rows") or [] if _whole(row)),
-        tuple(row for row in (curves if isinstance(curves, list) else []) if _whole(row) and _number(row.get("step"))),
-    )  # fmt: skip
+        tuple(
+            row
+            for row in (curves if isinstance(curves, list) else [])
+            if _whole(row) and _number(row.get("step"))
+        ),
+    )
 
 
-def pairs(table: Table, method: str, target: str, measure: str = "", order: str = "worst", most: int = 200) -> list[Pair]:
+def pairs(
+    table: Table, method: str, target: str, measure: str = "", order: str = "worst", most: int = 200
+) -> list[Pair]:
     """The pairs behind the numbers of a method and a target (or of all), worst first by the measure, or best, or as drawn.
 
     Empty when the method is none that one adapter file stands for, or the texts are unknown.
     """
-    names = [target] if target != EVERY else list(dict.fromkeys(row["target"] for row in table.rows))
-    found = [pair for name in names if name in TARGETS for pair in _pairs(table, method, TARGETS[name], most)]
+    names = (
+        [target] if target != EVERY else list(dict.fromkeys(row["target"] for row in table.rows))
+    )
+    found = [
+        pair
+        for name in names
+        if name in TARGETS
+        for pair in _pairs(table, method, TARGETS[name], most)
+    ]
     known = [pair for pair in found if _number(pair.values.get(measure))]
     if order in ("worst", "best") and known:
         falling = measure.startswith(SMALLER_IS_BETTER) == (order == "worst")
@@ -123,32 +149,63 @@ def adapter_of(method: str, target: str) -> str:
 
 def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
     settings, rows = table.settings, _single(table.path, method, target.name)
-    count, seeds = (int(settings.get(name) or 0) if _number(settings.get(name)) else 0 for name in ("prompts", "seeds"))
-    rows = rows or [{"prompt": p, "seed": s} for p in range(min(count, most)) for s in range(max(1, seeds))]
+    count, seeds = (
+        int(settings.get(name) or 0) if _number(settings.get(name)) else 0
+        for name in ("prompts", "seeds")
+    )
+    rows = rows or [
+        {"prompt": p, "seed": s} for p in range(min(count, most)) for s in range(max(1, seeds))
+    ]
     last = max((row["prompt"] for row in rows), default=-1)
-    captions = base_captions(target, last + 1, int(settings.get("seed") or 0), settings.get("split") or "test")
+    captions = base_captions(
+        target, last + 1, int(settings.get("seed") or 0), settings.get("split") or "test"
+    )
     shared = {name: settings[name] for name in SHARED if _number(settings.get(name))}
     found = []
     for row in rows:
         prompt, number = row["prompt"], row["seed"]
         noise = row.get("noise")
-        noise = noise if isinstance(noise, int) else noise_seed(int(settings.get("seed") or 0), prompt, number)
+        noise = (
+            noise
+            if isinstance(noise, int)
+            else noise_seed(int(settings.get("seed") or 0), prompt, number)
+        )
         base = _base_text(row, captions[prompt][1].text, target)
         if base is None:
             continue
         request = {
-            "base": base, "targets": (target.text,), "mode": target.mode, "replace": target.replace, "seed": noise,
-            "adapter": row["adapter"] if isinstance(row.get("adapter"), str) else adapter_of(method, target.name),
-            **_guided(row, settings), **shared,
-        }  # fmt: skip
+            "base": base,
+            "targets": (target.text,),
+            "mode": target.mode,
+            "replace": target.replace,
+            "seed": noise,
+            "adapter": row["adapter"]
+            if isinstance(row.get("adapter"), str)
+            else adapter_of(method, target.name),
+            **_guided(row, settings),
+            **shared,
+        }
         try:
             config = GenerateConfig.from_dict(request)
         except SpfError as error:
             log.warning("a pair of %s is left out: %s", table.path, error)
             continue
         values = {name: value for name, value in row.items() if _number(value) or name == "changed"}
-        again = not row.get("edit") and (isinstance(row.get("adapter"), str) or PLAIN.fullmatch(method) is not None)
-        found.append(Pair(method, target.name, prompt, number, config, values, _stored(table.path.parent, row), again))
+        again = not row.get("edit") and (
+            isinstance(row.get("adapter"), str) or PLAIN.fullmatch(method) is not None
+        )
+        found.append(
+            Pair(
+                method,
+                target.name,
+                prompt,
+                number,
+                config,
+                values,
+                _stored(table.path.parent, row),
+                again,
+            )
+        )
     return found
 
 
@@ -157,7 +214,10 @@ def _guided(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict:
     guide = row.get("guided", {"map": settings.get("guided"), "start": settings.get("guided_from")})
     guide = guide if isinstance(guide, Mapping) else {}
     numbers = {"guided_from": guide.get("start"), "push": guide.get("push")}
-    return {"guided": guide.get("map") or "", **{name: value for name, value in numbers.items() if _number(value)}}
+    return {
+        "guided": guide.get("map") or "",
+        **{name: value for name, value in numbers.items() if _number(value)},
+    }
 
 
 def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:
@@ -178,7 +238,10 @@ def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | No
     """The base text of a measured row: what it says, else the caption of its number, if that gives the measured text."""
     told, text = row.get("base"), row.get("text")
     for candidate in filter(None, (told if isinstance(told, str) else None, caption)):
-        if text in (None, candidate) or compose(candidate, target.text, target.mode, target.replace).complete == text:
+        if (
+            text in (None, candidate)
+            or compose(candidate, target.text, target.mode, target.replace).complete == text
+        ):
             return candidate
     return None
 
@@ -186,7 +249,11 @@ def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | No
 def _single(path: Path, method: str, target: str) -> list[dict]:
     """The measured pairs of a method and target, from the files beside the results."""
     named = [path.with_suffix(".rows.jsonl"), path.with_name(f"{path.stem}-rows.jsonl")]
-    files = sorted(path.parent.glob("rows*.jsonl")) if path.name == "results.json" else [p for p in named if p.is_file()]
+    files = (
+        sorted(path.parent.glob("rows*.jsonl"))
+        if path.name == "results.json"
+        else [p for p in named if p.is_file()]
+    )
     found: dict[tuple[int, int], dict] = {}
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -201,7 +268,9 @@ def _single(path: Path, method: str, target: str) -> list[dict]:
 
 
 def _whole(row: Any) -> bool:
-    return isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in WANTED.items())
+    return isinstance(row, dict) and all(
+        isinstance(row.get(name), kind) for name, kind in WANTED.items()
+    )
 
 
 def _number(value: Any) -> bool:
@@ -211,5 +280,9 @@ def _number(value: Any) -> bool:
 def _title(path: Path, others: list[Path]) -> str:
     """A short name: the file's, or the folder's for results.json; with the folder above where two would be equal."""
     short = path.parent.name if path.name == "results.json" else path.stem
-    twins = [one for one in others if (one.parent.name if one.name == "results.json" else one.stem) == short]
+    twins = [
+        one
+        for one in others
+        if (one.parent.name if one.name == "results.json" else one.stem) == short
+    ]
     return short if len(twins) == 1 else "/".join(path.with_suffix("").parts[-3:])

@@ -32,16 +32,27 @@ class SfcmConfig(Config):
     scale: str = choice("min-max", SCALES, "common scale of noise difference and phrase maps")
     end: str = choice("clip-renormalise", ENDS, "end of the subtraction chain")
     threshold: float = real(0.0, 0.0, 1.0, "makes the map hard at this value; 0 leaves it soft")
-    distance: str = choice("1-cos", DISTANCES, "distance between the embeddings of phrase and target")
+    distance: str = choice(
+        "1-cos", DISTANCES, "distance between the embeddings of phrase and target"
+    )
     embedding: str = choice(
         "said",
         ("complete", "base", "alone", "said"),
         "phrases from the complete or base text, by themselves, or (ours) by themselves less what the empty text says",
     )
     pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
-    subtract: float = real(0.15, 0.0, 10.0, "ours: factor on the distances; at 1, half a dozen phrases eat up the whole map")
-    map_path: str = choice("response", ("response", "reference", "mean"), "path whose phrase maps are subtracted")
-    map_layers: str = choice("coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged")
+    subtract: float = real(
+        0.15,
+        0.0,
+        10.0,
+        "ours: factor on the distances; at 1, half a dozen phrases eat up the whole map",
+    )
+    map_path: str = choice(
+        "response", ("response", "reference", "mean"), "path whose phrase maps are subtracted"
+    )
+    map_layers: str = choice(
+        "coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged"
+    )
 
     def chain(self) -> dict:
         """The arguments of `subtracted`."""
@@ -92,7 +103,9 @@ def _pooled(states: Tensor, columns: Sequence[int], pool: str) -> Tensor:
     return states[list(columns)].float().mean(0) if pool == "mean" else states[max(columns)].float()
 
 
-def scaled(maps: Tensor, scale: str = "min-max", between: tuple[float, float] = (0.5, 0.97)) -> Tensor:
+def scaled(
+    maps: Tensor, scale: str = "min-max", between: tuple[float, float] = (0.5, 0.97)
+) -> Tensor:
     """Brings maps [...,H,W] to a common scale, each by itself; a constant map becomes 0. Which scale is our choice.
 
     "min-max" to [0,1]; "max" divides by the maximum; "stretch" runs between two quantiles, clipped.
@@ -106,7 +119,9 @@ def scaled(maps: Tensor, scale: str = "min-max", between: tuple[float, float] = 
     if scale == "max":
         low = torch.zeros_like(low)
     elif scale == "stretch":
-        low, high = torch.quantile(flat, torch.tensor(between, device=flat.device, dtype=flat.dtype), dim=-1)
+        low, high = torch.quantile(
+            flat, torch.tensor(between, device=flat.device, dtype=flat.dtype), dim=-1
+        )
     spread = (high - low)[..., None, None]
     even = spread <= 1e-12
     result = (maps - low[..., None, None]) / torch.where(even, 1.0, spread)
@@ -138,7 +153,9 @@ def sfcm(
             value.detach() for value in (eps_res, eps_ref, phrase_maps, distances)
         )
     difference = noise_difference(eps_res, eps_ref, channels)
-    return subtracted(difference, phrase_maps, distances, scale=scale, end=end, threshold=threshold, steps=steps)
+    return subtracted(
+        difference, phrase_maps, distances, scale=scale, end=end, threshold=threshold, steps=steps
+    )
 
 
 def subtracted(
@@ -161,12 +178,16 @@ def subtracted(
     control = scaled(difference.float(), scale)
     chain = [Step(None, control)]
     if phrase_maps.shape[1]:
-        enlarged = interpolate(phrase_maps.float(), control.shape[-2:], mode="bilinear", align_corners=False)
+        enlarged = interpolate(
+            phrase_maps.float(), control.shape[-2:], mode="bilinear", align_corners=False
+        )
         removed = distances.float()[..., None, None] * scaled(enlarged, scale)  # [B,P,H,W]
         for phrase, part in enumerate(removed.unbind(1)):
             control = control - part
             chain.append(Step(phrase, control))
-    control = scaled(control.clamp(min=0), "max") if end == "clip-renormalise" else control.clamp(0, 1)
+    control = (
+        scaled(control.clamp(min=0), "max") if end == "clip-renormalise" else control.clamp(0, 1)
+    )
     if threshold is not None:
         control = (control >= threshold).to(control.dtype)
     chain.append(Step(None, control))

@@ -22,7 +22,11 @@ LARGEST_FILE = 10 * 2**20
 
 def requirements(text: str) -> str:
     """requirements.txt as the Space needs it: its torch, no Gradio (sdk_version brings it), and `spaces`."""
-    kept = [line for line in text.splitlines() if not line.startswith("#") and not re.match(r"(torch|gradio)\b", line)]
+    kept = [
+        line
+        for line in text.splitlines()
+        if not line.startswith("#") and not re.match(r"(torch|gradio)\b", line)
+    ]
     return "\n".join([TORCH, "spaces>=0.51,<1", *kept]) + "\n"
 
 

@@ -23,7 +23,10 @@ Pair = tuple[str, str]
 def split_words(text: str) -> list[str]:
     """Cuts text the way every CLIP tokenizer does before merging: lower case, words, single digits, punctuation."""
     rules = CLIPTokenizer().backend_tokenizer
-    return [piece for piece, _ in rules.pre_tokenizer.pre_tokenize_str(rules.normalizer.normalize_str(text))]
+    return [
+        piece
+        for piece, _ in rules.pre_tokenizer.pre_tokenize_str(rules.normalizer.normalize_str(text))
+    ]
 
 
 def learn_merges(words: Iterable[str]) -> list[Pair]:
@@ -57,7 +60,13 @@ def new_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
     known = {piece for word in words for piece in split_words(word)}
     merges = learn_merges(known)
     letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(letter + WORD_END for letter in letters), *("".join(pair) for pair in merges), BEGIN, END]
+    tokens = [
+        *letters,
+        *(letter + WORD_END for letter in letters),
+        *("".join(pair) for pair in merges),
+        BEGIN,
+        END,
+    ]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(dict.fromkeys(tokens))},
         merges=merges,

@@ -101,7 +101,9 @@ def fit(
     if (steps is None) == (minutes is None):
         raise BadInput("Give exactly one of steps and minutes to fit.")
     if (steps if steps is not None else minutes) <= 0:
-        raise BadInput(f"steps or minutes must be above 0, not {steps if steps is not None else minutes}.")
+        raise BadInput(
+            f"steps or minutes must be above 0, not {steps if steps is not None else minutes}."
+        )
     accelerator = accelerator or make_accelerator()
     groups = list(groups or [([p for p in module.parameters() if p.requires_grad], 1.0)])
     module.to(accelerator.device)
@@ -134,7 +136,9 @@ def fit(
             rng = np.random.default_rng([seed, run.step, accelerator.process_index])
             value, parts = objective(run.step, rng)
             if not math.isfinite(value.item()):
-                raise NotFinite(f"The loss of {name} is {value.item()} at step {run.step}; the last state is kept.")
+                raise NotFinite(
+                    f"The loss of {name} is {value.item()} at step {run.step}; the last state is kept."
+                )
             accelerator.backward(value)
             accelerator.clip_grad_norm_([p for params, _ in groups for p in params], clip)
             optimizer.step()
@@ -142,7 +146,11 @@ def fit(
             optimizer.zero_grad()
             run.advance(_shared_time(time.monotonic() - began, accelerator))
             terms = _smooth(terms, {"loss": value, **parts}) | _smooth({}, exact)
-            eta = run.seconds * (1 / max(done, 1e-9) - 1) if minutes else run.seconds / run.step * (steps - run.step)
+            eta = (
+                run.seconds * (1 / max(done, 1e-9) - 1)
+                if minutes
+                else run.seconds / run.step * (steps - run.step)
+            )
             show(run.step, min(done, 1.0), eta, terms)
             try:
                 if callback:
@@ -179,8 +187,14 @@ def _schedule(done: float, warmup: float) -> float:
 
 
 def _smooth(old: Terms, new: dict, keep: float = 0.98) -> Terms:
-    values = {key: float(value.detach() if isinstance(value, Tensor) else value) for key, value in new.items()}
-    return old | {key: keep * old[key] + (1 - keep) * value if key in old else value for key, value in values.items()}
+    values = {
+        key: float(value.detach() if isinstance(value, Tensor) else value)
+        for key, value in new.items()
+    }
+    return old | {
+        key: keep * old[key] + (1 - keep) * value if key in old else value
+        for key, value in values.items()
+    }
 
 
 def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
@@ -194,18 +208,35 @@ class _Run:
     """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors, then state.json."""
 
     def __init__(
-        self, module: nn.Module, optimizer, average: float | None, folder: Path | None, seed: int,
+        self,
+        module: nn.Module,
+        optimizer,
+        average: float | None,
+        folder: Path | None,
+        seed: int,
         memory: dict[str, Tensor] | None = None,
-    ):  # fmt: skip
-        self.module, self.optimizer, self.decay, self.folder, self.seed = module, optimizer, average, folder, seed
+    ):
+        self.module, self.optimizer, self.decay, self.folder, self.seed = (
+            module,
+            optimizer,
+            average,
+            folder,
+            seed,
+        )
         self.memory = {} if memory is None else memory
         self.step, self.seconds = 0, 0.0
-        trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        trainable = {
+            name for name, parameter in module.named_parameters() if parameter.requires_grad
+        }
         self.frozen = {name for name, _ in module.named_parameters()} - trainable
-        self.tensors = {k: v for k, v in module.state_dict(keep_vars=True).items() if k not in self.frozen}
+        self.tensors = {
+            k: v for k, v in module.state_dict(keep_vars=True).items() if k not in self.frozen
+        }
         self.mean = None
         if average is not None:
-            self.mean = {k: v.detach().clone() for k, v in self.tensors.items() if v.is_floating_point()}
+            self.mean = {
+                k: v.detach().clone() for k, v in self.tensors.items() if v.is_floating_point()
+            }
 
     def advance(self, seconds: float) -> None:
         self.step, self.seconds = self.step + 1, self.seconds + seconds
@@ -253,11 +284,15 @@ class _Run:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"module.{k}": v.detach() for k, v in self.tensors.items()} | self._optimizer_tensors()
+        tensors = {
+            f"module.{k}": v.detach() for k, v in self.tensors.items()
+        } | self._optimizer_tensors()
         tensors |= {f"mean.{k}": v for k, v in (self.mean or {}).items()}
         tensors |= {f"memory.{k}": v for k, v in self.memory.items()}
         path = self.folder / f"state-{self.step:08d}.safetensors"
-        save_tensors(path, {name: value.clone() for name, value in tensors.items()}, {"step": str(self.step)})
+        save_tensors(
+            path, {name: value.clone() for name, value in tensors.items()}, {"step": str(self.step)}
+        )
         state = {"step": self.step, "seconds": self.seconds, "seed": self.seed, "file": path.name}
         write_json(self.folder / "state.json", state | {"bytes": path.stat().st_size})
         for old in self.folder.glob("state-*.safetensors"):
@@ -273,22 +308,34 @@ class _Run:
         if not path.exists() or path.stat().st_size != state["bytes"]:
             raise BadInput(f"The saved state {path} is incomplete; start again with --fresh.")
         if state["seed"] != self.seed:
-            raise BadInput(f"The saved state in {self.folder} was made with seed {state['seed']}, not {self.seed}.")
+            raise BadInput(
+                f"The saved state in {self.folder} was made with seed {state['seed']}, not {self.seed}."
+            )
         tensors = load_tensors(path)
         shapes = {key: value.shape for key, value in tensors.items() if key.startswith("module.")}
         own = {f"module.{key}": value.shape for key, value in self.module.state_dict().items()}
         frozen = {f"module.{key}" for key in self.frozen}
-        if {k: v for k, v in shapes.items() if k not in frozen} != {k: v for k, v in own.items() if k not in frozen}:
-            raise BadInput(f"The saved state {path} belongs to a network of other sizes; start again with --fresh.")
+        if {k: v for k, v in shapes.items() if k not in frozen} != {
+            k: v for k, v in own.items() if k not in frozen
+        }:
+            raise BadInput(
+                f"The saved state {path} belongs to a network of other sizes; start again with --fresh."
+            )
         self._copy({k: tensors[f"module.{k}"] for k in self.tensors})
         for name in self.mean or {}:
             self.mean[name].copy_(tensors.get(f"mean.{name}", tensors[f"module.{name}"]))
         inner = getattr(self.optimizer, "optimizer", self.optimizer)
         for name, parameter in self.module.named_parameters():
-            memory = {key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+            memory = {
+                key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")
+            }
             if all(value is not None for value in memory.values()):
-                inner.state[parameter] = {key: value.to(parameter.device) for key, value in memory.items()}
-        self.memory |= {k.removeprefix("memory."): v for k, v in tensors.items() if k.startswith("memory.")}
+                inner.state[parameter] = {
+                    key: value.to(parameter.device) for key, value in memory.items()
+                }
+        self.memory |= {
+            k.removeprefix("memory."): v for k, v in tensors.items() if k.startswith("memory.")
+        }
         self.step, self.seconds = state["step"], state["seconds"]
         log.info("continuing at step %d (%.0f s of training behind it)", self.step, self.seconds)
 

@@ -50,34 +50,76 @@ def _alike(form: str, values: str) -> dict[str, str]:
 
 
 TRAITS = (
-    Trait("gender", r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male", _alike("{}", "woman|man"), "a photo of a {}"),
-    Trait("age", r"young|middle-aged|old|elderly|aged", _alike("{}", "young|middle-aged|old"), "a photo of a {} person"),
-    Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
     Trait(
-        "hair style", r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
-        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"}, of="hair",
+        "gender",
+        r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male",
+        _alike("{}", "woman|man"),
+        "a photo of a {}",
     ),
     Trait(
-        "hair color", rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
-        _alike("{} hair", "black|brown|red|gray|blonde"), of="hair",
+        "age",
+        r"young|middle-aged|old|elderly|aged",
+        _alike("{}", "young|middle-aged|old"),
+        "a photo of a {} person",
+    ),
+    Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
+    Trait(
+        "hair style",
+        r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
+        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"},
+        of="hair",
+    ),
+    Trait(
+        "hair color",
+        rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
+        _alike("{} hair", "black|brown|red|gray|blonde"),
+        of="hair",
     ),
     Trait("beard", "beard|bearded|moustache|shaven", {"a beard": "a beard", "": ""}),
     Trait("freckles", "freckle[sd]", {"freckled skin": "freckled skin", "": ""}),
-    Trait("eyewear", "(sun|eye)?glasses|spectacles|shades", {"glasses": "glasses", "sunglasses": "sunglasses", "": ""}),
-    Trait("clothing", _CLOTHES.removesuffix("|clothes"), _alike("a {}", "T-shirt|shirt|jacket|suit|dress")),
-    Trait("clothing color", rf"({_COLOURS})\W(button )?({_CLOTHES})", _alike("{} clothes", _COLOURS)),
     Trait(
-        "expression", r"expression|face|look|smil(e|ing)|laugh(ing)?|sad|happy|surprised|neutral",
-        {"with a neutral expression": "a neutral expression", "smiling": "a smile", "surprised": "a surprised look",
-         "sad": "a sad expression", "laughing": "laughing"},
+        "eyewear",
+        "(sun|eye)?glasses|spectacles|shades",
+        {"glasses": "glasses", "sunglasses": "sunglasses", "": ""},
     ),
-    Trait("head", "head (tilted|held)", _alike("{}", "head tilted to the left|head tilted to the right|head held straight")),
     Trait(
-        "background", "background|wall|curtain|window|sea|ocean|beach|park|garden",
-        {f"in front of a {what}": f"a {what}" for what in (*(f"{c} background" for c in ("gray", "blue", "green", "orange")), "curtain", "window")}
+        "clothing",
+        _CLOTHES.removesuffix("|clothes"),
+        _alike("a {}", "T-shirt|shirt|jacket|suit|dress"),
+    ),
+    Trait(
+        "clothing color", rf"({_COLOURS})\W(button )?({_CLOTHES})", _alike("{} clothes", _COLOURS)
+    ),
+    Trait(
+        "expression",
+        r"expression|face|look|smil(e|ing)|laugh(ing)?|sad|happy|surprised|neutral",
+        {
+            "with a neutral expression": "a neutral expression",
+            "smiling": "a smile",
+            "surprised": "a surprised look",
+            "sad": "a sad expression",
+            "laughing": "laughing",
+        },
+    ),
+    Trait(
+        "head",
+        "head (tilted|held)",
+        _alike("{}", "head tilted to the left|head tilted to the right|head held straight"),
+    ),
+    Trait(
+        "background",
+        "background|wall|curtain|window|sea|ocean|beach|park|garden",
+        {
+            f"in front of a {what}": f"a {what}"
+            for what in (
+                *(f"{c} background" for c in ("gray", "blue", "green", "orange")),
+                "curtain",
+                "window",
+            )
+        }
         | {"by the sea": "the sea", "in a park": "a park"},
     ),
-)  # fmt: skip
+)
 
 
 class Told(NamedTuple):
@@ -100,12 +142,20 @@ def _found(pattern: str, text: str) -> Span | None:
 @torch.no_grad()
 def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
     """For each picture the value of each trait that CLIP is sure of. images: CLIP embeddings [B,E] of length 1."""
-    asked = [trait.asks.format(asks) if asks else PERSON for trait in TRAITS for asks in trait.values.values()]
+    asked = [
+        trait.asks.format(asks) if asks else PERSON
+        for trait in TRAITS
+        for asks in trait.values.values()
+    ]
     logits = base.clip.logit_scale.exp().float() * images.float() @ base.clip_texts(asked).float().T
     found: list[dict[str, str]] = [{} for _ in images]
-    for trait, part in zip(TRAITS, logits.split([len(trait.values) for trait in TRAITS], dim=1), strict=True):
+    for trait, part in zip(
+        TRAITS, logits.split([len(trait.values) for trait in TRAITS], dim=1), strict=True
+    ):
         sure, best = part.softmax(1).max(1)
-        for row, p, value in zip(found, sure.tolist(), [list(trait.values)[i] for i in best.tolist()], strict=True):
+        for row, p, value in zip(
+            found, sure.tolist(), [list(trait.values)[i] for i in best.tolist()], strict=True
+        ):
             if p >= SURE and value:
                 row[trait.name] = value
     return found
@@ -115,39 +165,54 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     """The prompt with what neither text says of the traits `found`, as far as the text encoder's window reaches."""
     texts = f"{prompt.base}, {prompt.complete}"
     asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
-    free = [trait for trait in TRAITS if not speaks(texts, trait) and not (trait.of and _found(trait.of, asked))]
+    free = [
+        trait
+        for trait in TRAITS
+        if not speaks(texts, trait) and not (trait.of and _found(trait.of, asked))
+    ]
     new = {trait.name: found[trait.name] for trait in free if trait.name in found}
     if new.get("hair style") == "bald":
         new.pop("hair color", None)
     while True:
         edits, phrases = written(prompt.base, new)
         text = _edited(prompt.base, edits)
-        whole = prompt.mode == "append" or find(text, prompt.replace)  # the words to replace may have been parted
+        whole = prompt.mode == "append" or find(
+            text, prompt.replace
+        )  # the words to replace may have been parted
         fuller = compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else prompt
         if not new or (whole and not overflow(base.tokenizer, fuller.complete)):
             break
         new.popitem()
     places = {
         phrase.text: [
-            other.text for other in fuller.phrases
-            if any(_meet(_moved(span, edits), there) for span in phrase.base for there in other.base)
+            other.text
+            for other in fuller.phrases
+            if any(
+                _meet(_moved(span, edits), there) for span in phrase.base for there in other.base
+            )
         ]
         for phrase in prompt.phrases
-    }  # fmt: skip
+    }
     return Told(fuller, tuple(phrases), places)
 
 
 def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> ComposedPrompt:
     """The same change of a text that says nothing but `found`; where that is what a tailored set has in common, the words
     of the target need not bring it along (explaining away)."""
-    root = PERSON if prompt.mode == "append" or find(PERSON, prompt.replace) else f"{PERSON}, {prompt.replace}"
+    root = (
+        PERSON
+        if prompt.mode == "append" or find(PERSON, prompt.replace)
+        else f"{PERSON}, {prompt.replace}"
+    )
     return told(base, compose(root, prompt.targets, prompt.mode, prompt.replace), found).prompt
 
 
 def common(found: Sequence[dict[str, str]]) -> dict[str, str]:
     """What pictures have in common, by what was seen in each."""
     shares = Counter(pair for row in found for pair in row.items())
-    return {name: value for (name, value), count in shares.most_common() if count >= COMMON * len(found)}
+    return {
+        name: value for (name, value), count in shares.most_common() if count >= COMMON * len(found)
+    }
 
 
 def noted(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -157,10 +222,21 @@ def noted(metadata: Mapping[str, str]) -> dict[str, str]:
     except (ValueError, TypeError):
         return {}
     values = {trait.name: trait.values for trait in TRAITS}
-    return {name: value for name, value in pairs if isinstance(value, str) and value and value in values.get(name, ())}
+    return {
+        name: value
+        for name, value in pairs
+        if isinstance(value, str) and value and value in values.get(name, ())
+    }
 
 
-def told_texts(base: Base, texts: Sequence[str], found: Sequence[dict[str, str]], target: str, mode: str, replace: str) -> list[str]:
+def told_texts(
+    base: Base,
+    texts: Sequence[str],
+    found: Sequence[dict[str, str]],
+    target: str,
+    mode: str,
+    replace: str,
+) -> list[str]:
     """Base texts [B] of pictures, told of what CLIP found in them; what the target speaks of is left unsaid."""
     prompts = [compose(text, target, mode, replace) for text in texts]
     return [told(base, prompt, row).prompt.base for prompt, row in zip(prompts, found, strict=True)]
@@ -178,13 +254,17 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
     def within(noun: str) -> tuple[Span, Span] | None:
         """The first phrase with that noun, and the noun."""
         place = _found(noun, text)
-        return place and next(((span, place) for span in spans if span[0] <= place[0] < span[1]), None)
+        return place and next(
+            ((span, place) for span in spans if span[0] <= place[0] < span[1]), None
+        )
 
     def put(name: str, start: int, end: int | None = None, form: str = "{} ") -> None:
         word = form.format(new[name])
         article = ARTICLE.search(text[:start])
         before = article.start(1) if article else start
-        edits.append((before, start if end is None else end, agree(text[:start], word)[before:] + word))
+        edits.append(
+            (before, start if end is None else end, agree(text[:start], word)[before:] + word)
+        )
         phrases.append(new.pop(name))
 
     if "gender" in new and (person := within("person")):
@@ -207,7 +287,11 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         cloth = f"a {' '.join(filter(None, words))}" if words[1] else f"{words[0]} clothes"
     skin = f"{new.pop('skin')} skin" if "skin" in new else ""
     groups = [
-        (", with " if "with" in text.split() else " with ", " and ", [skin, hair, new.pop("beard", ""), new.pop("freckles", "")]),
+        (
+            ", with " if "with" in text.split() else " with ",
+            " and ",
+            [skin, hair, new.pop("beard", ""), new.pop("freckles", "")],
+        ),
         (", wearing ", " and ", [new.pop("eyewear", ""), cloth]),
         (", ", ", ", [new.pop("expression", ""), new.pop("head", "")]),
         (" ", " ", [new.pop("background", "")]),
@@ -223,7 +307,12 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
 def _hair(style: str, color: str) -> str:
     if style == "bald":
         return "a bald head"
-    words = [style if style != "bun" else "", color, "hair" if style or color else "", "in a bun" if style == "bun" else ""]
+    words = [
+        style if style != "bun" else "",
+        color,
+        "hair" if style or color else "",
+        "in a bun" if style == "bun" else "",
+    ]
     return " ".join(filter(None, words))
 
 
@@ -236,7 +325,8 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
 def _moved(span: Span, edits: Sequence[Edit]) -> Span:
     """Where the characters are after the edits, with what was put at their start or inside."""
     start, end = (
-        place + sum(len(new) - (stop - begin) for begin, stop, new in edits if begin < place) for place in span
+        place + sum(len(new) - (stop - begin) for begin, stop, new in edits if begin < place)
+        for place in span
     )
     return start, end
 

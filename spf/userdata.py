@@ -47,19 +47,31 @@ INDEX, STORED = "dataset.json", 512
 class Wish(Config):
     """What the pictures have in common and the model is to learn."""
 
-    target: str = text(help="what every picture shows, as a text asks for it, for example: a straw hat")
-    mode: str = choice("append", ("append", "replace"), "the target is added to a base text, or replaces words of it")
+    target: str = text(
+        help="what every picture shows, as a text asks for it, for example: a straw hat"
+    )
+    mode: str = choice(
+        "append",
+        ("append", "replace"),
+        "the target is added to a base text, or replaces words of it",
+    )
     replace: str = text(help="the words of a base text that the target replaces")
     name: str = text("mine", help="name of the set")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.target:
-            raise BadInput("target is empty but must say what the pictures show, for example: a straw hat.")
+            raise BadInput(
+                "target is empty but must say what the pictures show, for example: a straw hat."
+            )
         if self.mode == "replace" and not self.replace:
-            raise BadInput("replace is empty but must be the words that the target replaces, for example: T-shirt.")
+            raise BadInput(
+                "replace is empty but must be the words that the target replaces, for example: T-shirt."
+            )
         if not re.fullmatch(r"[a-z0-9]{1,24}", self.name):
-            raise BadInput(f"name is {self.name[:40]!r} but must be 1 to 24 small letters or digits.")
+            raise BadInput(
+                f"name is {self.name[:40]!r} but must be 1 to 24 small letters or digits."
+            )
 
 
 @dataclass(frozen=True)
@@ -160,21 +172,40 @@ def check(source: str | Path | Sequence[str | Path], wish: Wish, unknown=None) -
     for name in captions:
         if not any(name in (path.name, path.stem) for path in pictures):
             note("orphan", name)
-    levels = {"broken": "warning", "small": "warning", "twice": "warning", "cut": "fine", "caption": "warning"}
+    levels = {
+        "broken": "warning",
+        "small": "warning",
+        "twice": "warning",
+        "cut": "fine",
+        "caption": "warning",
+    }
     levels |= {"replace": "warning", "text": "warning", "unsaid": "fine", "orphan": "warning"}
     findings += [
-        Finding(levels[key], key, {"n": len(names), "names": _named(names)}) for key, names in problems.items()
+        Finding(levels[key], key, {"n": len(names), "names": _named(names)})
+        for key, names in problems.items()
     ]
     if unknown is not None and items:
-        strange = list(dict.fromkeys(word for item in items for word in unknown(item.complete_text)))
-        findings += [Finding("warning", "unknown", {"n": len(strange), "names": _named(strange)})] if strange else []
+        strange = list(
+            dict.fromkeys(word for item in items for word in unknown(item.complete_text))
+        )
+        findings += (
+            [Finding("warning", "unknown", {"n": len(strange), "names": _named(strange)})]
+            if strange
+            else []
+        )
     same = {item.base_text for item in items}
     if len(items) >= FEWEST and len(same) == 1:
         findings.append(Finding("warning", "alike", {"names": next(iter(same))}))
     if len(items) < FEWEST or len(items) > MOST:
         key = "few" if len(items) < FEWEST else "many"
         findings.append(Finding("error", key, {"n": len(items), "low": FEWEST, "high": MOST}))
-    findings.append(Finding("fine", "read", {"n": len(items), "all": len(pictures), "names": ", ".join(tables) or ".txt"}))
+    findings.append(
+        Finding(
+            "fine",
+            "read",
+            {"n": len(items), "all": len(pictures), "names": ", ".join(tables) or ".txt"},
+        )
+    )
     rank = {"error": 0, "warning": 1, "fine": 2}
     return Report(tuple(sorted(findings, key=lambda finding: rank[finding.level])), tuple(items))
 
@@ -185,7 +216,13 @@ def texts(caption: str, base: str, wish: Wish) -> tuple[str, str, bool]:
     pattern = re.compile(rf"(?<!\w){re.escape(wish.target)}(?!\w)", re.IGNORECASE)
     said = bool(pattern.search(line))
     if not base.strip():
-        base = pattern.sub(wish.replace, line) if said and wish.mode == "replace" else _without(line, pattern) if said else line
+        base = (
+            pattern.sub(wish.replace, line)
+            if said and wish.mode == "replace"
+            else _without(line, pattern)
+            if said
+            else line
+        )
     prompt = compose(" ".join(base.split()), (wish.target,), wish.mode, wish.replace)
     return prompt.base, prompt.complete, said
 
@@ -198,12 +235,16 @@ def _without(line: str, pattern: re.Pattern) -> str:
     return re.sub(r"(?:,\s*)+(?=,|$)|^[\s,]+", "", left).strip(" ,;")
 
 
-def store(source: str | Path | Sequence[str | Path], wish: Wish, folder: str | Path, unknown=None) -> Path:
+def store(
+    source: str | Path | Sequence[str | Path], wish: Wish, folder: str | Path, unknown=None
+) -> Path:
     """Puts a checked set into a new folder: square pictures and dataset.json. Raises BadInput where the check finds an error."""
     report, folder = check(source, wish, unknown), Path(folder)
     if not report.usable:
         error = next(finding for finding in report.findings if finding.level == "error")
-        raise BadInput(f"images is {error.values['n']} usable pictures but must be from {FEWEST} to {MOST}.")
+        raise BadInput(
+            f"images is {error.values['n']} usable pictures but must be from {FEWEST} to {MOST}."
+        )
     if folder.exists() and any(folder.iterdir()):
         raise BadInput(f"folder is {str(folder)!r} but must be new or empty.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -228,10 +269,13 @@ def load(folder: str | Path) -> UserSet:
         held = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         wish = Wish.from_dict(held["wish"])
         items = tuple(
-            Item(folder / Path(row["file_name"]).name, row["base"], wish.target, row["text"]) for row in held["items"]
+            Item(folder / Path(row["file_name"]).name, row["base"], wish.target, row["text"])
+            for row in held["items"]
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"data is {str(folder)!r} but must be the name of a target or a folder with {INDEX}.") from error
+        raise BadInput(
+            f"data is {str(folder)!r} but must be the name of a target or a folder with {INDEX}."
+        ) from error
     return UserSet(folder, wish, items)
 
 
@@ -255,7 +299,9 @@ def unpacked(files: Iterable[str | Path], folder: str | Path) -> list[Path]:
                         continue
                     left -= info.file_size
                     if left < 0:
-                        raise BadInput(f"{path.name} unpacks to more than {BYTES >> 30} GiB; choose fewer pictures.")
+                        raise BadInput(
+                            f"{path.name} unpacks to more than {BYTES >> 30} GiB; choose fewer pictures."
+                        )
                     (folder / name).write_bytes(archive.read(info))
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
             raise BadInput(f"{path.name} is no archive that can be read: {error}") from error
@@ -274,7 +320,9 @@ def _opened(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if max(image.size) > LARGEST:
-                    raise BadInput(f"{path.name} has sides of {image.size} but at most {LARGEST} are allowed.")
+                    raise BadInput(
+                        f"{path.name} has sides of {image.size} but at most {LARGEST} are allowed."
+                    )
                 return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise BadInput(f"{path.name} is no picture that can be read.") from error
@@ -283,8 +331,14 @@ def _opened(path: Path) -> Image.Image:
 def _listed(source: str | Path | Sequence[str | Path]) -> list[Path]:
     if isinstance(source, (str, Path)):
         if not Path(source).is_dir():
-            raise BadInput(f"source is {str(source)!r} but must be a folder with pictures and captions.")
-        return sorted(path for path in Path(source).rglob("*") if path.is_file() and not path.name.startswith("."))
+            raise BadInput(
+                f"source is {str(source)!r} but must be a folder with pictures and captions."
+            )
+        return sorted(
+            path
+            for path in Path(source).rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
     return sorted(map(Path, source))
 
 
@@ -298,8 +352,22 @@ def _captions(files: Sequence[Path]) -> tuple[dict[str, tuple[str, str]], list[s
     tables = [path for path in files if path.name.lower() in TABLES]
     for path in tables:
         for row in _rows(path):
-            name = next((row[key] for key in ("file_name", "file", "image") if isinstance(row.get(key), str)), "")
-            words = next((row[key] for key in ("text", "caption", "prompt", "complete") if isinstance(row.get(key), str)), "")
+            name = next(
+                (
+                    row[key]
+                    for key in ("file_name", "file", "image")
+                    if isinstance(row.get(key), str)
+                ),
+                "",
+            )
+            words = next(
+                (
+                    row[key]
+                    for key in ("text", "caption", "prompt", "complete")
+                    if isinstance(row.get(key), str)
+                ),
+                "",
+            )
             base = row.get("base") if isinstance(row.get("base"), str) else ""
             if name:
                 short = PurePosixPath(name.replace("\\", "/")).name
@@ -323,7 +391,9 @@ def _rows(path: Path) -> Iterator[dict]:
 
 
 def _wanted(name: str) -> bool:
-    return not name.startswith(".") and (name.lower() in TABLES or name.lower().endswith((*KINDS, ".txt")))
+    return not name.startswith(".") and (
+        name.lower() in TABLES or name.lower().endswith((*KINDS, ".txt"))
+    )
 
 
 def _named(names: Sequence[str], most: int = 5) -> str:

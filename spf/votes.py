@@ -45,7 +45,14 @@ class Votes:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def add(self, target: str, text: str, seed: int, methods: tuple[str, str], winners: Mapping[str, str]) -> None:
+    def add(
+        self,
+        target: str,
+        text: str,
+        seed: int,
+        methods: tuple[str, str],
+        winners: Mapping[str, str],
+    ) -> None:
         """Stores the answers to all questions at once; a winner is one of the two methods, or "" for no difference.
 
         Raises BadInput for a missing question or a winner that did not take part.
@@ -54,8 +61,12 @@ class Votes:
             raise BadInput(f"methods is {methods!r} but must be two different names.")
         for question in QUESTIONS:
             if winners.get(question) not in (*methods, ""):
-                raise BadInput(f"{question} is {winners.get(question)!r} but must be one of the two, or no difference.")
-        rows = [(target, text, seed, *methods, question, winners[question]) for question in QUESTIONS]
+                raise BadInput(
+                    f"{question} is {winners.get(question)!r} but must be one of the two, or no difference."
+                )
+        rows = [
+            (target, text, seed, *methods, question, winners[question]) for question in QUESTIONS
+        ]
         with self._open() as file:
             file.executemany(
                 "INSERT INTO votes (target, text, seed, first, second, question, winner) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -67,23 +78,38 @@ class Votes:
         if not self.path.is_file():
             return 0
         with self._open() as file:
-            return file.execute("SELECT COUNT(*) FROM votes WHERE question = ?", QUESTIONS[:1]).fetchone()[0]
+            return file.execute(
+                "SELECT COUNT(*) FROM votes WHERE question = ?", QUESTIONS[:1]
+            ).fetchone()[0]
 
     def tally(self) -> list[dict[str, Any]]:
         """One row a method and question: won, lost, same, share of the decided votes with its 95% interval."""
         if not self.path.is_file():
             return []
         with self._open() as file:
-            votes = file.execute("SELECT first, second, question, winner FROM votes ORDER BY id").fetchall()
+            votes = file.execute(
+                "SELECT first, second, question, winner FROM votes ORDER BY id"
+            ).fetchall()
         rows = []
-        for method in dict.fromkeys(name for first, second, *_ in votes for name in (first, second)):
+        for method in dict.fromkeys(
+            name for first, second, *_ in votes for name in (first, second)
+        ):
             for question in QUESTIONS:
-                winners = [winner for *two, asked, winner in votes if asked == question and method in two]
+                winners = [
+                    winner for *two, asked, winner in votes if asked == question and method in two
+                ]
                 won, same = winners.count(method), winners.count("")
                 lost = len(winners) - won - same
                 low, high = wilson(won, won + lost)
                 share = won / (won + lost) if won + lost else None
-                numbers = {"won": won, "lost": lost, "same": same, "share": share, "low": low, "high": high}
+                numbers = {
+                    "won": won,
+                    "lost": lost,
+                    "same": same,
+                    "share": share,
+                    "low": low,
+                    "high": high,
+                }
                 rows.append({"method": method, "question": question, **numbers})
         return rows
 

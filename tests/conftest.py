@@ -38,36 +38,66 @@ def new_tiny_base(seed: int = 0) -> Base:
         torch.manual_seed(seed)
         tokenizer = new_tokenizer(WORDS)
         text = CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            projection_dim=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            projection_dim=16,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
+        )
         vision = CLIPVisionConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=16,
-            patch_size=8, projection_dim=16,
-        )  # fmt: skip
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=16,
+            patch_size=8,
+            projection_dim=16,
+        )
         text_encoder = CLIPTextModel(text)
         base = Base(
             name="tiny",
             folder=None,
             unet=UNet2DConditionModel(
-                sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16, 16),
-                down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
-                cross_attention_dim=32, attention_head_dim=2, norm_num_groups=4,
+                sample_size=8,
+                in_channels=4,
+                out_channels=4,
+                layers_per_block=1,
+                block_out_channels=(8, 16, 16),
+                down_block_types=("CrossAttnDownBlock2D",) * 3,
+                up_block_types=("CrossAttnUpBlock2D",) * 3,
+                cross_attention_dim=32,
+                attention_head_dim=2,
+                norm_num_groups=4,
             ),
             vae=AutoencoderKL(
-                block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4, sample_size=16,
+                block_out_channels=(8, 16),
+                down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2,
+                latent_channels=4,
+                norm_num_groups=4,
+                sample_size=16,
             ),
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             scheduler=DDIMScheduler(
-                beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                set_alpha_to_one=False, steps_offset=1,
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                clip_sample=False,
+                set_alpha_to_one=False,
+                steps_offset=1,
             ),
-        )  # fmt: skip
-        settings = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=16)
-        clip = VisionTextDualEncoderModel(settings, vision_model=CLIPVisionModel(vision), text_model=text_encoder)
+        )
+        settings = VisionTextDualEncoderConfig.from_vision_text_configs(
+            vision, text, projection_dim=16
+        )
+        clip = VisionTextDualEncoderModel(
+            settings, vision_model=CLIPVisionModel(vision), text_model=text_encoder
+        )
         base.clip = clip.requires_grad_(False).eval()
         wake(base.unet)
     return base
@@ -83,9 +113,15 @@ def wake(unet) -> None:
 def save_base(base: Base, folder) -> None:
     """Writes the layout of checkpoints/: base/ as a diffusers folder and clip/ beside it."""
     StableDiffusionPipeline(
-        vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet,
-        scheduler=base.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_pretrained(folder / "base", safe_serialization=True)  # fmt: skip
+        vae=base.vae,
+        text_encoder=base.text_encoder,
+        tokenizer=base.tokenizer,
+        unet=base.unet,
+        scheduler=base.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "base", safe_serialization=True)
     base.clip.save_pretrained(folder / "clip", safe_serialization=True)
 
 
@@ -98,13 +134,20 @@ def shared_base() -> Base:
 @pytest.fixture
 def tiny_base(shared_base):
     """The tiny base; afterwards every weight, hook and training flag must be as before."""
-    before = {name: (value.data_ptr(), value.detach().clone()) for name, value in shared_base.unet.named_parameters()}
+    before = {
+        name: (value.data_ptr(), value.detach().clone())
+        for name, value in shared_base.unet.named_parameters()
+    }
     yield shared_base
     for name, value in shared_base.unet.named_parameters():
         address, original = before[name]
-        assert value.data_ptr() == address and torch.equal(value, original), f"{name} was left changed"
+        assert value.data_ptr() == address and torch.equal(value, original), (
+            f"{name} was left changed"
+        )
     assert not any(value.requires_grad for value in shared_base.unet.parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in shared_base.unet.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in shared_base.unet.modules()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,11 @@ class FakeEngine(Engine):
     """adapters: names that exist. pause: seconds a step. fault: raised at step 3 of the first drawing, then cleared."""
 
     def __init__(
-        self, tmp, adapters=("hat", "hat-naive", "freckles", "dress", "blonde", "watercolor"), pause=0.0, fault=None
+        self,
+        tmp,
+        adapters=("hat", "hat-naive", "freckles", "dress", "blonde", "watercolor"),
+        pause=0.0,
+        fault=None,
     ):
         super().__init__("fake", folder=tmp)
         self.names, self.pause, self.fault = list(adapters), pause, fault
@@ -56,7 +60,9 @@ class FakeEngine(Engine):
 
     def adapters(self):
         own = [path.stem for path in self.own.glob("*.safetensors")] if self.own else []
-        return {name: {"target": name} for name in [*self.names, *own] if not name.endswith("-naive")}
+        return {
+            name: {"target": name} for name in [*self.names, *own] if not name.endswith("-naive")
+        }
 
     def _load(self):
         if self.base is None:
@@ -67,7 +73,9 @@ class FakeEngine(Engine):
 
     def words(self, config):
         prompt = compose(config.base, config.targets, config.mode, config.replace)
-        seen = dict.fromkeys(re.findall(r"[a-z][a-z-]*", f"{prompt.base} {prompt.complete}".lower()))
+        seen = dict.fromkeys(
+            re.findall(r"[a-z][a-z-]*", f"{prompt.base} {prompt.complete}".lower())
+        )
         return Words(prompt, tuple(word for word in seen if word not in KNOWN))
 
     def _draw(self, base, config, words, tell, check):
@@ -88,11 +96,18 @@ class FakeEngine(Engine):
         described[TUNED] = tuned
         if NAIVE in self.variants(config):
             described[NAIVE] = replace(
-                tuned, background="gray", clothing_color="white", age="old", expression="smiling", eyewear="none"
+                tuned,
+                background="gray",
+                clothing_color="white",
+                age="old",
+                expression="smiling",
+                eyewear="none",
             )
         self.described = described
         drawings = {role: render(portrait, 128) for role, portrait in described.items()}
-        self.regions = torch.from_numpy(np.stack([drawing.regions for drawing in drawings.values()]))
+        self.regions = torch.from_numpy(
+            np.stack([drawing.regions for drawing in drawings.values()])
+        )
         noise = rng.integers(0, 255, (128, 128, 3))
         steps, total = config.steps, config.steps * len(drawings)
         at = tuple(sorted({*range(0, steps, -(-steps // 10)), steps - 1}))
@@ -108,7 +123,9 @@ class FakeEngine(Engine):
                 previews = {}
                 if index in at:
                     clear = ((index + 1) / steps) ** 0.5
-                    previews[role] = (drawing.image * clear + (0.5 * noise + 64) * (1 - clear)).astype(np.uint8)
+                    previews[role] = (
+                        drawing.image * clear + (0.5 * noise + 64) * (1 - clear)
+                    ).astype(np.uint8)
                     frames[role].append(previews[role])
                 done = number * steps + index + 1
                 tell(Progress(role, done, total, (total - done) * self.pause, previews))
@@ -125,8 +142,14 @@ class FakeEngine(Engine):
         return self
 
     def read(self, images):
-        values = [self.described[role].attributes() for role in (ORIGINAL, TUNED, NAIVE) if role in self.described]
-        return Reading(values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions)
+        values = [
+            self.described[role].attributes()
+            for role in (ORIGINAL, TUNED, NAIVE)
+            if role in self.described
+        ]
+        return Reading(
+            values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions
+        )
 
 
 def describe(text: str, rng) -> Portrait:
@@ -157,20 +180,30 @@ def trace(prompt, drawings, steps, config) -> Trace:
         maps = {
             side: np.stack(
                 [
-                    np.stack([at_step(drawing, phrase, side, step / steps, rng) for phrase in phrases])
+                    np.stack(
+                        [at_step(drawing, phrase, side, step / steps, rng) for phrase in phrases]
+                    )
                     for step in range(steps)
                 ]
             )[:, None]
             for side in SIDES
         }
-        return PathTrace(text, phrases, drawing.image[None], np.zeros((1, 4, 16, 16), np.float32), maps, (), **more)
+        return PathTrace(
+            text,
+            phrases,
+            drawing.image[None],
+            np.zeros((1, 4, 16, 16), np.float32),
+            maps,
+            (),
+            **more,
+        )
 
     original, tuned = drawings[ORIGINAL], drawings[TUNED]
     change = np.abs(original.image.astype(float) - tuned.image).mean(-1)
     change = shrunk(change / max(1.0, change.max()), 16)
-    difference = np.stack([change * (step + 1) / steps + 0.25 * rng.random((16, 16)) for step in range(steps)])[
-        :, None
-    ].astype(np.float16)
+    difference = np.stack(
+        [change * (step + 1) / steps + 0.25 * rng.random((16, 16)) for step in range(steps)]
+    )[:, None].astype(np.float16)
     removed = np.stack(
         [
             np.stack(
@@ -185,21 +218,41 @@ def trace(prompt, drawings, steps, config) -> Trace:
     if config.guided == "held":
         chain["held"] = difference.astype(np.float32).mean(0)
     variants = {
-        role: path(role, prompt.complete, (*base, *targets, PAD), removed=removed[:, :, : len(base)], **chain)
-        for role in drawings if role != ORIGINAL
-    }  # fmt: skip
+        role: path(
+            role,
+            prompt.complete,
+            (*base, *targets, PAD),
+            removed=removed[:, :, : len(base)],
+            **chain,
+        )
+        for role in drawings
+        if role != ORIGINAL
+    }
     timesteps = tuple(np.linspace(981, 1, steps).astype(int).tolist())
     return Trace(
-        prompt, (config.seed,), config.guidance, timesteps, base, distances, SfcmConfig(),
-        path(ORIGINAL, prompt.base, (*base, PAD)), variants,
-    )  # fmt: skip
+        prompt,
+        (config.seed,),
+        config.guidance,
+        timesteps,
+        base,
+        distances,
+        SfcmConfig(),
+        path(ORIGINAL, prompt.base, (*base, PAD)),
+        variants,
+    )
 
 
 def at_step(drawing, phrase, side, progress, rng):
     places = [region for word, region in PLACES.items() if word in phrase.lower()]
-    mask = np.isin(drawing.regions, [REGIONS.index(place) for place in places]) if places else drawing.regions == 0
+    mask = (
+        np.isin(drawing.regions, [REGIONS.index(place) for place in places])
+        if places
+        else drawing.regions == 0
+    )
     sharp = min(1.0, 0.2 + 1.2 * progress)
-    return (0.3 * (sharp * shrunk(mask, side) + (1 - sharp) * 0.5 * rng.random((side, side)))).astype(np.float16)
+    return (
+        0.3 * (sharp * shrunk(mask, side) + (1 - sharp) * 0.5 * rng.random((side, side)))
+    ).astype(np.float16)
 
 
 def shrunk(image, side):

@@ -27,7 +27,9 @@ print("fake job at work", flush=True)
 for step in range(state.get("step", 0) + 1, request["steps"] + 1):
     with (folder / "history.jsonl").open("a") as file:
         file.write(json.dumps({"step": step, "loss": 1 / step, "diffusion": 0.5 / step}) + "\n")
-    looks = state.get("looks", []) + ([{"step": step, "response": 0.5, "pollution": 0.1}] if step % 5 == 0 else [])
+    looks = state.get("looks", []) + (
+        [{"step": step, "response": 0.5, "pollution": 0.1}] if step % 5 == 0 else []
+    )
     tell(
         phase="running",
         step=step,

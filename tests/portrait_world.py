@@ -26,6 +26,11 @@ def new_judges() -> Judges:
 def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) -> list[Adapter]:
     """Adapters of `base`, each with other noise of the given size for weights."""
     generator = torch.Generator().manual_seed(0)
-    shapes = {name: base.unet.get_parameter(name).shape for name in cross_attention_names(base.unet)}
-    made = [{n: size * torch.randn(shape, generator=generator) for n, shape in shapes.items()} for _ in range(count)]
+    shapes = {
+        name: base.unet.get_parameter(name).shape for name in cross_attention_names(base.unet)
+    }
+    made = [
+        {n: size * torch.randn(shape, generator=generator) for n, shape in shapes.items()}
+        for _ in range(count)
+    ]
     return [Adapter(dict.fromkeys(METADATA, "x") | metadata, tensors) for tensors in made]

@@ -15,8 +15,17 @@ LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits"],
-    ["spf.sampling", "spf.training", "spf.generate", "spf.finetune", "spf.methods", "spf.edits", "spf.evaluation", "spf.portraits",
-     "spf.userdata"],
+    [
+        "spf.sampling",
+        "spf.training",
+        "spf.generate",
+        "spf.finetune",
+        "spf.methods",
+        "spf.edits",
+        "spf.evaluation",
+        "spf.portraits",
+        "spf.userdata",
+    ],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
     ["spf.cli", "spf.commands", "spf.ui"],
     ["app", "spf.__main__"],
@@ -24,16 +33,35 @@ LEVELS = [
 ONLY_IN = {
     "gradio": ["app", "spf.ui"],
     "spaces": ["app", "spf.ui"],
-    "diffusers": ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.portraits.pretrain"],
+    "diffusers": [
+        "spf.models",
+        "spf.paths",
+        "spf.attention",
+        "spf.injected",
+        "spf.portraits.pretrain",
+    ],
     "peft": ["spf.injected"],
     "typer": ["spf.cli", "spf.commands"],
 }
-FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "eval", "exec", "torch.load", "torch.save"}
+FORBIDDEN = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "eval",
+    "exec",
+    "torch.load",
+    "torch.save",
+}
 NAMES = {"PIL": "pillow"}
 BROUGHT_BY_THE_HOST = {"spaces"}
 OPTIONAL = {
     re.sub("-", "_", Requirement(one).name)
-    for extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].values()
+    for extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ].values()
     for one in extra
 }
 """Libraries that are imported only where they are there."""
@@ -74,29 +102,43 @@ def imports(name: str) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            above = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             source = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {inner if (inner := f"{source}.{alias.name}") in FILES else source for alias in node.names}
+            found |= {
+                inner if (inner := f"{source}.{alias.name}") in FILES else source
+                for alias in node.names
+            }
     return found
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_imports_point_one_way(name):
     if name == "spf":
-        assert not [other for other in imports(name) if other.startswith("spf")], "the package itself imports lazily"
+        assert not [other for other in imports(name) if other.startswith("spf")], (
+            "the package itself imports lazily"
+        )
         return
     assert level(name) is not None, f"{name} has no place in the house plan; give it one in LEVELS"
     for other in imports(name):
         if other.startswith("spf.") or other == "app":
-            assert level(other) is not None and level(other) <= level(name), f"{name} must not import {other}"
+            assert level(other) is not None and level(other) <= level(name), (
+                f"{name} must not import {other}"
+            )
         for library, homes in ONLY_IN.items():
             if within(other, [library]):
-                assert within(name, homes), f"{library} belongs in {', '.join(homes)}, not in {name}"
+                assert within(name, homes), (
+                    f"{library} belongs in {', '.join(homes)}, not in {name}"
+                )
 
 
 @pytest.mark.parametrize("name", ["spf.errors", "spf.config"])
 def test_the_ground_floor_needs_only_the_standard_library(name):
-    assert all(other.split(".")[0] in sys.stdlib_module_names | {"spf", "__future__"} for other in imports(name))
+    assert all(
+        other.split(".")[0] in sys.stdlib_module_names | {"spf", "__future__"}
+        for other in imports(name)
+    )
 
 
 @pytest.mark.parametrize("name", ["spf.sfcm", "spf.losses"])
@@ -115,7 +157,9 @@ def test_nothing_unsafe_is_used(name):
             assert text != "print", f"{name} line {node.lineno}: use logging"
             for keyword in node.keywords:
                 asked = keyword.arg in ("trust_remote_code", "allow_pickle", "shell")
-                assert not asked or ast.unparse(keyword.value) == "False", f"{name} line {node.lineno}"
+                assert not asked or ast.unparse(keyword.value) == "False", (
+                    f"{name} line {node.lineno}"
+                )
     assert not {other.split(".")[0] for other in imports(name)} & FORBIDDEN
 
 
@@ -125,7 +169,11 @@ def test_every_file_says_what_it_is_for(name):
 
 
 def test_the_walk_sees_the_library():
-    assert len(FILES) >= 20 and "spf.models" in imports("spf.paths") and "torch.nn.functional" in imports("spf.losses")
+    assert (
+        len(FILES) >= 20
+        and "spf.models" in imports("spf.paths")
+        and "torch.nn.functional" in imports("spf.losses")
+    )
 
 
 def test_the_package_is_instant_and_its_names_exist():
@@ -135,14 +183,20 @@ def test_the_package_is_instant_and_its_names_exist():
 
 def requirements() -> dict[str, Requirement]:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
-    found = [Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()]
+    found = [
+        Requirement(line.partition("#")[0]) for line in lines if line.partition("#")[0].strip()
+    ]
     return {one.name.lower(): one for one in found}
 
 
 def test_every_library_is_declared():
     declared = {re.sub("-", "_", name) for name in requirements()} | OPTIONAL
     for name in FILES:
-        libraries = {other.split(".")[0] for other in imports(name)} - sys.stdlib_module_names - {"spf", "app"}
+        libraries = (
+            {other.split(".")[0] for other in imports(name)}
+            - sys.stdlib_module_names
+            - {"spf", "app"}
+        )
         for library in libraries - BROUGHT_BY_THE_HOST:
             assert NAMES.get(library, library).lower() in declared, f"{name} imports {library}"
 
@@ -159,4 +213,6 @@ def test_every_library_is_declared():
 )
 def test_versions_with_known_holes_are_excluded(library, old, good):
     allowed = requirements()[library].specifier
-    assert not any(version in allowed for version in old) and all(version in allowed for version in good)
+    assert not any(version in allowed for version in old) and all(
+        version in allowed for version in good
+    )

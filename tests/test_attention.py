@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from spf.attention import Record, aggregate, coarse, cross_attention_layers, eager_attention, record, resized
+from spf.attention import (
+    Record,
+    aggregate,
+    coarse,
+    cross_attention_layers,
+    eager_attention,
+    record,
+    resized,
+)
 from spf.errors import BadInput
 
 GROUPS = {"woman": [5], "long red hair": [7, 8, 9], "PAD": list(range(20, 77))}
@@ -13,7 +21,9 @@ GROUPS = {"woman": [5], "long red hair": [7, 8, 9], "PAD": list(range(20, 77))}
 def inputs(tiny_base):
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(2, 4, 8, 8, generator=generator)
-    states = tiny_base.encode_text(["a photo of a woman with long red hair", "a photo of an old man, a hat"])
+    states = tiny_base.encode_text(
+        ["a photo of a woman with long red hair", "a photo of an old man, a hat"]
+    )
     return latents, torch.tensor([500, 20]), states
 
 
@@ -58,7 +68,10 @@ def test_maps_are_the_softmax_of_every_layer(tiny_base, inputs):
         expected = truth[name].unflatten(0, (2, layer.heads)).mean(1)
         for group, columns in GROUPS.items():
             torch.testing.assert_close(
-                shown.maps[name][group].flatten(1), expected[..., columns].sum(-1), rtol=1e-5, atol=1e-6
+                shown.maps[name][group].flatten(1),
+                expected[..., columns].sum(-1),
+                rtol=1e-5,
+                atol=1e-6,
             )
 
 
@@ -70,7 +83,10 @@ def test_all_columns_together_have_mass_one(tiny_base, inputs):
 
 
 def test_pool_mean_divides_by_the_number_of_tokens(tiny_base, inputs):
-    with record(tiny_base.unet, GROUPS) as mass, record(tiny_base.unet, GROUPS, pool="mean") as mean:
+    with (
+        record(tiny_base.unet, GROUPS) as mass,
+        record(tiny_base.unet, GROUPS, pool="mean") as mean,
+    ):
         tiny_base.unet(*inputs)
     for name in mass.maps:
         torch.testing.assert_close(mass.maps[name]["PAD"] / 57, mean.maps[name]["PAD"])
@@ -83,12 +99,20 @@ def test_rows_groups_per_row_and_missing_phrases(tiny_base, inputs):
         tiny_base.unet(*inputs)
     for name in both.maps:
         assert both.maps[name]["a"].shape[0] == 2 and second.maps[name]["b"].shape[0] == 1
-        assert both.maps[name]["a"][0].sum() > 0 == both.maps[name]["a"][1].sum() == both.maps[name]["c"].sum()
+        assert (
+            both.maps[name]["a"][0].sum()
+            > 0
+            == both.maps[name]["a"][1].sum()
+            == both.maps[name]["c"].sum()
+        )
         torch.testing.assert_close(both.maps[name]["b"][1:], second.maps[name]["b"])
 
 
 def test_only_what_is_asked_for_is_kept(tiny_base, inputs):
-    with record(tiny_base.unet, keep="queries") as queries, record(tiny_base.unet, GROUPS, largest=4) as small:
+    with (
+        record(tiny_base.unet, keep="queries") as queries,
+        record(tiny_base.unet, GROUPS, largest=4) as small,
+    ):
         tiny_base.unet(*inputs)
     assert queries.maps == {} and len(queries.queries) == 10
     assert next(iter(queries.queries.values())).shape == (2, 64, 8)
@@ -96,7 +120,9 @@ def test_only_what_is_asked_for_is_kept(tiny_base, inputs):
 
 
 def test_gradients_reach_the_tuned_weights_through_maps_and_queries(tiny_base, inputs):
-    weight = tiny_base.unet.get_parameter("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight")
+    weight = tiny_base.unet.get_parameter(
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    )
     weight.requires_grad_(True)
     try:
         with record(tiny_base.unet, GROUPS, "maps+queries") as shown:

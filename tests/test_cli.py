@@ -7,7 +7,9 @@ import pytest
 
 
 def spf(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "spf", *arguments], capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, "-m", "spf", *arguments], capture_output=True, text=True, timeout=600
+    )
 
 
 def test_help_names_the_commands():
@@ -15,13 +17,16 @@ def test_help_names_the_commands():
     assert done.returncode == 0 and "pretrain" in done.stdout
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("pretrain", "vae", "--preset", "huge"), "preset"),
-    (("pretrain", "dream"), "stage"),
-    (("pretrain", "vae", "--steps", "0"), "steps is 0"),
-    (("pretrain", "vae", "--steps", "many"), "--steps"),
-    (("pretrain", "vae", "--size", "3"), "--size"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("pretrain", "vae", "--preset", "huge"), "preset"),
+        (("pretrain", "dream"), "stage"),
+        (("pretrain", "vae", "--steps", "0"), "steps is 0"),
+        (("pretrain", "vae", "--steps", "many"), "--steps"),
+        (("pretrain", "vae", "--size", "3"), "--size"),
+    ],
+)
 def test_bad_input(arguments, words, tmp_path):
     done = spf(*arguments)
     assert done.returncode == 2

@@ -45,50 +45,133 @@ def spf(folder, monkeypatch, capsys):
 
 def test_from_fine_tuning_to_the_table(spf, folder, tmp_path):
     for method, own in (("spf", ["--set", "own_count=2"]), ("naive", [])):
-        code, out, _ = spf("finetune", "--method", method, "--data", "hat", "--out", tmp_path / method, *FAST, *own)
+        code, out, _ = spf(
+            "finetune", "--method", method, "--data", "hat", "--out", tmp_path / method, *FAST, *own
+        )
         assert code == 0
-        file = tmp_path / method / ("hat.safetensors" if method == "spf" else "hat-naive.safetensors")
+        file = (
+            tmp_path / method / ("hat.safetensors" if method == "spf" else "hat-naive.safetensors")
+        )
         assert out.strip() == str(file)
         file.rename(folder / "adapters" / file.name)
-    code, out, _ = spf("generate", "--base", TEXT, "--target", "a hat", "--seed", 7, "--steps", 2, "--out", tmp_path / "pair")
+    code, out, _ = spf(
+        "generate",
+        "--base",
+        TEXT,
+        "--target",
+        "a hat",
+        "--seed",
+        7,
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "pair",
+    )
     report = json.loads(out)
     assert code == 0 and report == json.loads((tmp_path / "pair" / "report.json").read_text())
     assert report["adapter"] == "hat" and report["seed"] == 7 and report["response"] is not None
     assert set(report["seconds"]) == {"loading", "pair", "judging"}
-    arguments = ("evaluate", "--methods", "naive,spf", "--prompts", 2, "--seeds", 1, "--steps", 2, "--out", tmp_path / "table")
+    arguments = (
+        "evaluate",
+        "--methods",
+        "naive,spf",
+        "--prompts",
+        2,
+        "--seeds",
+        1,
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "table",
+    )
     code, out, _ = spf(*arguments)
     assert code == 0 and "| hat | naive |" in out and "| hat | spf |" in out
     rows = json.loads((tmp_path / "table" / "results.json").read_text())["rows"]
-    assert {row["target"] for row in rows} == {"hat"} and {row["method"] for row in rows} == {"naive", "spf"}
-    code, out, _ = spf("generate", "--base", TEXT, "--target", "watercolor painting", "--mode", "replace", "--replace", "photo",
-                       "--adapter", folder / "adapters" / "hat.safetensors", "--steps", 2, "--count", 2, "--out", tmp_path / "two")  # fmt: skip
-    assert code == 0 and [report["complete"] for report in json.loads(out)] == [TEXT.replace("photo", "watercolor painting")] * 2
+    assert {row["target"] for row in rows} == {"hat"} and {row["method"] for row in rows} == {
+        "naive",
+        "spf",
+    }
+    code, out, _ = spf(
+        "generate",
+        "--base",
+        TEXT,
+        "--target",
+        "watercolor painting",
+        "--mode",
+        "replace",
+        "--replace",
+        "photo",
+        "--adapter",
+        folder / "adapters" / "hat.safetensors",
+        "--steps",
+        2,
+        "--count",
+        2,
+        "--out",
+        tmp_path / "two",
+    )
+    assert (
+        code == 0
+        and [report["complete"] for report in json.loads(out)]
+        == [TEXT.replace("photo", "watercolor painting")] * 2
+    )
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (("generate", "--base", "", "--target", "a hat"), "base is empty"),
-    (("generate", "--base", TEXT, "--target", " "), "target is empty"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--steps", 0), "steps is 0"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--guidance", "nan"), "guidance is nan"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--seed", -1), "seed is -1"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--adapter", "crown"), "adapter is 'crown'"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--adapter", "../x"), "plain file name"),
-    (("generate", "--base", TEXT, "--target", "a dress", "--mode", "replace", "--replace", "suit"), 'replace is "suit"'),
-    (("generate", "--base", " ".join(["red"] * 90), "--target", "a hat", "--adapter", ""), "too long"),
-    (("generate", "--base", TEXT, "--target", "a hat", "--model", "nowhere"), "model is 'nowhere'"),
-    (("finetune", "--data", "crown"), "target is 'crown'"),
-    (("finetune", "--data", "hat", "--method", "magic"), "method is 'magic'"),
-    (("finetune", "--data", "hat", "--steps", 0), "steps is 0"),
-    (("finetune", "--data", "hat", "--set", "speed=9"), "KEY=VALUE"),
-    (("finetune", "--data", "hat", "--set", "output=-3"), "output is -3"),
-    (("finetune", "--data", "hat", "--start", "crown"), "adapter is 'crown'"),
-    (("evaluate", "--methods", "spf", "--targets", "freckles"), "adapter is 'freckles'"),
-    (("evaluate", "--methods", ",", "--targets", "hat"), "methods is ','"),
-    (("evaluate", "--methods", "original", "--targets", "crown"), "target is 'crown'"),
-    (("evaluate", "--methods", "original", "--targets", "hat", "--split", "train"), "split is 'train'"),
-    (("evaluate", "--methods", "original", "--targets", "hat", "--seeds", 0), "seeds is 0"),
-    (("evaluate", "--methods", "original", "--targets", "hat", "--threads", -1), "threads is -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("generate", "--base", "", "--target", "a hat"), "base is empty"),
+        (("generate", "--base", TEXT, "--target", " "), "target is empty"),
+        (("generate", "--base", TEXT, "--target", "a hat", "--steps", 0), "steps is 0"),
+        (("generate", "--base", TEXT, "--target", "a hat", "--guidance", "nan"), "guidance is nan"),
+        (("generate", "--base", TEXT, "--target", "a hat", "--seed", -1), "seed is -1"),
+        (
+            ("generate", "--base", TEXT, "--target", "a hat", "--adapter", "crown"),
+            "adapter is 'crown'",
+        ),
+        (("generate", "--base", TEXT, "--target", "a hat", "--adapter", "../x"), "plain file name"),
+        (
+            (
+                "generate",
+                "--base",
+                TEXT,
+                "--target",
+                "a dress",
+                "--mode",
+                "replace",
+                "--replace",
+                "suit",
+            ),
+            'replace is "suit"',
+        ),
+        (
+            ("generate", "--base", " ".join(["red"] * 90), "--target", "a hat", "--adapter", ""),
+            "too long",
+        ),
+        (
+            ("generate", "--base", TEXT, "--target", "a hat", "--model", "nowhere"),
+            "model is 'nowhere'",
+        ),
+        (("finetune", "--data", "crown"), "target is 'crown'"),
+        (("finetune", "--data", "hat", "--method", "magic"), "method is 'magic'"),
+        (("finetune", "--data", "hat", "--steps", 0), "steps is 0"),
+        (("finetune", "--data", "hat", "--set", "speed=9"), "KEY=VALUE"),
+        (("finetune", "--data", "hat", "--set", "output=-3"), "output is -3"),
+        (("finetune", "--data", "hat", "--start", "crown"), "adapter is 'crown'"),
+        (("evaluate", "--methods", "spf", "--targets", "freckles"), "adapter is 'freckles'"),
+        (("evaluate", "--methods", ",", "--targets", "hat"), "methods is ','"),
+        (("evaluate", "--methods", "original", "--targets", "crown"), "target is 'crown'"),
+        (
+            ("evaluate", "--methods", "original", "--targets", "hat", "--split", "train"),
+            "split is 'train'",
+        ),
+        (("evaluate", "--methods", "original", "--targets", "hat", "--seeds", 0), "seeds is 0"),
+        (
+            ("evaluate", "--methods", "original", "--targets", "hat", "--threads", -1),
+            "threads is -1",
+        ),
+    ],
+)
 def test_bad_input_is_one_sentence_and_exit_code_2(spf, tmp_path, arguments, words):
     code, out, err = spf(*arguments, "--out", tmp_path / "out")
     assert code == 2 and out == "" and words in err
@@ -99,5 +182,15 @@ def test_bad_input_is_one_sentence_and_exit_code_2(spf, tmp_path, arguments, wor
 def test_a_foreign_or_broken_adapter_is_refused(spf, tmp_path):
     broken = tmp_path / "x.safetensors"
     broken.write_bytes(b"<html>not found</html>" * 10)
-    code, _, err = spf("generate", "--base", TEXT, "--target", "a hat", "--adapter", broken, "--out", tmp_path / "out")
+    code, _, err = spf(
+        "generate",
+        "--base",
+        TEXT,
+        "--target",
+        "a hat",
+        "--adapter",
+        broken,
+        "--out",
+        tmp_path / "out",
+    )
     assert code == 2 and "safetensors" in err and not (tmp_path / "out").exists()

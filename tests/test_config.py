@@ -30,7 +30,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD.items() for value in values])
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in BAD.items() for value in values]
+)
 def test_a_bad_value_is_refused_in_one_sentence_that_names_the_setting(name, value):
     with pytest.raises(BadInput) as caught:
         Example(**{name: value})
@@ -39,7 +41,9 @@ def test_a_bad_value_is_refused_in_one_sentence_that_names_the_setting(name, val
 
 
 def test_good_values_are_cleaned():
-    example = Example(steps=3.0, guidance=5, words="  a \n b ", targets="  a hat ", mode="replace", guided=True)
+    example = Example(
+        steps=3.0, guidance=5, words="  a \n b ", targets="  a hat ", mode="replace", guided=True
+    )
     assert example == Example(3, 5.0, "a b", ("a hat",), "replace", True)
     assert isinstance(example.steps, int) and isinstance(example.guidance, float)
 
@@ -62,7 +66,9 @@ def test_limits_and_help_can_be_shown():
 
 
 def test_generate_needs_a_portrait_and_a_complete_replacement():
-    assert GenerateConfig(base="a woman", mode="replace", replace="woman", targets="man").targets == ("man",)
+    assert GenerateConfig(
+        base="a woman", mode="replace", replace="woman", targets="man"
+    ).targets == ("man",)
     with pytest.raises(BadInput, match="base is empty"):
         GenerateConfig(base="  ")
     with pytest.raises(BadInput, match="mode is replace"):

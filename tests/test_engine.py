@@ -16,7 +16,9 @@ from spf.engine import NAIVE, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.paths import Adapter, save_adapter
 
-CONFIG = GenerateConfig("a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO)
+CONFIG = GenerateConfig(
+    "a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO
+)
 
 
 @pytest.fixture
@@ -51,9 +53,13 @@ def test_a_drawing_streams_progress_and_ends_in_one_result(engine):
     assert engine.state == "ready" and events[0].what == "loading"
     steps = [(event.what, event.step) for event in events if event.steps]
     passes = (ORIGINAL, TUNED, TUNED, NAIVE)  # a held drawing follows the original's first
-    assert steps == [(role, 4 * number + k) for number, role in enumerate(passes) for k in range(1, 5)]
+    assert steps == [
+        (role, 4 * number + k) for number, role in enumerate(passes) for k in range(1, 5)
+    ]
     assert result.config.adapter == "hat" and list(result.portraits) == [ORIGINAL, TUNED, NAIVE]
-    assert all(result.frames[role].shape == (4, 16, 16, 3) for role in result.portraits) and result.frame_steps == (
+    assert all(
+        result.frames[role].shape == (4, 16, 16, 3) for role in result.portraits
+    ) and result.frame_steps == (
         0,
         1,
         2,
@@ -90,21 +96,28 @@ def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
     while next(events).what != TUNED:
         pass
     events.close()
-    assert not engine._lock.locked() and not [thread for thread in threading.enumerate() if thread.name == "draw"]
+    assert not engine._lock.locked() and not [
+        thread for thread in threading.enumerate() if thread.name == "draw"
+    ]
     assert not any(module._forward_hooks for module in engine.base.unet.modules())
     engine._originals.clear()
     assert np.array_equal(run(engine)[1].portraits[TUNED], before.portraits[TUNED])
 
 
 def test_two_visitors_get_what_each_would_get_alone(engine):
-    wanted = {adapter: run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED] for adapter in ("hat", "")}
+    wanted = {
+        adapter: run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED]
+        for adapter in ("hat", "")
+    }
     engine._originals.clear()
     start, wrong = threading.Barrier(2), []
 
     def visit(adapter):
         start.wait()
         for _ in range(3):
-            if not np.array_equal(run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED], wanted[adapter]):
+            if not np.array_equal(
+                run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED], wanted[adapter]
+            ):
                 wrong.append(adapter)
 
     threads = [threading.Thread(target=visit, args=(adapter,)) for adapter in wanted]
@@ -114,7 +127,8 @@ def test_two_visitors_get_what_each_would_get_alone(engine):
 
 def test_automatic_adapters(engine):
     assert (
-        engine.pick(["a hat"]) == engine.pick(["HAT "]) == "hat" and engine.pick(["a crown"]) == engine.pick([]) == ""
+        engine.pick(["a hat"]) == engine.pick(["HAT "]) == "hat"
+        and engine.pick(["a crown"]) == engine.pick([]) == ""
     )
     assert list(engine.adapters()) == ["hat"], "the naive counterpart is no choice of its own"
     assert engine.resolved(replace(CONFIG, targets=("a crown",))).adapter == ""
@@ -193,4 +207,8 @@ def test_a_stopped_drawing_frees_the_lock_for_the_one_that_waits(tmp_path):
     second = engine.compare(CONFIG)
     threading.Timer(0.3, first.close).start()
     began = time.perf_counter()
-    assert isinstance(list(second)[-1], Result) and engine.peak == 1 and time.perf_counter() - began > 0.2
+    assert (
+        isinstance(list(second)[-1], Result)
+        and engine.peak == 1
+        and time.perf_counter() - began > 0.2
+    )

@@ -13,8 +13,29 @@ from safetensors.torch import save, save_file
 from spf import files
 from spf.errors import BadInput, NotFinite, UnsafeFile
 
-BAD_NAMES = ["", ".", "..", "../a", "a/b", "/etc/passwd", "a\\b", "C:a", ".env", "a\x00b", "a\nb", "x" * 101,
-             "NUL", "con.txt", "a.", "a ", "a*", "\u202egnp.exe", None, 7, b"a"]  # fmt: skip
+BAD_NAMES = [
+    "",
+    ".",
+    "..",
+    "../a",
+    "a/b",
+    "/etc/passwd",
+    "a\\b",
+    "C:a",
+    ".env",
+    "a\x00b",
+    "a\nb",
+    "x" * 101,
+    "NUL",
+    "con.txt",
+    "a.",
+    "a ",
+    "a*",
+    "\u202egnp.exe",
+    None,
+    7,
+    b"a",
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -86,7 +107,15 @@ PICKLE = b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"garbage", b"<html>not found</html>", WHOLE[:-4], WHOLE[:20], struct.pack("<Q", 2**62) + b"{}", PICKLE],
+    [
+        b"",
+        b"garbage",
+        b"<html>not found</html>",
+        WHOLE[:-4],
+        WHOLE[:20],
+        struct.pack("<Q", 2**62) + b"{}",
+        PICKLE,
+    ],
 )
 def test_a_damaged_or_foreign_file_is_refused_whatever_its_name(tmp_path, content):
     path = tmp_path / "adapter.safetensors"
@@ -116,7 +145,8 @@ def png(width, height):
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
 
 
@@ -134,8 +164,19 @@ def test_a_broken_or_unsupported_picture_is_refused(tmp_path, content):
         files.open_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("mode, kind", [("RGB", "png"), ("L", "png"), ("P", "png"), ("RGBA", "png"), ("LA", "png"),
-                                        ("I;16", "png"), ("CMYK", "jpeg"), ("RGB", "webp")])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode, kind",
+    [
+        ("RGB", "png"),
+        ("L", "png"),
+        ("P", "png"),
+        ("RGBA", "png"),
+        ("LA", "png"),
+        ("I;16", "png"),
+        ("CMYK", "jpeg"),
+        ("RGB", "webp"),
+    ],
+)
 def test_every_kind_of_picture_becomes_rgb(tmp_path, mode, kind):
     Image.new(mode, (3, 2)).save(tmp_path / "a", format=kind)
     image = files.open_image(tmp_path / "a")

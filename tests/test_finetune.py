@@ -11,7 +11,15 @@ from portrait_world import new_portrait_base
 from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.files import load_tensors
-from spf.finetune import FinetuneConfig, finetune, full_text, low_rank, row_columns, tailored_rows, user_rows
+from spf.finetune import (
+    FinetuneConfig,
+    finetune,
+    full_text,
+    low_rank,
+    row_columns,
+    tailored_rows,
+    user_rows,
+)
 from spf.methods import adapter_name, build
 from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
 from spf.portraits.description import TARGETS
@@ -41,22 +49,46 @@ def config(**settings):
 
 def test_spf_writes_one_file_that_explains_itself(base, weights, tmp_path):
     seen = []
-    path = finetune(base, config(), tmp_path, settings=SMALL | {"plain": 0.5, "trainable": "cross-attention"}, callback=lambda *row: seen.append(row))
+    path = finetune(
+        base,
+        config(),
+        tmp_path,
+        settings=SMALL | {"plain": 0.5, "trainable": "cross-attention"},
+        callback=lambda *row: seen.append(row),
+    )
     adapter = load_adapter(path, base)
     assert {file.name for file in tmp_path.iterdir()} == {"hat.safetensors", "state"}
     assert path == tmp_path / "hat.safetensors" and set(METADATA) <= set(adapter.metadata)
-    assert adapter.metadata["method"] == "spf" and adapter.metadata["target"] == "a hat" and adapter.metadata["steps"] == "4"
+    assert (
+        adapter.metadata["method"] == "spf"
+        and adapter.metadata["target"] == "a hat"
+        and adapter.metadata["steps"] == "4"
+    )
     assert {"diffusion", "output", "enhanced"} <= set(json.loads(adapter.metadata["losses"]))
-    assert json.loads(adapter.metadata["settings"])["batch"] == 2 and "torch" in json.loads(adapter.metadata["versions"])
-    assert set(adapter.names()) <= set(cross_attention_names(base.unet)) and len(adapter.names()) > 10
-    assert [row[0] for row in seen] == [1, 2, 3, 4] and "output" in seen[-1][1] and "output" not in seen[0][1]
+    assert json.loads(adapter.metadata["settings"])["batch"] == 2 and "torch" in json.loads(
+        adapter.metadata["versions"]
+    )
+    assert (
+        set(adapter.names()) <= set(cross_attention_names(base.unet)) and len(adapter.names()) > 10
+    )
+    assert (
+        [row[0] for row in seen] == [1, 2, 3, 4]
+        and "output" in seen[-1][1]
+        and "output" not in seen[0][1]
+    )
 
 
 def test_naive_moves_every_part_and_the_picture(base, weights, tmp_path):
-    path = finetune(base, config(method="naive"), tmp_path, settings={"batch": 2, "learning_rate": 1e-2})
+    path = finetune(
+        base, config(method="naive"), tmp_path, settings={"batch": 2, "learning_rate": 1e-2}
+    )
     adapter = load_adapter(path, base)
     assert path.name == "hat-naive.safetensors" and len(adapter.names()) > 0.9 * len(weights)
-    latents, step, states = torch.zeros(1, 4, 8, 8), torch.tensor(500), base.encode_text(["a photo"])
+    latents, step, states = (
+        torch.zeros(1, 4, 8, 8),
+        torch.tensor(500),
+        base.encode_text(["a photo"]),
+    )
     plain = base.unet(latents, step, states).sample
     with response(base.unet, adapter):
         assert not torch.equal(base.unet(latents, step, states).sample, plain)
@@ -65,10 +97,14 @@ def test_naive_moves_every_part_and_the_picture(base, weights, tmp_path):
 
 def test_same_seed_same_weights_other_seed_others(base, weights, tmp_path):
     def made(seed, folder):
-        return load_tensors(finetune(base, config(seed=seed, steps=2), tmp_path / folder, settings=SMALL))
+        return load_tensors(
+            finetune(base, config(seed=seed, steps=2), tmp_path / folder, settings=SMALL)
+        )
 
     first, again, other = made(3, "a"), made(3, "b"), made(4, "c")
-    assert first.keys() == again.keys() and all(torch.equal(first[name], again[name]) for name in first)
+    assert first.keys() == again.keys() and all(
+        torch.equal(first[name], again[name]) for name in first
+    )
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
@@ -99,14 +135,19 @@ def test_adapters_on_the_way_are_kept(base, weights, tmp_path):
     assert all(torch.equal(final[name], value) for name, value in late.tensors.items())
     assert any(not torch.equal(final[name], value) for name, value in early.tensors.items())
     plain = load_tensors(finetune(base, config(steps=4), tmp_path / "plain", settings=SMALL))
-    assert all(torch.equal(final[name], plain[name]) for name in plain) and not (tmp_path / "plain" / "steps").exists()
+    assert (
+        all(torch.equal(final[name], plain[name]) for name in plain)
+        and not (tmp_path / "plain" / "steps").exists()
+    )
 
 
 def test_maps_made_at_the_border_of_the_stages_survive_a_stop(base, weights, tmp_path):
     settings = SMALL | {"averaged": 2, "latents": "own"}
     whole = load_tensors(finetune(base, config(), tmp_path / "whole", settings=settings))
     maps = load_tensors(tmp_path / "whole" / "state" / "control.safetensors")
-    assert [value.shape for value in maps.values()] == [(6, 8, 8), (3, 8, 8)] and (maps["0"].amax((1, 2)) == 1).sum() >= 4
+    assert [value.shape for value in maps.values()] == [(6, 8, 8), (3, 8, 8)] and (
+        maps["0"].amax((1, 2)) == 1
+    ).sum() >= 4
 
     def stop(step, terms, eta):
         if step == 3:
@@ -128,9 +169,18 @@ def test_a_folder_continues_only_its_own_run(base, weights, tmp_path):
     assert load_adapter(path, base).metadata["steps"] == "3"
 
 
-def test_a_second_stage_starts_from_a_first_one_and_keeps_what_it_does_not_train(base, weights, tmp_path):
-    first = finetune(base, config(method="naive", steps=2), tmp_path / "1", settings={"batch": 2, "learning_rate": 1e-2})
-    second = finetune(base, config(start=str(first), steps=1), tmp_path / "2", settings=SMALL | {"plain": 0.0})
+def test_a_second_stage_starts_from_a_first_one_and_keeps_what_it_does_not_train(
+    base, weights, tmp_path
+):
+    first = finetune(
+        base,
+        config(method="naive", steps=2),
+        tmp_path / "1",
+        settings={"batch": 2, "learning_rate": 1e-2},
+    )
+    second = finetune(
+        base, config(start=str(first), steps=1), tmp_path / "2", settings=SMALL | {"plain": 0.0}
+    )
     before, after = load_tensors(first), load_tensors(second)
     assert before.keys() <= after.keys()
     attention = set(cross_attention_names(base.unet))
@@ -159,7 +209,13 @@ def test_bad_input_is_refused_before_anything_is_written(base, weights, tmp_path
         finetune(base, config(), out, settings={"speed": 1})
     with pytest.raises(BadInput, match="does not exist"):
         finetune(base, config(start=str(tmp_path / "none.safetensors")), out)
-    for wrong in ({"steps": 0}, {"steps": float("nan")}, {"method": "lora+"}, {"images": 0}, {"seed": -1}):
+    for wrong in (
+        {"steps": 0},
+        {"steps": float("nan")},
+        {"method": "lora+"},
+        {"images": 0},
+        {"seed": -1},
+    ):
         with pytest.raises(BadInput, match=next(iter(wrong))):
             config(**wrong)
     kept, base.clip = base.clip, None
@@ -175,19 +231,34 @@ def test_bad_input_is_refused_before_anything_is_written(base, weights, tmp_path
 def test_rows_hold_what_the_pictures_and_texts_say(base):
     data = tailored_rows(base, TARGETS["hat"], 5, 0, build("spf").config)
     rows = data.rows
-    assert rows.latents.shape == (5, 4, 8, 8) and rows.base.shape == (5, 77, 32) and rows.image.shape == rows.target.shape
+    assert (
+        rows.latents.shape == (5, 4, 8, 8)
+        and rows.base.shape == (5, 77, 32)
+        and rows.image.shape == rows.target.shape
+    )
     torch.testing.assert_close(rows.complete[2], base.encode_text([f"{data.texts[2]}, a hat"])[0])
     assert all(item.base_text == text for item, text in zip(tailored_set("hat", 5, 0), data.texts))
     full = tailored_rows(base, TARGETS["hat"], 2, 0, build("spf", {"text": "full"}).config)
-    assert "gray background" in full.texts[0] and "smiling" in full.texts[0] and "hat" not in full.texts[0]
+    assert (
+        "gray background" in full.texts[0]
+        and "smiling" in full.texts[0]
+        and "hat" not in full.texts[0]
+    )
 
 
 def test_columns_pair_the_same_words_of_both_texts(base):
-    prompt = compose("a photo of a woman wearing a T-shirt before a curtain", "dress", "replace", "T-shirt")
+    prompt = compose(
+        "a photo of a woman wearing a T-shirt before a curtain", "dress", "replace", "T-shirt"
+    )
     before, after = row_columns(base, prompt)
-    words = {path: base.tokenizer.convert_ids_to_tokens(base.tokens([text])[0]) for path, text in (("b", prompt.base), ("c", prompt.complete))}
+    words = {
+        path: base.tokenizer.convert_ids_to_tokens(base.tokens([text])[0])
+        for path, text in (("b", prompt.base), ("c", prompt.complete))
+    }
     phrases = [name for name in before if name.startswith("phrase")]
-    assert [[words["b"][i] for i in before[name]] for name in phrases] == [[words["c"][i] for i in after[name]] for name in phrases]
+    assert [[words["b"][i] for i in before[name]] for name in phrases] == [
+        [words["c"][i] for i in after[name]] for name in phrases
+    ]
     assert [words["c"][i] for i in after["target"]] == ["dress</w>"] and "target" not in before
     assert before["pad"][-1] == after["pad"][-1] == 76
 
@@ -196,22 +267,33 @@ def test_columns_pair_the_same_words_of_both_texts(base):
 def test_full_texts_name_the_bias_that_captions_hide(name):
     item, target = tailored_set(name, 1, 0)[0], TARGETS[name]
     text = full_text(item, target)
-    assert target.text not in text and (target.mode == "append" or target.replace.lower() in text.lower())
+    assert target.text not in text and (
+        target.mode == "append" or target.replace.lower() in text.lower()
+    )
     if "background" in BIAS[name]:
         assert BIAS[name]["background"] in text
 
 
 def test_low_rank_keeps_what_matters():
     rng = np.random.default_rng(0)
-    exact = torch.tensor(rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)), dtype=torch.float32)
-    conv, bias = torch.tensor(rng.standard_normal((20, 10, 3, 3)), dtype=torch.float32), torch.ones(40)
+    exact = torch.tensor(
+        rng.standard_normal((40, 3)) @ rng.standard_normal((3, 30)), dtype=torch.float32
+    )
+    conv, bias = (
+        torch.tensor(rng.standard_normal((20, 10, 3, 3)), dtype=torch.float32),
+        torch.ones(40),
+    )
     adapter = Adapter({}, {"a": exact, "conv": conv, "bias": bias, "tiny": torch.ones(4, 4)})
     small = low_rank(adapter, 3)
-    assert set(small.tensors) == {"a.up", "a.down", "conv.up", "conv.down", "bias", "tiny"} and set(small.names()) == set(adapter.names())
+    assert set(small.tensors) == {"a.up", "a.down", "conv.up", "conv.down", "bias", "tiny"} and set(
+        small.names()
+    ) == set(adapter.names())
     torch.testing.assert_close(small.difference("a", exact.shape), exact, atol=1e-4, rtol=1e-4)
     values = torch.linalg.svdvals(conv.reshape(20, 90))
     error = (small.difference("conv", conv.shape) - conv).norm()
-    torch.testing.assert_close(error, values[3:].norm(), rtol=1e-4, atol=1e-4)  # Eckart-Young: nothing of rank 3 is nearer
+    torch.testing.assert_close(
+        error, values[3:].norm(), rtol=1e-4, atol=1e-4
+    )  # Eckart-Young: nothing of rank 3 is nearer
 
 
 def test_names():
@@ -219,26 +301,46 @@ def test_names():
 
 
 def test_low_rank_adapter_loads(base, weights, tmp_path):
-    path = finetune(base, config(method="naive", steps=2, rank=2), tmp_path, settings={"batch": 2, "learning_rate": 1e-2})
+    path = finetune(
+        base,
+        config(method="naive", steps=2, rank=2),
+        tmp_path,
+        settings={"batch": 2, "learning_rate": 1e-2},
+    )
     adapter = load_adapter(path, base)
     assert any(name.endswith(".up") for name in adapter.tensors)
     with response(base.unet, adapter):
-        assert torch.isfinite(base.unet(torch.zeros(1, 4, 8, 8), 5, base.encode_text(["a photo"])).sample).all()
+        assert torch.isfinite(
+            base.unet(torch.zeros(1, 4, 8, 8), 5, base.encode_text(["a photo"])).sample
+        ).all()
 
 
 def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(5):
         Image.new("RGB", (90, 70), (50 * number, 90, 9)).save(tmp_path / "in" / f"{number}.png")
-        (tmp_path / "in" / f"{number}.txt").write_text(f"a photo of a woman with long hair {number}, a straw hat")
-    folder = userdata.store(tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
+        (tmp_path / "in" / f"{number}.txt").write_text(
+            f"a photo of a woman with long hair {number}, a straw hat"
+        )
+    folder = userdata.store(
+        tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
+    )
     rows = user_rows(base, userdata.load(folder), build("spf", SMALL))
-    assert rows.rows.latents.shape[0] == 5 and rows.texts[1] == "a photo of a woman with long hair 1"
+    assert (
+        rows.rows.latents.shape[0] == 5 and rows.texts[1] == "a photo of a woman with long hair 1"
+    )
     path = finetune(base, config(data=str(folder), steps=2), tmp_path / "run", settings=SMALL)
     assert path.name == "strawhat.safetensors"
     metadata = load_adapter(path, base).metadata
-    assert metadata["target"] == "a straw hat" and json.loads(metadata["data"])["data"] == str(folder)
+    assert metadata["target"] == "a straw hat" and json.loads(metadata["data"])["data"] == str(
+        folder
+    )
     with pytest.raises(BadInput, match="needs no exact regions"):
-        finetune(base, config(data=str(folder), method="tokencompose"), tmp_path / "masks", settings={"batch": 2})
+        finetune(
+            base,
+            config(data=str(folder), method="tokencompose"),
+            tmp_path / "masks",
+            settings={"batch": 2},
+        )
     with pytest.raises(BadInput, match="target is"):
         finetune(base, config(data=str(tmp_path)), tmp_path / "none")

@@ -11,7 +11,16 @@ from portrait_world import new_judges, new_portrait_base, random_adapters
 from spf.config import GenerateConfig
 from spf.errors import BadInput, Cancelled
 from spf.evaluation.figures import attention_strip, heat_colours, overlay
-from spf.generate import MAPS, ORIGINAL_PICTURE, OVERLAY, REPORT, STRIP, TUNED_PICTURE, adapters_for, draw
+from spf.generate import (
+    MAPS,
+    ORIGINAL_PICTURE,
+    OVERLAY,
+    REPORT,
+    STRIP,
+    TUNED_PICTURE,
+    adapters_for,
+    draw,
+)
 from spf.paths import cross_attention_names, save_adapter
 
 TEXT = "a photo of a young woman with long red hair"
@@ -38,50 +47,96 @@ def adapter(base, tmp_path, monkeypatch):
 
 
 def config(**settings):
-    return GenerateConfig(**({"base": TEXT, "targets": ("a hat",), "adapter": "hat", "seed": 7, "steps": 3} | settings))
+    return GenerateConfig(
+        **(
+            {"base": TEXT, "targets": ("a hat",), "adapter": "hat", "seed": 7, "steps": 3}
+            | settings
+        )
+    )
 
 
 def test_every_file_is_there_and_agrees(base, judges, adapter, tmp_path):
     report = draw(base, config(), tmp_path / "out", judges=judges, seconds={"loading": 0.5})[0]
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     assert json.loads((tmp_path / "out" / REPORT).read_text()) == report
-    assert report["complete"] == f"{TEXT}, a hat" and report["seed"] == 7 and report["adapter"] == "hat"
-    assert report["response"] in (0.0, 1.0) and 0 <= report["pollution"] <= 1 and -1 <= report["identity"] <= 1
+    assert (
+        report["complete"] == f"{TEXT}, a hat"
+        and report["seed"] == 7
+        and report["adapter"] == "hat"
+    )
+    assert (
+        report["response"] in (0.0, 1.0)
+        and 0 <= report["pollution"] <= 1
+        and -1 <= report["identity"] <= 1
+    )
     assert set(report["changed"]) == {
-        name for name, seen in report["attributes"].items() if seen["original"] != seen["tuned"] and name not in ("hat", "hair_color")
+        name
+        for name, seen in report["attributes"].items()
+        if seen["original"] != seen["tuned"] and name not in ("hat", "hair_color")
     } | ({"hair_color"} & set(report["changed"]))
     assert set(report["seconds"]) == {"loading", "pair", "judging"}
-    original, tuned = (np.asarray(Image.open(tmp_path / "out" / name)) for name in (ORIGINAL_PICTURE, TUNED_PICTURE))
+    original, tuned = (
+        np.asarray(Image.open(tmp_path / "out" / name))
+        for name in (ORIGINAL_PICTURE, TUNED_PICTURE)
+    )
     assert original.shape == tuned.shape == (16, 16, 3) and not np.array_equal(original, tuned)
     with np.load(tmp_path / "out" / MAPS, allow_pickle=False) as maps:
         phrases = list(maps["tuned_phrases"])
-        assert "a hat" in phrases and "a hat" not in maps["original_phrases"] and "long red hair" in maps["base_phrases"]
-        assert maps["tuned_maps_8"].shape == (3, len(phrases), 8, 8) and maps["sfcm"].shape == maps["difference"].shape == (3, 8, 8)
+        assert (
+            "a hat" in phrases
+            and "a hat" not in maps["original_phrases"]
+            and "long red hair" in maps["base_phrases"]
+        )
+        assert maps["tuned_maps_8"].shape == (3, len(phrases), 8, 8) and maps["sfcm"].shape == maps[
+            "difference"
+        ].shape == (3, 8, 8)
         assert len(maps["timesteps"]) == 3 and len(maps["distances"]) == len(maps["base_phrases"])
-        assert 0 < maps["tuned_maps_8"].max() <= 1 and maps["sfcm"].min() >= 0 and maps["sfcm"].max() <= 1
+        assert (
+            0 < maps["tuned_maps_8"].max() <= 1
+            and maps["sfcm"].min() >= 0
+            and maps["sfcm"].max() <= 1
+        )
 
 
 def test_without_an_adapter_and_a_target_nothing_differs(base, judges, tmp_path):
     report = draw(base, config(adapter="", targets=()), tmp_path / "out", judges=judges)[0]
-    original, tuned = ((tmp_path / "out" / name).read_bytes() for name in (ORIGINAL_PICTURE, TUNED_PICTURE))
+    original, tuned = (
+        (tmp_path / "out" / name).read_bytes() for name in (ORIGINAL_PICTURE, TUNED_PICTURE)
+    )
     assert original == tuned and report["pollution"] == 0 and report["changed"] == []
-    assert report["identity"] == pytest.approx(1, abs=1e-3) and not (tmp_path / "out" / STRIP).exists()
+    assert (
+        report["identity"] == pytest.approx(1, abs=1e-3) and not (tmp_path / "out" / STRIP).exists()
+    )
 
 
 def test_several_portraits_get_a_folder_each_and_equal_single_ones(base, judges, adapter, tmp_path):
     both = draw(base, config(count=2), tmp_path / "two", judges=judges)
-    assert [report["seed"] for report in both] == [7, 8] and {p.name for p in (tmp_path / "two").iterdir()} == {"7", "8"}
+    assert [report["seed"] for report in both] == [7, 8] and {
+        p.name for p in (tmp_path / "two").iterdir()
+    } == {"7", "8"}
     draw(base, config(seed=8), tmp_path / "one", judges=judges)
-    two, one = (np.asarray(Image.open(tmp_path / place / TUNED_PICTURE), int) for place in ("two/8", "one"))
+    two, one = (
+        np.asarray(Image.open(tmp_path / place / TUNED_PICTURE), int) for place in ("two/8", "one")
+    )
     assert abs(two - one).max() <= 1
 
 
 def test_edits_and_guiding_change_the_tuned_portrait_only(base, adapter, tmp_path):
     drawn = {}
-    for name, more in {"free": {"guided": ""}, "p2p": {"edit": "p2p", "guided": ""}, "magnet": {"edit": "magnet", "guided": ""}, "guided": {"guided": "sfcm"},
-                       "attention": {"guided": "attention"}, "late": {"guided": "sfcm", "guided_from": 1.0}, "held": {}, "both": {"edit": "p2p"}}.items():  # fmt: skip
+    for name, more in {
+        "free": {"guided": ""},
+        "p2p": {"edit": "p2p", "guided": ""},
+        "magnet": {"edit": "magnet", "guided": ""},
+        "guided": {"guided": "sfcm"},
+        "attention": {"guided": "attention"},
+        "late": {"guided": "sfcm", "guided_from": 1.0},
+        "held": {},
+        "both": {"edit": "p2p"},
+    }.items():
         draw(base, config(**more), tmp_path / name)
-        drawn[name] = [(tmp_path / name / file).read_bytes() for file in (ORIGINAL_PICTURE, TUNED_PICTURE)]
+        drawn[name] = [
+            (tmp_path / name / file).read_bytes() for file in (ORIGINAL_PICTURE, TUNED_PICTURE)
+        ]
     assert len({original for original, _ in drawn.values()}) == 1
     assert drawn["late"] == drawn["free"] and len({tuned for _, tuned in drawn.values()}) == 7
     with pytest.raises(BadInput, match="edit is 'wish'"):
@@ -90,22 +145,37 @@ def test_edits_and_guiding_change_the_tuned_portrait_only(base, adapter, tmp_pat
 
 def test_without_judges_the_portraits_still_come(base, adapter, tmp_path):
     report = draw(base, config(targets=("a hat", "freckled skin")), tmp_path / "out")[0]
-    assert report["response"] is None and report["attributes"] is None and report["target"] == ["a hat", "freckled skin"]
+    assert (
+        report["response"] is None
+        and report["attributes"] is None
+        and report["target"] == ["a hat", "freckled skin"]
+    )
     strip = Image.open(tmp_path / "out" / STRIP)
-    assert strip.size == (3 * 20 + 4, 2 * 20 + 4)  # three steps of 16 pixels, one row for each target
+    assert strip.size == (
+        3 * 20 + 4,
+        2 * 20 + 4,
+    )  # three steps of 16 pixels, one row for each target
 
 
 def test_adapters_are_found_by_target_name_or_file(adapter):
-    assert adapters_for("auto", ["A hat"]) == ["hat"] and adapters_for("auto", ["blonde hair"]) == []
-    assert adapters_for("hat+freckles", []) == ["hat", "freckles"] and adapters_for("", ["a hat"]) == []
+    assert (
+        adapters_for("auto", ["A hat"]) == ["hat"] and adapters_for("auto", ["blonde hair"]) == []
+    )
+    assert (
+        adapters_for("hat+freckles", []) == ["hat", "freckles"]
+        and adapters_for("", ["a hat"]) == []
+    )
     assert adapters_for(str(adapter), []) == [str(adapter)]
 
 
-@pytest.mark.parametrize("wrong, words", [
-    ({"adapter": "crown"}, "adapter is 'crown'"),
-    ({"mode": "replace", "replace": "dress"}, "replace"),
-    ({"base": "a photo of " + "a young woman with long red hair and " * 12}, "too long"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"adapter": "crown"}, "adapter is 'crown'"),
+        ({"mode": "replace", "replace": "dress"}, "replace"),
+        ({"base": "a photo of " + "a young woman with long red hair and " * 12}, "too long"),
+    ],
+)
 def test_bad_input_writes_nothing(base, adapter, tmp_path, wrong, words):
     with pytest.raises(BadInput, match=words):
         draw(base, config(**wrong), tmp_path / "out")

@@ -21,7 +21,9 @@ from spf.portraits.description import sample_portrait
 
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(Jobs, "COMMAND", (sys.executable, str(Path(__file__).parent / "fake_job.py")))
+    monkeypatch.setattr(
+        Jobs, "COMMAND", (sys.executable, str(Path(__file__).parent / "fake_job.py"))
+    )
     jobs = Jobs(tmp_path / "jobs", tmp_path / "adapters")
     yield jobs
     if name := jobs.active():
@@ -47,7 +49,14 @@ def test_a_job_runs_to_its_end_and_says_so(jobs):
         and Path(status.adapter).is_file()
         and status.looks == [{"step": 5, "response": 0.5, "pollution": 0.1}]
     )
-    assert [row["step"] for row in jobs.history(name)] == [1, 2, 3, 4, 5, 6] and "fake job at work" in jobs.log(name)
+    assert [row["step"] for row in jobs.history(name)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ] and "fake job at work" in jobs.log(name)
     assert len(jobs.pictures(name)["original"]) == 4 and jobs.active() is None
     assert jobs.start({"data": "hat", "method": "spf", "steps": 6}) == "hat-spf-2"
 
@@ -88,7 +97,9 @@ def test_a_set_of_ones_own_is_fine_tuned_on_under_its_name(jobs, tmp_path):
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text(f"a photo of man {number}, wearing a straw hat")
-    folder = userdata.store(tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
+    folder = userdata.store(
+        tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
+    )
     name = jobs.start({"data": str(folder), "steps": 4})
     assert name == "strawhat-spf-1" and wait(jobs, name, "done").step == 4
     assert sitter_texts(str(folder)) == [f"a photo of man {number}" for number in range(4)]
@@ -101,13 +112,19 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
 
     def read(images):
         seen.append(images)
-        values = sample_portrait(np.random.default_rng(0), split="test", targets="none").attributes()
-        return SimpleNamespace(values=[values | {"hat": "hat" if len(seen) > 1 else "none"}] * len(images))
+        values = sample_portrait(
+            np.random.default_rng(0), split="test", targets="none"
+        ).attributes()
+        return SimpleNamespace(
+            values=[values | {"hat": "hat" if len(seen) > 1 else "none"}] * len(images)
+        )
 
     sitters = Sitters(SimpleNamespace(base=base, read=read), "hat", tmp_path)
     base.unet.train()
     assert sitters.look() == {"response": 1.0, "pollution": 0.0} and base.unet.training
-    assert {path.name for path in tmp_path.iterdir()} == {f"{kind}-{n}.png" for kind in KINDS for n in range(4)}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{kind}-{n}.png" for kind in KINDS for n in range(4)
+    }
     control = sitters._control()
     assert control.shape == (4, 8, 8) and 0 <= control.min() and 0 < control.max() <= 1
     folder = tmp_path / "mine"
@@ -116,7 +133,9 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
     own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
-    assert Sitters(SimpleNamespace(base=base, read=read), str(own), folder).look()["response"] is None
+    assert (
+        Sitters(SimpleNamespace(base=base, read=read), str(own), folder).look()["response"] is None
+    )
 
 
 def test_another_page_and_a_restarted_one_see_the_same_job(jobs, tmp_path):
@@ -137,22 +156,36 @@ def test_a_dead_process_is_never_called_done(jobs, tmp_path, seed, words):
     name = jobs.start({"data": "hat", "steps": 30, "seed": seed})
     status = wait(jobs, name, "failed")
     assert words in status.message and status.adapter == "" and jobs.active() is None
-    assert Jobs(tmp_path / "jobs").status(name).phase == "failed", "also for a page that never knew the process"
+    assert Jobs(tmp_path / "jobs").status(name).phase == "failed", (
+        "also for a page that never knew the process"
+    )
 
 
 def test_a_job_of_a_process_that_is_gone_is_not_running(jobs):
     name = jobs.start({"data": "hat", "steps": 3})
     wait(jobs, name, "done")
     file = jobs.root / name / "state.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"phase": "running", "pid": os.getpid(), "born": 12.5}))
-    assert Jobs(jobs.root).status(name).phase == "failed", "the number belongs to another process now"
+    file.write_text(
+        json.dumps(
+            json.loads(file.read_text()) | {"phase": "running", "pid": os.getpid(), "born": 12.5}
+        )
+    )
+    assert Jobs(jobs.root).status(name).phase == "failed", (
+        "the number belongs to another process now"
+    )
     jobs._children.clear()
     jobs.resume(name)
 
 
 @pytest.mark.parametrize(
     "bad",
-    [{"data": "crown"}, {"steps": 0}, {"method": "magic"}, {"settings": {"w9": 1}}, {"settings": {"fine_grained": -1}}],
+    [
+        {"data": "crown"},
+        {"steps": 0},
+        {"method": "magic"},
+        {"settings": {"w9": 1}},
+        {"settings": {"fine_grained": -1}},
+    ],
 )
 def test_a_bad_request_starts_nothing(jobs, bad):
     with pytest.raises(BadInput):

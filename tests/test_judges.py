@@ -48,7 +48,9 @@ def test_batches_do_not_matter_and_mode_is_restored(judges):
     assert torch.allclose(whole.identity, parts.identity, atol=1e-5)
 
 
-@pytest.mark.parametrize("images", [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(0, 3, 32, 32)])
+@pytest.mark.parametrize(
+    "images", [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(0, 3, 32, 32)]
+)
 def test_wrong_shapes(judges, images):
     with pytest.raises(BadInput, match="shape"):
         judges.read(images)

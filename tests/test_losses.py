@@ -30,7 +30,10 @@ def test_complements_by_hand():
     assert set(expected) == set(COMPLEMENTS)
     for form, values in expected.items():
         torch.testing.assert_close(
-            complement(sfcm, form).flatten(), torch.tensor(values, dtype=torch.float32), atol=1e-4, rtol=0
+            complement(sfcm, form).flatten(),
+            torch.tensor(values, dtype=torch.float32),
+            atol=1e-4,
+            rtol=0,
         )
 
 
@@ -42,7 +45,10 @@ def test_text_consistent_by_hand():
         "fine": {"woman": one, "PAD": 2 * one, "hat": 9 * one},
         "coarse": {"woman": torch.ones(1, 1, 1), "PAD": zero[:, :1, :1]},
     }
-    ref = {"fine": {"woman": zero, "PAD": zero}, "coarse": {"woman": zero[:, :1, :1], "PAD": zero[:, :1, :1]}}
+    ref = {
+        "fine": {"woman": zero, "PAD": zero},
+        "coarse": {"woman": zero[:, :1, :1], "PAD": zero[:, :1, :1]},
+    }
     # fine: woman 2/4, PAD 4*2/4; coarse: W = 0.5, woman 0.25, PAD 0
     assert text_consistent(res, ref, weight).item() == pytest.approx((0.5 + 2 + 0.25) / 2)
     assert text_consistent(res, ref, weight, layers="sum").item() == pytest.approx(2.75)
@@ -68,7 +74,9 @@ def test_alignment_vanishes_for_equal_paths_and_where_the_map_is_open(norm):
     for term, res, ref in ((text_consistent, maps, other[0]), (fine_grained, queries, other[1])):
         assert term(res, res, weight, norm=norm).item() == pytest.approx(0, abs=1e-6)
         assert term(res, ref, weight, norm=norm) > 0
-        if term is fine_grained or norm != "cosine":  # a cosine along positions has no value for an empty map
+        if (
+            term is fine_grained or norm != "cosine"
+        ):  # a cosine along positions has no value for an empty map
             assert term(res, ref, torch.zeros(2, 8, 8), norm=norm) == 0
 
 
@@ -79,7 +87,11 @@ def test_only_the_response_is_pulled():
 
 
 def test_nothing_recorded_is_no_loss():
-    assert text_consistent({}, {}, torch.ones(1, 4, 4)) == 0 == fine_grained({}, {}, torch.ones(1, 4, 4))
+    assert (
+        text_consistent({}, {}, torch.ones(1, 4, 4))
+        == 0
+        == fine_grained({}, {}, torch.ones(1, 4, 4))
+    )
 
 
 def test_enhanced_by_hand():
@@ -87,7 +99,9 @@ def test_enhanced_by_hand():
     batch = lambda v: v[None]  # noqa: E731
     ref, image, target = batch(x), batch(y), batch(z)
     assert enhanced(image, ref, image, target, "a").item() == pytest.approx(0, abs=1e-6)
-    assert enhanced(ref + (image - ref) / 2, ref, image, target, "a").item() == pytest.approx(0, abs=1e-6)
+    assert enhanced(ref + (image - ref) / 2, ref, image, target, "a").item() == pytest.approx(
+        0, abs=1e-6
+    )
     assert enhanced(2 * ref - image, ref, image, target, "a").item() == pytest.approx(2)
     assert enhanced(image, ref, image, target, "b").item() == pytest.approx(1)
     assert enhanced(image, ref, image, target, "c").item() == pytest.approx(0, abs=1e-6)
@@ -117,7 +131,10 @@ def test_cosine_is_the_cosine():
 
 
 def test_diffusion_by_hand():
-    eps, noise = torch.zeros(2, 1, 2, 2), torch.stack([torch.ones(1, 2, 2), 2 * torch.ones(1, 2, 2)])
+    eps, noise = (
+        torch.zeros(2, 1, 2, 2),
+        torch.stack([torch.ones(1, 2, 2), 2 * torch.ones(1, 2, 2)]),
+    )
     assert diffusion(eps, noise).item() == 2.5
     assert diffusion(eps, noise, torch.tensor([1.0, 0.0])).item() == 0.5
 
@@ -130,7 +147,10 @@ def test_predicted_clean_undoes_the_noise():
     clean, noise, alpha = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.9, 0.1])
     a = alpha.reshape(-1, 1, 1, 1)
     torch.testing.assert_close(
-        predicted_clean(a.sqrt() * clean + (1 - a).sqrt() * noise, noise, alpha), clean, atol=1e-5, rtol=0
+        predicted_clean(a.sqrt() * clean + (1 - a).sqrt() * noise, noise, alpha),
+        clean,
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -138,7 +158,12 @@ def test_unknown_forms_are_refused():
     for call in (
         lambda: complement(torch.zeros(1, 2, 2), "square"),
         lambda: enhanced(*torch.zeros(4, 1, 3), "d"),
-        lambda: fine_grained({"l": torch.zeros(1, 4, 2)}, {"l": torch.zeros(1, 4, 2)}, torch.zeros(1, 2, 2), norm="l3"),
+        lambda: fine_grained(
+            {"l": torch.zeros(1, 4, 2)},
+            {"l": torch.zeros(1, 4, 2)},
+            torch.zeros(1, 2, 2),
+            norm="l3",
+        ),
         lambda: fine_grained({}, {}, torch.zeros(1, 2, 2), layers="max"),
     ):
         with pytest.raises(BadInput):

@@ -19,11 +19,19 @@ def base():
 
 def test_random_weights_know_nothing(base):
     found = maps.judge_maps(base, None, TARGETS["hat"], {"averaged": 2}, images=6)
-    assert 0 < found["chance"] < 0.3 and 0 <= found["iou"] < 0.6 and found["ap"] < 4 * found["chance"] and 0 < found["area"] < 1
+    assert (
+        0 < found["chance"] < 0.3
+        and 0 <= found["iou"] < 0.6
+        and found["ap"] < 4 * found["chance"]
+        and 0 < found["area"] < 1
+    )
 
 
 def test_a_perfect_map_is_seen_as_one(base, monkeypatch):
-    regions = iter(torch.from_numpy(maps.draw([item.portrait], 16)[1][0]) for item in maps.tailored_set("hat", 4, 0))
+    regions = iter(
+        torch.from_numpy(maps.draw([item.portrait], 16)[1][0])
+        for item in maps.tailored_set("hat", 4, 0)
+    )
     exact = lambda self, rows, ctx: (next(regions) == REGIONS.index("hat")).float()[None]  # noqa: E731
     monkeypatch.setattr(Spf, "control", exact)
     found = maps.judge_maps(base, None, TARGETS["hat"], {}, images=4)

@@ -12,7 +12,9 @@ HAT, BLONDE = TARGETS["hat"], TARGETS["blonde"]
 
 @pytest.fixture
 def portrait():
-    return sample_portrait(np.random.default_rng(0), fixed={"hair_style": "long", "hair_color": "red"})
+    return sample_portrait(
+        np.random.default_rng(0), fixed={"hair_style": "long", "hair_color": "red"}
+    )
 
 
 def test_the_renderers_own_pair_responds_without_pollution(portrait):
@@ -24,12 +26,23 @@ def test_the_renderers_own_pair_responds_without_pollution(portrait):
 
 def test_identical_portraits_have_no_pollution_and_no_purity_and_another_person_neither(portrait):
     before = portrait.attributes()
-    assert m.pollution(before, before, [HAT]) == 0 and m.purity(float(m.responded(before, HAT)), 0.0) == 0
+    assert (
+        m.pollution(before, before, [HAT]) == 0
+        and m.purity(float(m.responded(before, HAT)), 0.0) == 0
+    )
     after = portrait.with_target(HAT).attributes()
     assert m.purity(float(m.responded(after, HAT)), m.pollution(before, after, [HAT])) == 1
-    other = {name: next(value for value in values if value != before[name]) for name, values in ATTRIBUTES.items()} | {"hat": "none"}
-    assert m.pollution(before, other, [HAT]) == 1 and m.purity(float(m.responded(other, HAT)), 1.0) == 0
-    assert m.purity(1.0, m.pollution(before, other | {"hat": "hat"}, [HAT])) == 0  # the target on somebody else is worth nothing
+    other = {
+        name: next(value for value in values if value != before[name])
+        for name, values in ATTRIBUTES.items()
+    } | {"hat": "none"}
+    assert (
+        m.pollution(before, other, [HAT]) == 1
+        and m.purity(float(m.responded(other, HAT)), 1.0) == 0
+    )
+    assert (
+        m.purity(1.0, m.pollution(before, other | {"hat": "hat"}, [HAT])) == 0
+    )  # the target on somebody else is worth nothing
 
 
 def test_pollution_is_the_share_of_the_other_fifteen_attributes(portrait):
@@ -50,7 +63,12 @@ def test_hair_colour_counts_only_where_there_is_hair(portrait):
 
 
 def test_purity_needs_both():
-    assert m.purity(1.0, 0.0) == 1 and m.purity(0.0, 0.0) == 0 and m.purity(1.0, 1.0) == 0 and m.purity(0.0, 1.0) == 0
+    assert (
+        m.purity(1.0, 0.0) == 1
+        and m.purity(0.0, 0.0) == 0
+        and m.purity(1.0, 1.0) == 0
+        and m.purity(0.0, 1.0) == 0
+    )
     assert m.purity(0.5, 0.5) == pytest.approx(0.5)
     np.testing.assert_allclose(m.purity(np.array([1.0, 0.6]), np.array([0.5, 0.1])), [2 / 3, 0.72])
 
@@ -84,14 +102,23 @@ def test_change_outside_leaves_the_region_out():
 def test_iou_and_average_precision():
     region = np.zeros((4, 4), bool)
     region[:2] = True
-    assert m.iou(region.astype(float), region) == 1 and m.average_precision(region.astype(float), region) == 1
+    assert (
+        m.iou(region.astype(float), region) == 1
+        and m.average_precision(region.astype(float), region) == 1
+    )
     assert m.iou(np.ones((4, 4)), region) == 0.5
-    assert m.average_precision(np.full((4, 4), 0.3), region) == pytest.approx(0.5)  # a constant map is chance
-    assert m.average_precision(1.0 - region, region) == pytest.approx(0.5)  # everything else first: 8 of 16 at the end
+    assert m.average_precision(np.full((4, 4), 0.3), region) == pytest.approx(
+        0.5
+    )  # a constant map is chance
+    assert m.average_precision(1.0 - region, region) == pytest.approx(
+        0.5
+    )  # everything else first: 8 of 16 at the end
     ranking = np.array([[4.0, 3.0, 2.0, 1.0]])
     hits = np.array([[True, False, True, False]])
     assert m.average_precision(ranking, hits) == pytest.approx((1 + 2 / 3) / 2)
-    assert np.isnan(m.iou(ranking, np.zeros((1, 4), bool))) and np.isnan(m.average_precision(ranking, hits | True))
+    assert np.isnan(m.iou(ranking, np.zeros((1, 4), bool))) and np.isnan(
+        m.average_precision(ranking, hits | True)
+    )
 
 
 def test_bootstrap_resamples_prompts_not_images():

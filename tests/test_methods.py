@@ -10,12 +10,24 @@ from spf.errors import BadInput
 from spf.finetune import encoded
 from spf.losses import diffusion, min_snr
 from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, noisy, parse_settings
-from spf.methods.spf import Comparison, SpfConfig, control_map, evidence, output_alignment, unit_scale
+from spf.methods.spf import (
+    Comparison,
+    SpfConfig,
+    control_map,
+    evidence,
+    output_alignment,
+    unit_scale,
+)
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig
 
-TEXTS = ["a photo of a young woman with long red hair", "a photo of an old man", "a photo of a man with a beard", "a photo"]
+TEXTS = [
+    "a photo of a young woman with long red hair",
+    "a photo of an old man",
+    "a photo of a man with a beard",
+    "a photo",
+]
 LIGHT = {"batch": 4, "enhanced": 0.0, "plain": 0.0, "trainable": "cross-attention"}
 
 
@@ -28,12 +40,16 @@ def base():
 def rows(base):
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     made = encoded(base, latents, TEXTS, TARGETS["hat"], SfcmConfig())
-    made.image = torch.nn.functional.normalize(torch.randn(4, 16, generator=torch.Generator().manual_seed(2)), dim=1)
+    made.image = torch.nn.functional.normalize(
+        torch.randn(4, 16, generator=torch.Generator().manual_seed(2)), dim=1
+    )
     return made
 
 
 def context(base, paths=None, step=0, steps=10, seed=5, own=None):
-    return Context(base, paths, step, steps, np.random.default_rng(seed), base.encode_text([""]), own)
+    return Context(
+        base, paths, step, steps, np.random.default_rng(seed), base.encode_text([""]), own
+    )
 
 
 def run(base, rows, settings, *, step=0, steps=10, move=0.0, own=None):
@@ -44,22 +60,37 @@ def run(base, rows, settings, *, step=0, steps=10, move=0.0, own=None):
             generator = torch.Generator().manual_seed(9)
             for parameter in paths.parameters.values():
                 parameter.add_(move * torch.randn(parameter.shape, generator=generator))
-        value, terms = method.loss(rows, context(base, paths, step, steps, own=own or (lambda rng, n: rows.take(range(n)))))
+        value, terms = method.loss(
+            rows, context(base, paths, step, steps, own=own or (lambda rng, n: rows.take(range(n))))
+        )
         value.backward()
-        grads = {name: p.grad.clone() for name, p in base.unet.named_parameters() if p.grad is not None}
+        grads = {
+            name: p.grad.clone() for name, p in base.unet.named_parameters() if p.grad is not None
+        }
     return value.item(), {name: float(term.detach()) for name, term in terms.items()}, grads
 
 
 def without_target(rows):
     """Rows whose complete text is the base text: nothing was asked for."""
     columns = [dict(row) | {TARGET: []} for row in rows.base_columns]
-    return Rows(rows.latents, rows.base, rows.base, rows.base_columns, columns, rows.distances, rows.image, rows.target)
+    return Rows(
+        rows.latents,
+        rows.base,
+        rows.base,
+        rows.base_columns,
+        columns,
+        rows.distances,
+        rows.image,
+        rows.target,
+    )
 
 
 def test_noisy_is_the_schedulers_forward_diffusion(base, rows):
     noise, steps = torch.randn_like(rows.latents), torch.tensor([0, 10, 500, 999])
     signal = context(base).signal(steps)
-    torch.testing.assert_close(noisy(rows.latents, noise, signal), base.scheduler.add_noise(rows.latents, noise, steps))
+    torch.testing.assert_close(
+        noisy(rows.latents, noise, signal), base.scheduler.add_noise(rows.latents, noise, steps)
+    )
 
 
 def test_timesteps_stay_in_their_part_and_lean(base):
@@ -76,7 +107,11 @@ def test_rows_take_and_join(rows):
     narrow = rows.take([3])
     narrow.distances, narrow.image = narrow.distances[:, :1], None
     wide = narrow.join(rows.take([0]))
-    assert wide.distances.shape[1] == rows.distances.shape[1] and wide.distances[0, 1:].sum() == 0 and wide.image is None
+    assert (
+        wide.distances.shape[1] == rows.distances.shape[1]
+        and wide.distances[0, 1:].sum() == 0
+        and wide.image is None
+    )
 
 
 def test_naive_is_the_diffusion_loss_on_every_weight(base, rows):
@@ -108,7 +143,9 @@ def test_only_the_chosen_weights_learn(base, rows):
 
 def test_a_step_is_two_forward_passes_of_the_batch(base, rows):
     sizes = []
-    hook = base.unet.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    hook = base.unet.register_forward_hook(
+        lambda module, inputs, output: sizes.append(len(inputs[0]))
+    )
     run(base, rows, {"latents": "own"})
     hook.remove()
     assert sizes == [4, 4]
@@ -117,18 +154,27 @@ def test_a_step_is_two_forward_passes_of_the_batch(base, rows):
 def test_nothing_to_align_when_nothing_was_asked_for_and_nothing_moved(base, rows):
     terms = run(base, without_target(rows), {})[1]
     assert terms["text_consistent"] == pytest.approx(0, abs=1e-9)
-    assert terms["fine_grained"] == pytest.approx(0, abs=1e-9) and terms["output"] == pytest.approx(0, abs=1e-9)
+    assert terms["fine_grained"] == pytest.approx(0, abs=1e-9) and terms["output"] == pytest.approx(
+        0, abs=1e-9
+    )
     assert terms["sfcm"] == 0
 
 
 def test_alignment_holds_moved_weights_and_its_gradient_leads_back(base, rows):
     settings = {"diffusion": 0.0, "keep_empty": 0.0}
     for name in ("text_consistent", "fine_grained", "output"):
-        alone = settings | {other: 0.0 for other in ("text_consistent", "fine_grained", "output")} | {name: 1.0}
+        alone = (
+            settings
+            | {other: 0.0 for other in ("text_consistent", "fine_grained", "output")}
+            | {name: 1.0}
+        )
         value, terms, grads = run(base, without_target(rows), alone, move=0.02)
         assert value == pytest.approx(terms[name]) and value > 0
         generator = torch.Generator().manual_seed(9)
-        shift = {n: 0.02 * torch.randn(base.unet.get_parameter(n).shape, generator=generator) for n in cross_attention_names(base.unet)}
+        shift = {
+            n: 0.02 * torch.randn(base.unet.get_parameter(n).shape, generator=generator)
+            for n in cross_attention_names(base.unet)
+        }
         assert sum((grads[n] * shift[n]).sum() for n in grads) > 0, name
 
 
@@ -169,7 +215,9 @@ def test_alignment_outside_its_timesteps_is_off(base, rows):
 
 def test_added_rows_come_from_the_chosen_latents(base, rows):
     seen = []
-    hook = base.unet.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], inputs[1])))
+    hook = base.unet.register_forward_hook(
+        lambda module, inputs, output: seen.append((inputs[0], inputs[1]))
+    )
     asked = []
 
     def own(rng, n):
@@ -182,39 +230,75 @@ def test_added_rows_come_from_the_chosen_latents(base, rows):
     latents, steps = seen[0]
     assert (steps[2:] >= 950).all() and asked == [2, 1]
     spread = (1 - context(base).signal(steps[2:])).sqrt()
-    torch.testing.assert_close(latents[2:].flatten(1).std(1), spread, rtol=0.2, atol=0.05)  # noise alone, no picture in it
+    torch.testing.assert_close(
+        latents[2:].flatten(1).std(1), spread, rtol=0.2, atol=0.05
+    )  # noise alone, no picture in it
 
 
 def test_enhancement_reaches_the_weights_through_decoder_and_clip(base, rows):
-    alone = {"diffusion": 0.0, "text_consistent": 0.0, "fine_grained": 0.0, "output": 0.0, "enhanced": 1.0, "keep": 0.0}
+    alone = {
+        "diffusion": 0.0,
+        "text_consistent": 0.0,
+        "fine_grained": 0.0,
+        "output": 0.0,
+        "enhanced": 1.0,
+        "keep": 0.0,
+    }
     for form in ("a", "b", "c", "direct"):
-        value, terms, grads = run(base, rows, alone | {"form": form, "enhanced_high": 1.0, "enhanced_rows": 2}, move=0.05)
-        assert value == pytest.approx(terms["enhanced"]) and sum(g.abs().sum() for g in grads.values()) > 0
+        value, terms, grads = run(
+            base, rows, alone | {"form": form, "enhanced_high": 1.0, "enhanced_rows": 2}, move=0.05
+        )
+        assert (
+            value == pytest.approx(terms["enhanced"])
+            and sum(g.abs().sum() for g in grads.values()) > 0
+        )
     assert "enhanced" not in run(base, rows, alone | {"enhanced_high": 0.0, "diffusion": 1.0})[1]
-    assert "enhanced" not in run(base, rows, alone | {"enhanced_every": 2, "diffusion": 1.0}, step=1)[1]
+    assert (
+        "enhanced"
+        not in run(base, rows, alone | {"enhanced_every": 2, "diffusion": 1.0}, step=1)[1]
+    )
 
 
 def shown(**maps):
-    return Record({"up_blocks.0.attn2": {name.replace("_", " "): torch.tensor(value)[None] for name, value in maps.items()}}, {})
+    return Record(
+        {
+            "up_blocks.0.attn2": {
+                name.replace("_", " "): torch.tensor(value)[None] for name, value in maps.items()
+            }
+        },
+        {},
+    )
 
 
 def test_control_map_sources():
     eps_res, eps_ref = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
-    eps_res[0, 0] = torch.tensor([[4.0, 2.0], [2.0, 0.0]])  # differs most at the upper left, half as much beside it
-    record = shown(phrase_0=[[0.0, 1.0], [0.0, 0.0]], target=[[0.2, 0.0], [0.2, 0.0]], pad=[[0.0, 0.0], [0.0, 0.0]])
+    eps_res[0, 0] = torch.tensor(
+        [[4.0, 2.0], [2.0, 0.0]]
+    )  # differs most at the upper left, half as much beside it
+    record = shown(
+        phrase_0=[[0.0, 1.0], [0.0, 0.0]],
+        target=[[0.2, 0.0], [0.2, 0.0]],
+        pad=[[0.0, 0.0], [0.0, 0.0]],
+    )
     distances = torch.tensor([[0.5]])
 
     def control(distances=distances, **settings):
         config = SpfConfig(**{"scale": "min-max", "smooth": 1, "power": 1.0} | settings)
-        return control_map(evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config)[0]
+        return control_map(
+            evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config
+        )[0]
 
     torch.testing.assert_close(control(source="noise"), torch.tensor([[1.0, 0.5], [0.5, 0.0]]))
-    torch.testing.assert_close(control(), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))  # the phrase took its share away
+    torch.testing.assert_close(
+        control(), torch.tensor([[1.0, 0.0], [0.5, 0.0]])
+    )  # the phrase took its share away
     torch.testing.assert_close(control(source="target"), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(control(source="product"), torch.tensor([[1.0, 0.0], [0.5, 0.0]]))
     torch.testing.assert_close(control(distances / 2), torch.tensor([[1.0, 0.25], [0.5, 0.0]]))
     torch.testing.assert_close(control(power=2.0), torch.tensor([[1.0, 0.0], [0.25, 0.0]]))
-    assert control(smooth=3, source="noise").eq(0).all()  # averaged over everything, the map is even: nothing stands out
+    assert (
+        control(smooth=3, source="noise").eq(0).all()
+    )  # averaged over everything, the map is even: nothing stands out
 
 
 def test_averaging_many_noises_gives_a_steadier_map(base, rows):
@@ -234,27 +318,51 @@ def test_a_map_made_beforehand_takes_the_place_of_the_steps_own(base, rows):
     ready = rows.take(range(4))
     ready.control = torch.ones(4, 8, 8)
     terms = run(base, ready, {"averaged": 1, "keep": 0.0}, move=0.05)[1]
-    assert terms["sfcm"] == 1 and terms["output"] == terms["fine_grained"] == terms["text_consistent"] == 0
+    assert (
+        terms["sfcm"] == 1
+        and terms["output"] == terms["fine_grained"] == terms["text_consistent"] == 0
+    )
 
 
 def test_output_alignment_by_hand():
     res, ref = torch.ones(2, 1, 1, 2), torch.zeros(2, 1, 1, 2)
     weight = torch.tensor([[[1.0, 0.5]], [[0.0, 0.0]]])
-    assert output_alignment(res, ref, weight, torch.tensor([2.0, 1.0])).item() == pytest.approx(2 * 0.625 / 2)
+    assert output_alignment(res, ref, weight, torch.tensor([2.0, 1.0])).item() == pytest.approx(
+        2 * 0.625 / 2
+    )
 
 
 def test_unit_scale_measures_against_the_reference():
-    res = Record({"l": {"p": torch.tensor([[[6.0]]]), TARGET: torch.ones(1, 1, 1)}}, {"l": torch.tensor([[[30.0]]])})
-    ref = Record({"l": {"p": torch.tensor([[[2.0]]]), PAD: torch.ones(1, 1, 1)}}, {"l": torch.tensor([[[10.0]]])})
+    res = Record(
+        {"l": {"p": torch.tensor([[[6.0]]]), TARGET: torch.ones(1, 1, 1)}},
+        {"l": torch.tensor([[[30.0]]])},
+    )
+    ref = Record(
+        {"l": {"p": torch.tensor([[[2.0]]]), PAD: torch.ones(1, 1, 1)}},
+        {"l": torch.tensor([[[10.0]]])},
+    )
     a, b = unit_scale(res, ref)
-    assert a.maps["l"]["p"].item() == 3 and b.maps["l"]["p"].item() == 1 and TARGET not in a.maps["l"]
+    assert (
+        a.maps["l"]["p"].item() == 3 and b.maps["l"]["p"].item() == 1 and TARGET not in a.maps["l"]
+    )
     assert a.queries["l"].item() == 3 and b.queries["l"].item() == 1
 
 
 def test_settings_are_read_and_checked():
-    assert parse_settings("spf", ["output=2", "relative=false", "latents=own"]) == {"output": 2.0, "relative": False, "latents": "own"}
-    for pairs, words in ((["outputs=2"], "KEY=VALUE"), (["output"], "KEY=VALUE"), (["output=much"], "number"), (["output=-1"], "0 to"),
-                         (["latents=mine"], "one of"), (["relative=perhaps"], "true or false"), (["smooth=2"], "odd")):  # fmt: skip
+    assert parse_settings("spf", ["output=2", "relative=false", "latents=own"]) == {
+        "output": 2.0,
+        "relative": False,
+        "latents": "own",
+    }
+    for pairs, words in (
+        (["outputs=2"], "KEY=VALUE"),
+        (["output"], "KEY=VALUE"),
+        (["output=much"], "number"),
+        (["output=-1"], "0 to"),
+        (["latents=mine"], "one of"),
+        (["relative=perhaps"], "true or false"),
+        (["smooth=2"], "odd"),
+    ):
         with pytest.raises(BadInput, match=words):
             parse_settings("spf", pairs)
     with pytest.raises(BadInput, match="align_low"):
@@ -274,7 +382,15 @@ def test_every_method_and_every_setting_is_used():
 
     folder = Path(spf.methods.__file__).parent
     for name in METHODS:
-        sources = (folder / f"{name}.py").read_text() + (folder / "__init__.py").read_text() + (folder.parent / "finetune.py").read_text()
+        sources = (
+            (folder / f"{name}.py").read_text()
+            + (folder / "__init__.py").read_text()
+            + (folder.parent / "finetune.py").read_text()
+        )
         for field in build(name).config.to_dict():
-            used = f"config.{field}" in sources or f"c.{field}" in sources or field in SfcmConfig().to_dict()
+            used = (
+                f"config.{field}" in sources
+                or f"c.{field}" in sources
+                or field in SfcmConfig().to_dict()
+            )
             assert used, (name, field)

@@ -18,7 +18,11 @@ def embedded(tiny_folder, monkeypatch):
 
 def test_the_embedded_model_is_loaded_frozen_with_the_same_weights(embedded):
     original = new_tiny_base()
-    assert embedded.name == "embedded" and embedded.dtype == torch.float32 and embedded.device.type == "cpu"
+    assert (
+        embedded.name == "embedded"
+        and embedded.dtype == torch.float32
+        and embedded.device.type == "cpu"
+    )
     assert (embedded.latent_channels, embedded.latent_size, embedded.image_size) == (4, 8, 16)
     for part in ("unet", "vae", "text_encoder", "clip"):
         old, new = getattr(original, part).state_dict(), getattr(embedded, part).state_dict()
@@ -53,14 +57,19 @@ def test_images_go_to_latents_and_back(tiny_base):
     latents.requires_grad_()
     decoded = tiny_base.decode(latents)
     decoded.sum().backward()
-    assert decoded.shape == images.shape and decoded.abs().max() <= 1 and latents.grad.abs().sum() > 0
+    assert (
+        decoded.shape == images.shape and decoded.abs().max() <= 1 and latents.grad.abs().sum() > 0
+    )
     pictures = tiny_base.pictures(latents.detach())
     assert pictures.shape == (2, 16, 16, 3) and pictures.dtype == np.uint8
 
 
 def test_clip_compares_images_and_texts(tiny_base):
     images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
-    pictures, texts = tiny_base.clip_images(images), tiny_base.clip_texts(["a hat", "a dress", "laughing"])
+    pictures, texts = (
+        tiny_base.clip_images(images),
+        tiny_base.clip_texts(["a hat", "a dress", "laughing"]),
+    )
     assert (pictures @ texts.T).shape == (2, 3)
     torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(2))
     pictures[:, 0].sum().backward()
@@ -77,7 +86,9 @@ def test_a_base_without_clip_says_so(tiny_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "nothing", "stabilityai/sdxl", "../..", "/etc"])
 def test_an_unknown_model_is_refused(name):
-    with pytest.raises(BadInput, match="must be one of embedded, stable-diffusion-v1-5, or a folder"):
+    with pytest.raises(
+        BadInput, match="must be one of embedded, stable-diffusion-v1-5, or a folder"
+    ):
         load_base(name)
 
 

@@ -27,11 +27,25 @@ from spf.methods import METHODS, config_of
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.portraits.tailored import BIAS, SIZE
 from spf.prompts import PAD, compose
-from spf.ui import build, compare, components, examples, finetune, inside, launch_options, results, stage, texts, vote
+from spf.ui import (
+    build,
+    compare,
+    components,
+    examples,
+    finetune,
+    inside,
+    launch_options,
+    results,
+    stage,
+    texts,
+    vote,
+)
 from spf.ui.verdict import verdict
 from spf.votes import Votes
 
-CONFIG = GenerateConfig("a photo of a young woman with long red hair", ("a hat",), seed=7, steps=12, adapter=AUTO)
+CONFIG = GenerateConfig(
+    "a photo of a young woman with long red hair", ("a hat",), seed=7, steps=12, adapter=AUTO
+)
 HAT = [TARGETS["hat"]]
 
 
@@ -47,7 +61,9 @@ def result(engine):
 
 def before(**more):
     plain = {"hat": "none", "background": "gray", "hair_style": "long", "age": "young"}
-    return sample_portrait(np.random.default_rng(0), split="train", targets="none", fixed=plain | more).attributes()
+    return sample_portrait(
+        np.random.default_rng(0), split="train", targets="none", fixed=plain | more
+    ).attributes()
 
 
 # verdict
@@ -56,7 +72,10 @@ def before(**more):
 def test_the_verdict_says_what_is_there_and_what_changed():
     plain = before()
     said = verdict(plain, plain | {"hat": "hat", "background": "sea"}, HAT)
-    assert said["sentence"]["en"] == "The hat is there. 14 of 15 other attributes are unchanged; background changed."
+    assert (
+        said["sentence"]["en"]
+        == "The hat is there. 14 of 15 other attributes are unchanged; background changed."
+    )
     assert said["sentence"]["zh"] == "已出现：the hat。其余 15 个属性中 14 个未变；改变的有：背景。"
     assert [(c["label"]["en"], c["from"]["en"], c["to"]["en"]) for c in said["changed"]] == [
         ("background", "gray", "sea")
@@ -74,14 +93,24 @@ def test_the_verdict_says_what_is_there_and_what_changed():
         (["hat"], {}, "The hat is not there. All 15 other"),
         (["sunglasses"], {"eyewear": "sunglasses"}, "The sunglasses are there."),
         (["freckles"], {"freckles": "freckles"}, "Freckled skin is there."),
-        (["hat", "freckles"], {"hat": "hat"}, "The hat is there, but not freckled skin. All 14 other"),
-        (["hat", "freckles"], {"hat": "hat", "freckles": "freckles"}, "The hat and freckled skin are there."),
+        (
+            ["hat", "freckles"],
+            {"hat": "hat"},
+            "The hat is there, but not freckled skin. All 14 other",
+        ),
+        (
+            ["hat", "freckles"],
+            {"hat": "hat", "freckles": "freckles"},
+            "The hat and freckled skin are there.",
+        ),
         (["dress"], {"clothing": "dress"}, "The dress is there."),
     ],
 )
 def test_verdicts_are_sentences(names, after, start):
     plain = before(eyewear="none", freckles="none", clothing="shirt")
-    assert verdict(plain, plain | after, [TARGETS[name] for name in names])["sentence"]["en"].startswith(start)
+    assert verdict(plain, plain | after, [TARGETS[name] for name in names])["sentence"][
+        "en"
+    ].startswith(start)
 
 
 def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
@@ -90,8 +119,13 @@ def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
     assert "never" not in said["sentence"]["en"] and said["sentence"]["en"].endswith(
         "15 of 16 other attributes are unchanged; age changed."
     )
-    assert verdict(plain, plain, HAT, tuned=False)["sentence"]["en"].startswith("No tuned model is active")
-    assert verdict(plain, plain, [], asked=False)["sentence"]["en"] == "All 16 other attributes are unchanged."
+    assert verdict(plain, plain, HAT, tuned=False)["sentence"]["en"].startswith(
+        "No tuned model is active"
+    )
+    assert (
+        verdict(plain, plain, [], asked=False)["sentence"]["en"]
+        == "All 16 other attributes are unchanged."
+    )
 
 
 # stage
@@ -109,12 +143,25 @@ def test_waiting_tells_role_step_and_time_left():
 
 def test_a_finished_stage_is_plain_json_with_settings_in_every_picture(result):
     value = json.loads(json.dumps(stage.finished(result)))
-    assert value["phase"] == "done" and list(value["portraits"]) == value["roles"] == [ORIGINAL, TUNED, NAIVE]
+    assert value["phase"] == "done" and list(value["portraits"]) == value["roles"] == [
+        ORIGINAL,
+        TUNED,
+        NAIVE,
+    ]
     for role, uri in value["portraits"].items():
         picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-        assert np.array_equal(np.asarray(picture), result.portraits[role]), "pixels are the model's own"
+        assert np.array_equal(np.asarray(picture), result.portraits[role]), (
+            "pixels are the model's own"
+        )
         assert json.loads(picture.info["spf"]) == value["request"] | {"role": role}
-        assert max(Image.open(io.BytesIO(base64.b64decode(value["display"][role].partition(",")[2]))).size) == 512
+        assert (
+            max(
+                Image.open(
+                    io.BytesIO(base64.b64decode(value["display"][role].partition(",")[2]))
+                ).size
+            )
+            == 512
+        )
     assert (
         value["request"]["adapter"] == "hat"
         and value["verdicts"][TUNED]["clean"]
@@ -133,8 +180,12 @@ def test_words_are_marked_by_what_the_model_makes_of_them():
     pieces = stage.marked(Words(prompt, unknown=("knight",)))
     assert "".join(piece["text"] for piece in pieces) == prompt.complete
     assert [(p["text"], p["kind"]) for p in pieces if p["kind"] != "text"] == [
-        ("photo", "phrase"), ("Young ", "phrase"), ("knight", "unknown"), ("long hair", "phrase"), ("a hat", "target"),
-    ]  # fmt: skip
+        ("photo", "phrase"),
+        ("Young ", "phrase"),
+        ("knight", "unknown"),
+        ("long hair", "phrase"),
+        ("a hat", "target"),
+    ]
     cut = stage.marked(Words(prompt, dropped=("long", "hair,", "a", "hat")))
     assert cut[-1] == {"text": "long hair, a hat", "kind": "dropped"}
 
@@ -142,7 +193,9 @@ def test_words_are_marked_by_what_the_model_makes_of_them():
 def test_notices_name_the_words(engine, result):
     told = stage.notices(Words(result.words.prompt, unknown=("knight", "sword"), dropped=("hat",)))
     assert "knight, sword" in told[0]["text"]["en"] and told[1]["text"]["zh"].endswith("hat。")
-    plain = list(engine.compare(GenerateConfig(CONFIG.base, ("a crown",), adapter=AUTO, steps=5)))[-1]
+    plain = list(engine.compare(GenerateConfig(CONFIG.base, ("a crown",), adapter=AUTO, steps=5)))[
+        -1
+    ]
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
 
 
@@ -153,14 +206,24 @@ def test_the_blob_holds_every_map_of_every_step(result):
     data = json.loads(json.dumps(inside.payload(result)))
     blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
     arrays = {
-        name: blob[a["at"] : a["at"] + np.prod(a["shape"])].reshape(a["shape"]) for name, a in data["arrays"].items()
+        name: blob[a["at"] : a["at"] + np.prod(a["shape"])].reshape(a["shape"])
+        for name, a in data["arrays"].items()
     }
     assert sum(array.size for array in arrays.values()) == blob.size
     phrases = result.trace.tuned[TUNED].phrases
     assert [layer["label"]["en"] for layer in data["layers"]] == [
-        "photo", "young woman", "long red hair", "a hat", "padding",
-        "noise difference", "photo", "young woman", "long red hair", "SFCM", "held map",
-    ]  # fmt: skip
+        "photo",
+        "young woman",
+        "long red hair",
+        "a hat",
+        "padding",
+        "noise difference",
+        "photo",
+        "young woman",
+        "long red hair",
+        "SFCM",
+        "held map",
+    ]
     for side, scale in data["scales"].items():
         low, high = scale["a hat"]
         ours = arrays[f"tuned/{side}"][:, 3] / 255 * (high - low) + low
@@ -174,7 +237,14 @@ def test_the_blob_holds_every_map_of_every_step(result):
     chain = result.trace.chain(TUNED, 5)
     assert np.abs(arrays["chain"][5, -2] / 255 - chain[-1][1]).max() < 0.003
     assert np.abs(arrays["chain"][5, -1] / 255 - result.trace.tuned[TUNED].held[0]).max() < 0.003
-    free = inside.payload(replace(result, trace=replace(result.trace, tuned={TUNED: replace(result.trace.tuned[TUNED], held=None)})))
+    free = inside.payload(
+        replace(
+            result,
+            trace=replace(
+                result.trace, tuned={TUNED: replace(result.trace.tuned[TUNED], held=None)}
+            ),
+        )
+    )
     assert free["layers"][-1]["key"] == "sfcm" and free["arrays"]["chain"]["shape"][1] == len(chain)
     assert (
         data["start"] == "phrase-3"
@@ -190,7 +260,11 @@ def test_the_target_is_outlined_where_the_judges_see_it(engine, result):
     square[1, 2] = True
     edges = set(re.findall(r"M\d+ \d+[hv]1", inside.outline(square)["path"]))
     assert edges == {"M2 1h1", "M2 2h1", "M2 1v1", "M3 1v1"}
-    style = list(engine.compare(GenerateConfig("a photo of a man", ("watercolor painting",), adapter=AUTO, steps=5)))[-1]
+    style = list(
+        engine.compare(
+            GenerateConfig("a photo of a man", ("watercolor painting",), adapter=AUTO, steps=5)
+        )
+    )[-1]
     assert style.region is None and inside.payload(style)["outline"] is None
 
 
@@ -202,13 +276,25 @@ def test_a_run_weighs_little(result):
 
 
 def test_fields_become_checked_settings():
-    config = compare.wanted("  a photo of   a woman ", "a hat + freckled skin", "append", "T-shirt", "hat", 7, 30, 4)
-    assert config.base == "a photo of a woman" and config.targets == ("a hat", "freckled skin") and config.replace == ""
+    config = compare.wanted(
+        "  a photo of   a woman ", "a hat + freckled skin", "append", "T-shirt", "hat", 7, 30, 4
+    )
+    assert (
+        config.base == "a photo of a woman"
+        and config.targets == ("a hat", "freckled skin")
+        and config.replace == ""
+    )
     assert compare.wanted("a woman", "dress", "replace", "T-shirt").replace == "T-shirt"
 
 
 @pytest.mark.parametrize(
-    "values", [("", "a hat"), ("a woman", None), ("a woman", "x" * 2000), ("a woman", "dress", "replace", "")]
+    "values",
+    [
+        ("", "a hat"),
+        ("a woman", None),
+        ("a woman", "x" * 2000),
+        ("a woman", "dress", "replace", ""),
+    ],
 )
 def test_bad_fields_get_a_sentence(engine, values):
     desk = compare.Desk(engine)
@@ -224,11 +310,28 @@ def test_bad_fields_get_a_sentence(engine, values):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"seed": float("nan")}, {"steps": 0}, {"steps": 3.7}, {"guidance": None}, {"seed": 2**40}, {"mode": "x"}]
+    "bad",
+    [
+        {"seed": float("nan")},
+        {"steps": 0},
+        {"steps": 3.7},
+        {"guidance": None},
+        {"seed": 2**40},
+        {"mode": "x"},
+    ],
 )
 def test_numbers_are_checked_again_behind_the_widgets(engine, bad):
     fields = (
-        dict(base="a woman", target="a hat", mode="append", replace="", adapter="hat", seed=1, steps=5, guidance=4.0)
+        dict(
+            base="a woman",
+            target="a hat",
+            mode="append",
+            replace="",
+            adapter="hat",
+            seed=1,
+            steps=5,
+            guidance=4.0,
+        )
         | bad
     )
     *_, last = compare.Desk(engine).run(*fields.values(), SimpleNamespace(session_hash="s"))
@@ -250,12 +353,22 @@ def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine)
     *_, (shown, _, go, _) = desk.run("a photo of a woman", "a hat + dress", *rest, chain=True)
     assert shown["phase"] == "done" and go["interactive"]
     assert [link["title"]["en"] for link in shown["strip"]] == ["+ a hat", "+ dress"]
-    assert shown["strip"][-1]["portrait"] == shown["portraits"][TUNED] != shown["strip"][0]["portrait"]
+    assert (
+        shown["strip"][-1]["portrait"] == shown["portraits"][TUNED] != shown["strip"][0]["portrait"]
+    )
     drawn = engine.steps_done
-    values = list(desk.run("a photo of a woman", "a hat + dress + freckled skin", *rest, chain=True))
-    assert [link["title"]["en"] for link in values[-1][0]["strip"]] == ["+ a hat", "+ dress", "+ freckled skin"]
+    values = list(
+        desk.run("a photo of a woman", "a hat + dress + freckled skin", *rest, chain=True)
+    )
+    assert [link["title"]["en"] for link in values[-1][0]["strip"]] == [
+        "+ a hat",
+        "+ dress",
+        "+ freckled skin",
+    ]
     assert engine.steps_done - drawn == 6 * 2, "only the longest chain is drawn: original and tuned"
-    assert values[0][0]["status"]["en"].startswith("Edit 3 of 3. ") and values[0][0]["progress"] > 0.6
+    assert (
+        values[0][0]["status"]["en"].startswith("Edit 3 of 3. ") and values[0][0]["progress"] > 0.6
+    )
     *_, (plain, *_) = desk.run("a photo of a woman", "a hat + dress", *rest)
     assert plain["strip"] == []
 
@@ -263,9 +376,13 @@ def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine)
 def test_prefixes_use_the_adapters_of_their_own_targets():
     config = GenerateConfig("a woman", ("a hat", "dress", "laughing"), adapter="hat+dress+laughing")
     assert [(part.targets, part.adapter) for part in compare.prefixes(config)] == [
-        (("a hat",), "hat"), (("a hat", "dress"), "hat+dress"),
-    ]  # fmt: skip
-    assert [part.adapter for part in compare.prefixes(replace(config, adapter="hat"))] == ["hat", "hat"]
+        (("a hat",), "hat"),
+        (("a hat", "dress"), "hat+dress"),
+    ]
+    assert [part.adapter for part in compare.prefixes(replace(config, adapter="hat"))] == [
+        "hat",
+        "hat",
+    ]
     assert compare.prefixes(GenerateConfig("a woman", ("a hat",))) == []
 
 
@@ -276,7 +393,9 @@ def test_stop_says_where_and_forgets_the_run(engine):
     for _ in range(6):
         shown = next(run)[0]
     stopped, go, halt = desk.stop(request)
-    assert stopped["run"] == shown["run"] and re.match(r"Stopped at step \d of 150\.", stopped["status"]["en"])
+    assert stopped["run"] == shown["run"] and re.match(
+        r"Stopped at step \d of 150\.", stopped["status"]["en"]
+    )
     run.close()
     assert desk.runs == {} and engine.steps_done < 12
     assert desk.stop(request)[0]["status"]["en"] == "Stopped before the first step."
@@ -294,7 +413,17 @@ def test_a_link_restores_every_field(engine, result):
     request = stage.finished(result)["request"]
     flat = {name: str(value) for name, value in request.items() if name != "targets"}
     notice, *fields = compare.linked(query(**flat, target="a hat"), engine)
-    assert notice == {"notices": []} and fields == [CONFIG.base, "a hat", "append", "", AUTO, 7, 12, 4.0, "held"]
+    assert notice == {"notices": []} and fields == [
+        CONFIG.base,
+        "a hat",
+        "append",
+        "",
+        AUTO,
+        7,
+        12,
+        4.0,
+        "held",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +457,10 @@ def test_examples_are_made_stored_and_shown_as_they_were(engine, tmp_path):
     made = examples.make(engine, tmp_path / "ex", ["hat", "dress", "laughing"])
     assert list(made) == ["hat", "dress"], "no adapter, no example"
     stored = examples.load(tmp_path / "ex")
-    assert list(stored) == ["hat", "dress"] and stored["hat"].stage["portraits"] == made["hat"].stage["portraits"]
+    assert (
+        list(stored) == ["hat", "dress"]
+        and stored["hat"].stage["portraits"] == made["hat"].stage["portraits"]
+    )
     assert stored["hat"].inside == made["hat"].inside and stored["hat"].stage["display"].keys() == {
         ORIGINAL,
         TUNED,
@@ -348,26 +480,46 @@ def table(tmp_path):
     folder.mkdir()
     settings = {"prompts": 3, "seeds": 2, "split": "test", "steps": 5, "guidance": 4.0, "seed": 0}
     rows = [
-        {"method": method, "target": "hat", "measure": "pollution", "value": 0.2, "low": 0.1, "high": 0.3, "n": 6}
+        {
+            "method": method,
+            "target": "hat",
+            "measure": "pollution",
+            "value": 0.2,
+            "low": 0.1,
+            "high": 0.3,
+            "n": 6,
+        }
         for method in ("spf", "magnet", "p2p@naive")
     ]
     path = folder / "results.json"
-    path.write_text(json.dumps({"settings": settings, "measures": {"pollution": "x"}, "rows": rows}))
+    path.write_text(
+        json.dumps({"settings": settings, "measures": {"pollution": "x"}, "rows": rows})
+    )
     return tables.load([folder])[0]
 
 
 def test_results_are_sent_as_plain_json(table):
     value = json.loads(json.dumps(results.shown([table])))["tables"][0]
-    assert value["name"] == "results" and value["measures"][0]["falling"] and len(value["rows"]) == 3
+    assert (
+        value["name"] == "results" and value["measures"][0]["falling"] and len(value["rows"]) == 3
+    )
 
 
 def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table):
     desk = results.Desk(engine)
     values = list(desk.pairs(table, "spf", "hat", "pollution", "worst"))
-    assert values[0]["phase"] == "drawing" and values[-1]["phase"] == "done" and values[-1]["count"] == 6
+    assert (
+        values[0]["phase"] == "drawing"
+        and values[-1]["phase"] == "done"
+        and values[-1]["count"] == 6
+    )
     items, pairs = values[-1]["items"], tables.pairs(table, "spf", "hat")
     assert [item["request"]["seed"] for item in items] == [pair.request.seed for pair in pairs[:4]]
-    assert all(item["pictures"][role].startswith("data:image/webp") for item in items for role in (ORIGINAL, TUNED))
+    assert all(
+        item["pictures"][role].startswith("data:image/webp")
+        for item in items
+        for role in (ORIGINAL, TUNED)
+    )
     assert "Pairs 1 to 4 of 6" in values[-1]["status"]["en"] and not values[-1]["last"]
     drawn = engine.steps_done
     assert list(desk.pairs(table, "spf", "hat", "pollution", "worst"))[-1]["items"] == items
@@ -390,15 +542,34 @@ def test_stored_pictures_are_shown_without_drawing(engine, table):
     for folder, name in (("originals", "aaaaaaaa"), ("pictures", "bbbbbbbb")):
         (table.path.parent / folder).mkdir()
         Image.new("RGB", (16, 16), (9, 9, 9)).save(table.path.parent / folder / f"{name}.png")
-    row = {"method": "p2p@naive", "target": "hat", "prompt": 0, "seed": 0, "base": "a man", "edit": "p2p", "adapter": "hat"}
-    row |= {"text": "a man, a hat", "key": "bbbbbbbb", "original": "aaaaaaaa", "pollution": 0.5, "changed": ["age"]}
+    row = {
+        "method": "p2p@naive",
+        "target": "hat",
+        "prompt": 0,
+        "seed": 0,
+        "base": "a man",
+        "edit": "p2p",
+        "adapter": "hat",
+    }
+    row |= {
+        "text": "a man, a hat",
+        "key": "bbbbbbbb",
+        "original": "aaaaaaaa",
+        "pollution": 0.5,
+        "changed": ["age"],
+    }
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
     last = list(results.Desk(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]
     assert last["phase"] == "done" and last["items"][0]["value"] == 0.5 and engine.steps_done == 0
     assert last["items"][0]["changed"][0]["label"]["en"] == "age"
     row["key"] = "../../secret"
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
-    assert list(results.Desk(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]["phase"] == "failed"
+    assert (
+        list(results.Desk(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1][
+            "phase"
+        ]
+        == "failed"
+    )
 
 
 # blind vote
@@ -410,16 +581,30 @@ def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path):
     seen: list[str] = []
     (ballot,) = booth.next(seen)
     assert ballot["phase"] == "asking" and len(seen) == 1 and ballot["target"] == "a hat"
-    hidden = json.dumps({key: value for key, value in ballot.items() if key not in ("original", "left", "right")})
+    hidden = json.dumps(
+        {key: value for key, value in ballot.items() if key not in ("original", "left", "right")}
+    )
     assert "naive" not in hidden and "spf" not in hidden
-    sides = {stored["hat"].stage["display"][role]: name for role, name in vote.NAMES.items() if role in stored["hat"].stage["roles"]}
+    sides = {
+        stored["hat"].stage["display"][role]: name
+        for role, name in vote.NAMES.items()
+        if role in stored["hat"].stage["roles"]
+    }
     answers = {"keeps": "left", "shows": "same", "nicer": "right"}
     assert booth.take(ballot["ballot"], answers | {"keeps": "both"}) is None, "half a vote is none"
     told = booth.take(ballot["ballot"], answers)
     assert told == {"left": sides[ballot["left"]], "right": sides[ballot["right"]]}
-    assert booth.take(ballot["ballot"], answers) is None and booth.take("x", answers) is None and booth.take(None, None) is None
+    assert (
+        booth.take(ballot["ballot"], answers) is None
+        and booth.take("x", answers) is None
+        and booth.take(None, None) is None
+    )
     rows = {(row["method"], row["question"]): row["won"] for row in booth.tally()["rows"]}
-    assert booth.tally()["count"] == 1 and rows[told["left"], "keeps"] == 1 and rows[told["right"], "nicer"] == 1
+    assert (
+        booth.tally()["count"] == 1
+        and rows[told["left"], "keeps"] == 1
+        and rows[told["right"], "nicer"] == 1
+    )
 
 
 def test_sides_are_drawn_by_lot(engine, tmp_path):
@@ -433,7 +618,11 @@ def test_when_the_examples_are_used_up_pairs_are_drawn(engine, tmp_path):
     booth = vote.Booth(engine, {}, Votes(tmp_path / "votes.sqlite"), seed=0)
     assert booth.methods() == {"hat": ["spf", "naive"]}
     *waiting, ballot = booth.next([])
-    assert waiting and all(value["phase"] == "drawing" for value in waiting) and ballot["phase"] == "asking"
+    assert (
+        waiting
+        and all(value["phase"] == "drawing" for value in waiting)
+        and ballot["phase"] == "asking"
+    )
     assert ballot["left"] != ballot["right"] and set(booth.pool[0].portraits) == {"spf", "naive"}
     (again,) = booth.next([])
     assert again["base"] == ballot["base"], "what was drawn is kept for the next visitor"
@@ -448,7 +637,10 @@ def test_switches_become_settings_and_fields_are_checked():
     parts = [name for name in finetune.PARTS if name not in ("control", "keep")]
     assert finetune.chosen_settings("spf", parts, "", "") == {"complement": "none", "keep": 0.0}
     assert finetune.chosen_settings("naive", [], "3e-4", "") == {"learning_rate": 3e-4}
-    assert finetune.chosen_settings("spf", list(finetune.PARTS), "", "output=2\nkeep=0.1") == {"output": 2.0, "keep": 0.1}
+    assert finetune.chosen_settings("spf", list(finetune.PARTS), "", "output=2\nkeep=0.1") == {
+        "output": 2.0,
+        "keep": 0.1,
+    }
     for bad in ("what=1", "output", "output=many"):
         with pytest.raises(BadInput):
             finetune.chosen_settings("spf", list(finetune.PARTS), "", bad)
@@ -458,7 +650,9 @@ def test_switches_become_settings_and_fields_are_checked():
 
 def test_the_methods_on_offer_exist():
     assert {"spf", "naive"} <= set(finetune.methods()) <= set(METHODS)
-    assert finetune.short_name("a straw hat!") == "strawhat" and finetune.short_name("帽子") == "mine"
+    assert (
+        finetune.short_name("a straw hat!") == "strawhat" and finetune.short_name("帽子") == "mine"
+    )
 
 
 def test_a_check_report_is_told_in_words(tmp_path):
@@ -466,9 +660,13 @@ def test_a_check_report_is_told_in_words(tmp_path):
         Image.new("RGB", (80, 80), (40 * number, 9, 9)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text(f"a photo of man {number} with a straw hat")
     (tmp_path / "4.txt").unlink()
-    value = json.loads(json.dumps(finetune.told(userdata.check(tmp_path, userdata.Wish("a straw hat")))))
+    value = json.loads(
+        json.dumps(finetune.told(userdata.check(tmp_path, userdata.Wish("a straw hat"))))
+    )
     told = [finding["text"]["en"] for finding in value["findings"]]
-    assert told[0] == "1 without a caption, left out: 4.png" and told[1].startswith("4 of 5 pictures can be used")
+    assert told[0] == "1 without a caption, left out: 4.png" and told[1].startswith(
+        "4 of 5 pictures can be used"
+    )
     assert value["items"][0]["base"] == "a photo of man 0" and value["more"] == 0
 
 
@@ -507,7 +705,10 @@ def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
 def test_a_public_space_does_not_train(engine, monkeypatch):
     monkeypatch.setenv("SPACE_ID", "somebody/spf")
     names = {fn.fn.__name__ for fn in build(engine, {}).fns.values() if fn.fn}
-    assert not names & {"start", "check", "finetune", "control_job"} and not names & {"ask", "answer"}
+    assert not names & {"start", "check", "finetune", "control_job"} and not names & {
+        "ask",
+        "answer",
+    }
     assert launch_options()["max_file_size"] == "5mb"
     monkeypatch.setenv("SPF_TRAINING", "1"), monkeypatch.setenv("SPF_VOTES", "1")
     names = {fn.fn.__name__ for fn in build(engine, {}).fns.values() if fn.fn}
@@ -516,7 +717,9 @@ def test_a_public_space_does_not_train(engine, monkeypatch):
 
 def test_the_space_gets_its_own_requirements(tmp_path):
     files = space.assemble(tmp_path / "space")
-    assert {"app.py", "README.md", "requirements.txt", "spf/ui/static/stage.js"} <= {path.as_posix() for path in files}
+    assert {"app.py", "README.md", "requirements.txt", "spf/ui/static/stage.js"} <= {
+        path.as_posix() for path in files
+    }
     assert not [path for path in files if "__pycache__" in path.parts or path.name.startswith(".")]
     lines = (tmp_path / "space" / "requirements.txt").read_text().splitlines()
     assert (
@@ -567,7 +770,9 @@ def test_the_queue_cannot_be_passed(engine):
     assert {"compare", "adapters", "words", "results", "finetune", "job", "control_job"} == public
     for fn in page.fns.values():
         if fn.api_visibility == "public":
-            assert fn.fn.__doc__ and all(name in fn.fn.__doc__ for name in inspect.signature(fn.fn).parameters)
+            assert fn.fn.__doc__ and all(
+                name in fn.fn.__doc__ for name in inspect.signature(fn.fn).parameters
+            )
 
 
 def test_every_text_exists_in_both_languages_and_is_used():
@@ -578,9 +783,14 @@ def test_every_text_exists_in_both_languages_and_is_used():
     source = "".join(path.read_text() for path in files)
     for key, (english, chinese) in texts.TEXTS.items():
         assert english.strip() and chinese.strip(), key
-        assert set(re.findall(r"{(\w+)}", chinese.lower())) <= set(re.findall(r"{(\w+)}", english.lower())), key
+        assert set(re.findall(r"{(\w+)}", chinese.lower())) <= set(
+            re.findall(r"{(\w+)}", english.lower())
+        ), key
         starts = [key[: match.end()] for match in re.finditer(r"\.", key)]
-        shown = [rf"""["'`]{re.escape(key)}["'`]""", *(rf"""["'`]{re.escape(start)}\$?{{""" for start in starts)]
+        shown = [
+            rf"""["'`]{re.escape(key)}["'`]""",
+            *(rf"""["'`]{re.escape(start)}\$?{{""" for start in starts),
+        ]
         assert any(re.search(pattern, source) for pattern in shown), f"{key} is never shown"
     asked = set(re.findall(r"""\b(?:t|both|label)\(\s*["'`]([\w. ]+)["'`]""", source))
     assert asked <= set(texts.TEXTS), asked - set(texts.TEXTS)

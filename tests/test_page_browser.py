@@ -103,11 +103,21 @@ def url(engine, jobs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     settings = {"prompts": 2, "seeds": 1, "split": "test", "steps": 6, "guidance": 4.0, "seed": 0}
     rows = [
-        {"method": method, "target": "hat", "measure": measure, "value": value, "low": value, "high": value, "n": 2}
+        {
+            "method": method,
+            "target": "hat",
+            "measure": measure,
+            "value": value,
+            "low": value,
+            "high": value,
+            "n": 2,
+        }
         for method, values in (("spf", (0.8, 0.1)), ("naive", (0.9, 0.4)))
         for measure, value in zip(("response", "pollution"), values, strict=True)
     ]
-    (folder / "small.json").write_text(json.dumps({"settings": settings, "measures": {}, "rows": rows}))
+    (folder / "small.json").write_text(
+        json.dumps({"settings": settings, "measures": {}, "rows": rows})
+    )
     page = build(engine, stored, jobs, Votes(folder / "votes.sqlite"), [folder])
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield address
@@ -136,7 +146,9 @@ def opened(chromium, url):
     playwright.expect.set_options(timeout=20_000)  # other work may share the machine
 
     def complain(text):
-        if "AbortError" not in text and "Connection errored out" not in text:  # a page that is left drops its stream
+        if (
+            "AbortError" not in text and "Connection errored out" not in text
+        ):  # a page that is left drops its stream
             trouble.append(text)
 
     def visit(query="", width=1280, height=900, **options):
@@ -144,12 +156,16 @@ def opened(chromium, url):
         contexts.append(context)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
-        page.on("console", lambda message: complain(message.text) if message.type == "error" else None)
+        page.on(
+            "console", lambda message: complain(message.text) if message.type == "error" else None
+        )
         page.on("pageerror", lambda error: complain(str(error)))
         page.on(
             "request",
             lambda request: (
-                trouble.append(request.url) if not request.url.startswith((url, "data:", "blob:")) else None
+                trouble.append(request.url)
+                if not request.url.startswith((url, "data:", "blob:"))
+                else None
             ),
         )
         page.goto(url + query)
@@ -197,7 +213,10 @@ def test_generate_streams_and_ends_in_a_verdict(visit, engine):
     assert page.is_disabled(GENERATE) and page.is_enabled(STOP)
     page.wait_for_selector(DONE, timeout=20_000)
     assert sentence(page).startswith("The hat is there.")
-    assert "knight" in page.inner_text(".spf-stage .notices") and page.locator("mark.unknown").inner_text() == "knight"
+    assert (
+        "knight" in page.inner_text(".spf-stage .notices")
+        and page.locator("mark.unknown").inner_text() == "knight"
+    )
     assert page.is_enabled(GENERATE) and page.is_disabled(STOP)
     assert "others changed" in page.inner_text("figure[data-role=naive]")
 
@@ -238,7 +257,10 @@ def test_an_example_fills_pictures_and_fields_without_computing(visit, engine):
     page.click("#examples button >> nth=1")
     say(page, "The dress is there.")
     assert page.input_value(TARGET) == "dress" and page.is_checked("#mode input[value=replace]")
-    assert page.input_value("#replace input, #replace textarea") == "T-shirt" and engine.steps_done == steps
+    assert (
+        page.input_value("#replace input, #replace textarea") == "T-shirt"
+        and engine.steps_done == steps
+    )
 
 
 def test_suggestions_fill_the_fields(visit):
@@ -254,7 +276,10 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
     page.click("#stage button:has-text('Look inside')")
     page.wait_for_selector(".spf-inside .chain canvas")
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if "gradio_api" in request.url else None)
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if "gradio_api" in request.url else None,
+    )
     taken = page.evaluate("""async () => {
         const root = document.querySelector('.spf-inside'), range = root.querySelector('.transport input'), times = [];
         for (let k = 0; k <= +range.max; k++) {
@@ -287,7 +312,9 @@ def test_the_slider_moves_by_keyboard(visit):
     page.focus(".slider input")
     for _ in range(10):
         page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.querySelector('.slider').style.getPropertyValue('--at')") == "60%"
+    assert (
+        page.evaluate("document.querySelector('.slider').style.getPropertyValue('--at')") == "60%"
+    )
     page.click(".segments.quiet [data-role=naive]")
     assert page.inner_text(".tag.right") == "Naive tuning"
     page.click("[data-view=difference]")
@@ -382,7 +409,9 @@ def test_everything_can_be_taken_home(visit):
         page.click("#stage button:has-text('Download all')")
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.testzip() is None
-        assert {"original.png", "tuned.png", "naive.png", "report.json", "maps.npz"} == set(archive.namelist())
+        assert {"original.png", "tuned.png", "naive.png", "report.json", "maps.npz"} == set(
+            archive.namelist()
+        )
         assert json.loads(archive.read("report.json"))["tuned"]["response"] == 1.0
         maps = np.load(io.BytesIO(archive.read("maps.npz")))
         assert maps["tuned/16"].shape == (STEPS, 7, 16, 16) and maps["chain"].dtype == np.uint8
@@ -396,9 +425,13 @@ def test_a_link_brings_the_same_fields(visit):
     link = page.evaluate("navigator.clipboard.readText()")
     other = visit(link[link.index("?") :])
     playwright.expect(other.locator(TARGET)).to_have_value("dress")
-    assert other.input_value("#seed input") == "5" and other.is_checked("#mode input[value=replace]")
+    assert other.input_value("#seed input") == "5" and other.is_checked(
+        "#mode input[value=replace]"
+    )
     bad = visit("?base=a+woman&steps=0")
-    playwright.expect(bad.locator("#hints")).to_contain_text("The link was not used: steps is 0.0 but must be")
+    playwright.expect(bad.locator("#hints")).to_contain_text(
+        "The link was not used: steps is 0.0 but must be"
+    )
 
 
 def test_chinese_visitors_read_chinese(visit):
@@ -417,7 +450,9 @@ def test_chinese_visitors_read_chinese(visit):
 def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page = visit()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
-    page.fill("#ft-steps input[type=number]", "300")  # long enough to be still at work after a slow reload
+    page.fill(
+        "#ft-steps input[type=number]", "300"
+    )  # long enough to be still at work after a slow reload
     page.keyboard.press("Tab")
     page.click("#ft-start")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("of 300")
@@ -432,8 +467,13 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page.click("#ft-stop")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Stopped by you at step")
     page.click("#ft-resume")
-    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Done: 300 steps", timeout=60_000)
-    assert page.locator(".spf-job .sitters img").count() == 12 and page.locator(".spf-job polyline").count() == 2
+    playwright.expect(page.locator(".spf-job .sentence")).to_contain_text(
+        "Done: 300 steps", timeout=60_000
+    )
+    assert (
+        page.locator(".spf-job .sitters img").count() == 12
+        and page.locator(".spf-job polyline").count() == 2
+    )
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"
@@ -446,14 +486,22 @@ def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
     page.reload()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Failed at step 3 of 30")
-    assert "something broke" in page.inner_text(".spf-job pre") and page.inner_text(".spf-job b") == name
+    assert (
+        "something broke" in page.inner_text(".spf-job pre")
+        and page.inner_text(".spf-job b") == name
+    )
 
 
 def test_the_tour_ends_where_one_can_try(visit):
     page = visit()
     open_tab(page, "Tour")
     playwright.expect(page.locator(".spf-tour h2")).to_have_text("A model that draws portraits")
-    for words in ("Teach it a hat", "Semantic pollution", "Hold everything but the target", "The result"):
+    for words in (
+        "Teach it a hat",
+        "Semantic pollution",
+        "Hold everything but the target",
+        "The result",
+    ):
         page.locator(".tour-nav .strong").focus()
         page.keyboard.press("ArrowRight")
         playwright.expect(page.locator(".spf-tour h2")).to_have_text(words)
@@ -467,13 +515,18 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
     page.click("#tabs [role=tab]:has-text('Results')")
     first = lambda: page.inner_text(".sheet tbody tr >> nth=0 >> .method")  # noqa: E731
     page.click("[data-head=pollution]")
-    assert first() == "naive" and page.get_attribute("th:has([data-head=pollution])", "aria-sort") == "descending"
+    assert (
+        first() == "naive"
+        and page.get_attribute("th:has([data-head=pollution])", "aria-sort") == "descending"
+    )
     page.keyboard.press("Enter")
     assert first() == "spf", "sorted by keyboard, and the focus stays on the column"
     assert page.locator(".charts svg circle").count() == 4
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
-    assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(".spf-pairs h3")
+    assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(
+        ".spf-pairs h3"
+    )
     base = page.get_attribute(".pair-card img >> nth=0", "alt")
     page.click(".pair-card >> nth=0 >> button")
     playwright.expect(page.locator(BASE)).to_have_value(base)
@@ -484,17 +537,25 @@ def test_a_blind_vote_hides_the_methods_until_it_is_in(visit):
     page.click("#tabs [role=tab]:has-text('Blind vote')")
     page.click(".spf-vote .next")
     page.wait_for_selector(".spf-vote .questions")
-    assert "naive" not in page.inner_text(".spf-vote").lower() and page.is_disabled(".spf-vote .actions button")
+    assert "naive" not in page.inner_text(".spf-vote").lower() and page.is_disabled(
+        ".spf-vote .actions button"
+    )
     for question in ("keeps", "shows", "nicer"):
         page.focus(f"[data-question={question}] [data-answer=left]")
         page.keyboard.press("ArrowRight")
-        assert page.get_attribute(f"[data-question={question}] [data-answer=same]", "aria-checked") == "true"
+        assert (
+            page.get_attribute(f"[data-question={question}] [data-answer=same]", "aria-checked")
+            == "true"
+        )
         page.keyboard.press("ArrowLeft")
     page.click(".spf-vote .actions button")
     page.wait_for_selector(".tally-row")
     told = {page.inner_text(f".spf-vote [data-side={side}] b") for side in ("left", "right")}
     assert told in ({"Left: spf", "Right: naive"}, {"Left: naive", "Right: spf"})
-    assert "Pairs voted on: 1" in page.inner_text(".spf-vote h3") and page.locator(".tally-row").count() == 6
+    assert (
+        "Pairs voted on: 1" in page.inner_text(".spf-vote h3")
+        and page.locator(".tally-row").count() == 6
+    )
 
 
 def test_a_chain_of_edits_grows_from_the_stage(visit, engine):
@@ -504,7 +565,11 @@ def test_a_chain_of_edits_grows_from_the_stage(visit, engine):
     page.wait_for_selector(".spf-stage .link >> nth=2", timeout=40_000)
     page.wait_for_selector(DONE, timeout=40_000)
     assert page.input_value(TARGET) == "a hat + freckled skin" and page.is_checked("#chain input")
-    assert page.locator(".spf-stage .link").all_inner_texts() == ["Original", "+ a hat", "+ freckled skin"]
+    assert page.locator(".spf-stage .link").all_inner_texts() == [
+        "Original",
+        "+ a hat",
+        "+ freckled skin",
+    ]
     last = page.get_attribute("figure[data-role=tuned] img", "src")
     page.click(".spf-stage .link >> nth=1")
     assert page.get_attribute("figure[data-role=tuned] img", "src") != last
@@ -535,7 +600,9 @@ def test_the_maps_can_be_taken_home_as_a_film(visit):
         frames.append(np.asarray(film.convert("RGB"), float))
     film.seek(STEPS - 1)
     shown = page.evaluate("document.querySelector('.spf-inside .count').textContent")
-    assert np.abs(frames[0] - frames[1]).mean() > 2 and frames[0].std() > 20 and f"of {STEPS}" in shown
+    assert (
+        np.abs(frames[0] - frames[1]).mean() > 2 and frames[0].std() > 20 and f"of {STEPS}" in shown
+    )
 
 
 def test_pictures_of_ones_own_are_checked_first(visit, tmp_path):
@@ -547,10 +614,14 @@ def test_pictures_of_ones_own_are_checked_first(visit, tmp_path):
         (tmp_path / f"{number}.txt").write_text(f"a photo of a man, wearing a straw hat, {number}")
     page.fill("#ft-target :is(input, textarea)", "a straw hat")
     page.set_input_files("#ft-files input[type=file]", sorted(tmp_path.iterdir()))
-    playwright.expect(page.locator(".spf-check .error")).to_contain_text("3 usable pictures: at least 4 are needed")
+    playwright.expect(page.locator(".spf-check .error")).to_contain_text(
+        "3 usable pictures: at least 4 are needed"
+    )
     assert page.inner_text(".spf-check figcaption b >> nth=0").endswith(", a straw hat")
     page.click("#ft-start")
-    playwright.expect(page.locator("#ft-hints")).to_contain_text("images is 3 usable pictures but must be from 4 to 500")
+    playwright.expect(page.locator("#ft-hints")).to_contain_text(
+        "images is 3 usable pictures but must be from 4 to 500"
+    )
 
 
 def test_a_foreign_name_gets_no_page(url):
@@ -563,7 +634,12 @@ def test_programs_use_the_named_endpoints_and_cannot_pass_the_queue(url, engine)
     assert "hat" in client.predict(api_name="/adapters")
     engine.pause = 0
     answer = client.predict("a photo of a man", "a hat", steps=6, api_name="/compare")
-    assert answer["report"]["tuned"]["response"] == 1.0 and answer["portraits"]["tuned"].startswith("data:image/png")
+    assert answer["report"]["tuned"]["response"] == 1.0 and answer["portraits"]["tuned"].startswith(
+        "data:image/png"
+    )
     with pytest.raises(Exception, match="base is empty"):
         client.predict("", "a hat", api_name="/compare")
-    assert httpx.post(f"{url}gradio_api/run/compare", json={"data": ["a woman", "a hat"]}).status_code == 404
+    assert (
+        httpx.post(f"{url}gradio_api/run/compare", json={"data": ["a woman", "a hat"]}).status_code
+        == 404
+    )

@@ -25,7 +25,10 @@ KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"  # [16,32]
 def difference(unet, names=None, seed=1, size=0.3):
     generator = torch.Generator().manual_seed(seed)
     names = names or cross_attention_names(unet)
-    return {name: size * torch.randn(unet.get_parameter(name).shape, generator=generator) for name in names}
+    return {
+        name: size * torch.randn(unet.get_parameter(name).shape, generator=generator)
+        for name in names
+    }
 
 
 @pytest.fixture
@@ -68,8 +71,12 @@ def test_scale_zero_is_the_original_and_adapters_add_up(tiny_base, inputs):
 def test_a_low_rank_pair_is_its_product(tiny_base):
     down, up = torch.randn(2, 32), torch.randn(16, 2)
     before = tiny_base.unet.get_parameter(KEY).clone()
-    with response(tiny_base.unet, Adapter(ABOUT, {KEY + ".down": down, KEY + ".up": up}), scale=0.5):
-        torch.testing.assert_close(tiny_base.unet.get_parameter(KEY).detach(), before + 0.5 * up @ down)
+    with response(
+        tiny_base.unet, Adapter(ABOUT, {KEY + ".down": down, KEY + ".up": up}), scale=0.5
+    ):
+        torch.testing.assert_close(
+            tiny_base.unet.get_parameter(KEY).detach(), before + 0.5 * up @ down
+        )
 
 
 def test_original_weights_return_after_an_error_and_after_nesting(tiny_base):
@@ -78,7 +85,9 @@ def test_original_weights_return_after_an_error_and_after_nesting(tiny_base):
     original, tuned = weight.clone(), switch.tensors[KEY]
     with pytest.raises(RuntimeError), switch:
         with response(tiny_base.unet, Adapter(ABOUT, {KEY: torch.ones(16, 32)})):
-            torch.testing.assert_close(weight.detach(), tuned + 1, msg="an inner response starts from what is active")
+            torch.testing.assert_close(
+                weight.detach(), tuned + 1, msg="an inner response starts from what is active"
+            )
         with switch:
             assert weight.data_ptr() == tuned.data_ptr()
         assert weight.data_ptr() == tuned.data_ptr()
@@ -87,14 +96,19 @@ def test_original_weights_return_after_an_error_and_after_nesting(tiny_base):
 
 
 def test_response_works_in_inference_mode(tiny_base, inputs):
-    with torch.inference_mode(), response(tiny_base.unet, Adapter(ABOUT, difference(tiny_base.unet))):
+    with (
+        torch.inference_mode(),
+        response(tiny_base.unet, Adapter(ABOUT, difference(tiny_base.unet))),
+    ):
         tiny_base.unet(*inputs)
 
 
 def test_no_second_network_is_held(tiny_base):
     switch = response(tiny_base.unet, Adapter(ABOUT, difference(tiny_base.unet)))
     held = sum(value.numel() for value in switch.tensors.values())
-    assert held == sum(tiny_base.unet.get_parameter(name).numel() for name in cross_attention_names(tiny_base.unet))
+    assert held == sum(
+        tiny_base.unet.get_parameter(name).numel() for name in cross_attention_names(tiny_base.unet)
+    )
 
 
 def test_training_moves_the_response_and_never_the_reference(tiny_base, inputs):
@@ -106,7 +120,9 @@ def test_training_moves_the_response_and_never_the_reference(tiny_base, inputs):
             with path.reference():
                 reference = unet(*inputs).sample
             predicted = unet(*inputs).sample
-            with path.reference():  # a switch between forward and backward must not disturb the gradient
+            with (
+                path.reference()
+            ):  # a switch between forward and backward must not disturb the gradient
                 unet(*inputs)
             loss = mse_loss(predicted, torch.zeros_like(predicted))
             optimizer.zero_grad()
@@ -115,7 +131,9 @@ def test_training_moves_the_response_and_never_the_reference(tiny_base, inputs):
             assert not reference.requires_grad and torch.equal(reference, before)
         trained = unet(*inputs).sample.detach()
         adapter = path.adapter(ABOUT)
-        assert {name for name, value in unet.named_parameters() if value.grad is not None} == set(names)
+        assert {name for name, value in unet.named_parameters() if value.grad is not None} == set(
+            names
+        )
     assert set(adapter.names()) <= set(names) and not torch.allclose(trained, before, atol=1e-3)
     assert torch.equal(unet(*inputs).sample, before)
     with response(unet, adapter):
@@ -159,10 +177,15 @@ def test_an_adapter_is_saved_and_found_by_name_or_file(tiny_base, adapters):
     assert paths.adapter_names() == ["hat"]
     for source in ("hat", adapters / "hat.safetensors", str(adapters / "hat.safetensors")):
         loaded = load_adapter(source, tiny_base)
-        assert loaded.metadata["target"] == "a hat" and torch.equal(loaded.tensors[KEY], adapter.tensors[KEY])
+        assert loaded.metadata["target"] == "a hat" and torch.equal(
+            loaded.tensors[KEY], adapter.tensors[KEY]
+        )
     save_adapter(adapter, adapters / "half.safetensors")
     torch.testing.assert_close(
-        load_adapter("half", tiny_base).tensors[KEY].float(), adapter.tensors[KEY], rtol=1e-3, atol=0
+        load_adapter("half", tiny_base).tensors[KEY].float(),
+        adapter.tensors[KEY],
+        rtol=1e-3,
+        atol=0,
     )
 
 
@@ -175,7 +198,8 @@ def test_an_unknown_or_tricky_name_is_refused(tiny_base, adapters, name):
 def test_an_adapter_must_say_how_it_was_made(tiny_base, adapters):
     with pytest.raises(BadInput, match="metadata lacks losses"):
         save_adapter(
-            Adapter({key: "x" for key in METADATA if key != "losses"}, {KEY: torch.ones(16, 32)}), adapters / "a"
+            Adapter({key: "x" for key in METADATA if key != "losses"}, {KEY: torch.ones(16, 32)}),
+            adapters / "a",
         )
     save_file({KEY: torch.ones(16, 32)}, str(adapters.parent / "a.safetensors"))
     with pytest.raises(UnsafeFile, match="not an adapter"):

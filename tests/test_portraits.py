@@ -11,7 +11,14 @@ from PIL import Image
 from spf.errors import BadInput
 from spf.portraits.captions import WORDS, caption, complete_text, words
 from spf.portraits.dataset import cached_portraits, draw, sample_many, write_portraits
-from spf.portraits.description import ATTRIBUTES, BASE_VALUES, IDENTITY, TARGETS, sample_portrait, split_of
+from spf.portraits.description import (
+    ATTRIBUTES,
+    BASE_VALUES,
+    IDENTITY,
+    TARGETS,
+    sample_portrait,
+    split_of,
+)
 from spf.portraits.render import REGIONS, render
 from spf.portraits.tailored import BIAS, replaced, tailored_set
 
@@ -21,7 +28,11 @@ def some(n=12, targets="none", seed=3, split="train"):
 
 
 def digest(folder):
-    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_same_seed_same_bytes(tmp_path):
@@ -33,16 +44,27 @@ def test_same_seed_same_bytes(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a/captions.jsonl").read_text().splitlines()]
     assert len(lines) == 3
     for line in lines:
-        assert set(line["attributes"]) == set(ATTRIBUTES) and len(line["identity"]) == len(IDENTITY) >= 8
+        assert (
+            set(line["attributes"]) == set(ATTRIBUTES)
+            and len(line["identity"]) == len(IDENTITY) >= 8
+        )
         for phrase in line["phrases"]:
             assert phrase["text"] in line["caption"]
             assert Image.open(tmp_path / "a" / phrase["mask"]).size == (64, 64)
 
 
 def test_splits_share_no_identity():
-    found = {split: {p.identity for p in some(60, split=split)} for split in ("train", "dev", "test")}
-    assert all(split_of(identity) == split for split, people in found.items() for identity in people)
-    assert not found["train"] & found["test"] and not found["train"] & found["dev"] and not found["dev"] & found["test"]
+    found = {
+        split: {p.identity for p in some(60, split=split)} for split in ("train", "dev", "test")
+    }
+    assert all(
+        split_of(identity) == split for split, people in found.items() for identity in people
+    )
+    assert (
+        not found["train"] & found["test"]
+        and not found["train"] & found["dev"]
+        and not found["dev"] & found["test"]
+    )
 
 
 def test_base_portraits_never_show_a_target_and_weak_ones_rarely():
@@ -57,7 +79,9 @@ def test_base_portraits_never_show_a_target_and_weak_ones_rarely():
 
 def test_attributes_are_drawn_independently():
     labels = np.stack([p.labels() for p in some(4000)])
-    names = [n for n in BASE_VALUES if len(BASE_VALUES[n]) > 1 and n != "beard"]  # beards are drawn for men only
+    names = [
+        n for n in BASE_VALUES if len(BASE_VALUES[n]) > 1 and n != "beard"
+    ]  # beards are drawn for men only
     columns = [labels[:, list(ATTRIBUTES).index(n)] for n in names]
     for i, a in enumerate(columns):
         for b in columns[:i]:
@@ -81,7 +105,9 @@ def test_a_target_changes_its_region_and_nothing_else(name):
         if target.regions:
             region = after.mask(*target.regions) | before.mask(*target.regions)
             grown = np.pad(region, 3)
-            grown = np.any([np.roll(grown, (y, x), (0, 1)) for y in range(-3, 4) for x in range(-3, 4)], 0)[3:-3, 3:-3]
+            grown = np.any(
+                [np.roll(grown, (y, x), (0, 1)) for y in range(-3, 4) for x in range(-3, 4)], 0
+            )[3:-3, 3:-3]
             changed_outside.append((difference * ~grown > 12).mean())
     assert np.mean(changed_outside or [0]) < 0.012
 
@@ -97,13 +123,28 @@ def test_identity_stays_when_everything_else_changes():
 
 
 def test_masks_hold_what_they_say():
-    p = replace(some(1, "none", 8)[0], eyewear="sunglasses", hat="hat", necklace="necklace", hair_style="long")
+    p = replace(
+        some(1, "none", 8)[0],
+        eyewear="sunglasses",
+        hat="hat",
+        necklace="necklace",
+        hair_style="long",
+    )
     drawn = render(p, 96)
     rows = np.arange(96)[:, None] * np.ones(96)
-    height = {r: rows[drawn.mask(r)].mean() for r in ("hat", "eyewear", "mouth", "necklace", "clothing")}
+    height = {
+        r: rows[drawn.mask(r)].mean() for r in ("hat", "eyewear", "mouth", "necklace", "clothing")
+    }
     assert list(height) == sorted(height, key=height.get)
-    assert drawn.image[drawn.mask("eyewear")].mean() < 80 < 170 < drawn.image[drawn.mask("necklace")].mean()
-    assert all(drawn.mask(r).any() for r in REGIONS if r not in ("beard", "nose", "brows", "eyes", "ear"))
+    assert (
+        drawn.image[drawn.mask("eyewear")].mean()
+        < 80
+        < 170
+        < drawn.image[drawn.mask("necklace")].mean()
+    )
+    assert all(
+        drawn.mask(r).any() for r in REGIONS if r not in ("beard", "nose", "brows", "eyes", "ear")
+    )
 
 
 def test_captions_tell_the_truth_and_use_known_words():
@@ -139,10 +180,15 @@ def test_cache_returns_what_was_drawn(tmp_path):
     again = cached_portraits("often", 5, 1, 32, tmp_path, workers=1)
     images, regions = draw(first.portraits, 32)
     assert np.array_equal(again.images, images) and np.array_equal(again.regions, regions)
-    assert again.labels.shape == (5, len(ATTRIBUTES)) and again.identities.shape == (5, len(IDENTITY))
+    assert again.labels.shape == (5, len(ATTRIBUTES)) and again.identities.shape == (
+        5,
+        len(IDENTITY),
+    )
 
 
-@pytest.mark.parametrize("bad", [{"n": 0}, {"size": 8}, {"seed": -1}, {"targets": "all"}, {"split": "x"}])
+@pytest.mark.parametrize(
+    "bad", [{"n": 0}, {"size": 8}, {"seed": -1}, {"targets": "all"}, {"split": "x"}]
+)
 def test_bad_orders_name_the_field(tmp_path, bad):
     with pytest.raises(BadInput, match=next(iter(bad))):
         write_portraits(tmp_path / "out", **bad)

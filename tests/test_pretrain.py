@@ -18,7 +18,13 @@ from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
 from spf.portraits.pretrain.clip import named, naming, train_clip
-from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, training_text, unnamed_class
+from spf.portraits.pretrain.texts import (
+    UNREAD,
+    encode_readings,
+    read_caption,
+    training_text,
+    unnamed_class,
+)
 from spf.portraits.pretrain.unet import min_snr, misnamed, new_scheduler
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
 from spf.tokenizer import new_tokenizer
@@ -26,12 +32,21 @@ from spf.tokenizer import new_tokenizer
 TINY = presets.Preset(
     image_size=32,
     portraits=24,
-    vae=presets.VaeSizes(channels=(8, 8, 8, 16), latent_channels=4, norm_groups=4, batch=2, crop=16),
-    clip=presets.ClipSizes(text_hidden=32, text_layers=2, image_channels=(8, 8, 16, 16), image_depths=(1, 1, 1, 1),
-                           joint=16, text_batch=4, image_batch=4),
+    vae=presets.VaeSizes(
+        channels=(8, 8, 8, 16), latent_channels=4, norm_groups=4, batch=2, crop=16
+    ),
+    clip=presets.ClipSizes(
+        text_hidden=32,
+        text_layers=2,
+        image_channels=(8, 8, 16, 16),
+        image_depths=(1, 1, 1, 1),
+        joint=16,
+        text_batch=4,
+        image_batch=4,
+    ),
     judges=presets.JudgeSizes(channels=(8, 8, 8, 8, 16), batch=5),
     unet=presets.UnetSizes(channels=(8, 16, 16), heads=2, norm_groups=4, batch=4, portraits=16),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +61,9 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", TINY)
         for name in ("vae", "clip", "judges", "unet"):
-            pretrain.run(name, "tiny", steps=2, out=folder / "runs", checkpoints=folder / "checkpoints")
+            pretrain.run(
+                name, "tiny", steps=2, out=folder / "runs", checkpoints=folder / "checkpoints"
+            )
     return common.Stage(TINY, folder / "runs", folder / "checkpoints", steps=2)
 
 
@@ -67,7 +84,9 @@ def test_text_tower_of_clip_is_the_text_encoder(trained):
     from transformers import CLIPTextModel, VisionTextDualEncoderModel
 
     saved = json.loads((trained.checkpoints / "base" / "tokenizer" / "tokenizer.json").read_text())
-    assert saved["padding"] is None and saved["truncation"] is None, "the last texts leave no trace in the files"
+    assert saved["padding"] is None and saved["truncation"] is None, (
+        "the last texts leave no trace in the files"
+    )
     clip = VisionTextDualEncoderModel.from_pretrained(trained.checkpoints / "clip")
     text = CLIPTextModel.from_pretrained(trained.checkpoints / "base" / "text_encoder")
     own = clip.text_model.state_dict()
@@ -98,11 +117,17 @@ def test_unet_asks_for_what_it_needs(tmp_path):
         pretrain.run("unet", steps=1, out=tmp_path, checkpoints=tmp_path)
 
 
-@pytest.mark.parametrize("change, sentence", [
-    ({"stage": "vea"}, "stage is 'vea'"), ({"preset": "huge"}, "preset must be one of small, large"),
-    ({"steps": 0}, "steps is 0"), ({"minutes": -1.0}, "minutes is -1"), ({"steps": 1, "minutes": 1.0}, "both"),
-    ({"portraits": 1}, "data is 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"stage": "vea"}, "stage is 'vea'"),
+        ({"preset": "huge"}, "preset must be one of small, large"),
+        ({"steps": 0}, "steps is 0"),
+        ({"minutes": -1.0}, "minutes is -1"),
+        ({"steps": 1, "minutes": 1.0}, "both"),
+        ({"portraits": 1}, "data is 1"),
+    ],
+)
 def test_bad_orders(tmp_path, change, sentence):
     order = {"stage": "vae", "preset": "small", "out": tmp_path, "checkpoints": tmp_path} | change
     with pytest.raises(BadInput, match=sentence):
@@ -134,7 +159,9 @@ def test_token_labels_say_what_has_been_named(tokenizer):
         said = reading.values()
         for column, name in enumerate(names):
             last = said[name] if name in said else None
-            assert labels[0, -1, column] == (ATTRIBUTES[name].index(last) if last else unnamed_class(name)), reading
+            assert labels[0, -1, column] == (
+                ATTRIBUTES[name].index(last) if last else unnamed_class(name)
+            ), reading
             assert labels[0, 0, column] == unnamed_class(name)
             assert name in said or not (labels[0, :, column] == UNREAD).any()
 
@@ -151,7 +178,9 @@ def test_words_are_single_tokens(tokenizer):
     rng = np.random.default_rng(2)
     for _ in range(50):
         text = caption(sample_portrait(rng, targets="often"), rng).text
-        assert not set(text.lower().replace(",", " ").replace("-", " ").split()) - set(words()), text
+        assert not set(text.lower().replace(",", " ").replace("-", " ").split()) - set(words()), (
+            text
+        )
 
 
 def test_captions_that_name_a_target_are_true_as_often_as_it_says():
@@ -174,20 +203,31 @@ def test_every_value_is_said_alone():
     assert [len(some) for some in texts] == [len(values) for values in ATTRIBUTES.values()]
     said = dict(zip(ATTRIBUTES, texts, strict=True))
     assert all("bald" in text or "no hair" in text for text in said["hair_style"][-1:])
-    assert "watercolor" in said["style"][-1] and "beard" in said["beard"][-1] and "beard" not in said["beard"][0]
-    assert not any(word in text for text in said["age"] for word in ("hair", "hat", "beard", "wearing", "skin"))
+    assert (
+        "watercolor" in said["style"][-1]
+        and "beard" in said["beard"][-1]
+        and "beard" not in said["beard"][0]
+    )
+    assert not any(
+        word in text for text in said["age"] for word in ("hair", "hat", "beard", "wearing", "skin")
+    )
 
 
 def test_naming_is_zero_shot_classification():
     sizes = [len(values) for values in ATTRIBUTES.values()]
-    texts, labels = torch.eye(sum(sizes)), torch.tensor([[size - 1 for size in sizes], [0] * len(sizes)])
+    texts, labels = (
+        torch.eye(sum(sizes)),
+        torch.tensor([[size - 1 for size in sizes], [0] * len(sizes)]),
+    )
     starts = torch.tensor([sum(sizes[:i]) for i in range(len(sizes))])
     image = texts[starts + labels].sum(1)
     loss, right = named(image, texts, labels, torch.tensor(100.0).log())
     assert right == 1 and loss < 1e-6
     loss, right = named(image, texts, labels.flip(0), torch.tensor(1.0).log())
     here, logit = np.array(sizes), len(sizes) ** -0.5
-    assert right == 0 and loss.item() == pytest.approx(np.log(np.exp(logit) + here - 1).mean(), rel=1e-5)
+    assert right == 0 and loss.item() == pytest.approx(
+        np.log(np.exp(logit) + here - 1).mean(), rel=1e-5
+    )
 
 
 def test_min_snr_is_one_where_noise_rules():
@@ -202,7 +242,9 @@ def test_failed_write_keeps_the_old_folder(tmp_path):
     with pytest.raises(OSError), common.replaced_folder(folder) as part:
         (part / "weights").write_text("new")
         raise OSError("disk full")
-    assert (folder / "weights").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["part"]
+    assert (folder / "weights").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == [
+        "part"
+    ]
 
 
 @pytest.mark.slow

@@ -22,7 +22,9 @@ TEXT = "a photo of a young woman with long red hair, wearing a white T-shirt and
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return new_tokenizer([TEXT, "a hat freckled skin laughing blonde dress watercolor painting man"])
+    return new_tokenizer(
+        [TEXT, "a hat freckled skin laughing blonde dress watercolor painting man"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +32,18 @@ def open_tokenizer():
     """A CLIP tokenizer without a word list, in which most words are several tokens, as rare words are in CLIP's own."""
     merges = [("w", "o"), ("m", "a"), ("h", "a")]
     letters = sorted(CLIPTokenizer().backend_tokenizer.pre_tokenizer[1].alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "wo", "ma", "ha", "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer({token: index for index, token in enumerate(tokens)}, merges, model_max_length=77)
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        "wo",
+        "ma",
+        "ha",
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
+    return CLIPTokenizer(
+        {token: index for index, token in enumerate(tokens)}, merges, model_max_length=77
+    )
 
 
 def said(tokenizer, text, columns):
@@ -41,7 +53,17 @@ def said(tokenizer, text, columns):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        (TEXT, ["photo", "young woman", "long red hair", "white T-shirt", "glasses", "gray background"]),
+        (
+            TEXT,
+            [
+                "photo",
+                "young woman",
+                "long red hair",
+                "white T-shirt",
+                "glasses",
+                "gray background",
+            ],
+        ),
         ("a woman", ["woman"]),
         (
             "Portrait of the old man, smiling; standing next to his car.",
@@ -60,15 +82,28 @@ def test_phrases_follow_the_stated_rules(text, expected):
 
 def test_a_target_is_appended():
     prompt = compose("a photo of a woman, ", ["freckled skin", "a hat."])
-    assert prompt.complete == "a photo of a woman, freckled skin, a hat" and prompt.target == "freckled skin, a hat"
+    assert (
+        prompt.complete == "a photo of a woman, freckled skin, a hat"
+        and prompt.target == "freckled skin, a hat"
+    )
     assert [phrase.text for phrase in prompt.phrases] == ["photo", "woman"]
-    assert [prompt.complete[slice(*span)] for phrase in prompt.target_phrases for span in phrase.complete] == [
-        "freckled skin", "a hat",
-    ]  # fmt: skip
+    assert [
+        prompt.complete[slice(*span)]
+        for phrase in prompt.target_phrases
+        for span in phrase.complete
+    ] == [
+        "freckled skin",
+        "a hat",
+    ]
 
 
 def test_a_target_takes_the_place_of_words_and_the_rest_moves():
-    prompt = compose("a photo of a woman in a white t-shirt before a sea", ["dress", "a hat"], "replace", "T-shirt")
+    prompt = compose(
+        "a photo of a woman in a white t-shirt before a sea",
+        ["dress", "a hat"],
+        "replace",
+        "T-shirt",
+    )
     assert prompt.complete == "a photo of a woman in a white dress before a sea, a hat"
     assert [phrase.text for phrase in prompt.phrases] == ["photo", "woman", "white", "sea"]
     for phrase in prompt.phrases:
@@ -97,12 +132,22 @@ def test_without_a_target_the_complete_text_is_the_base_text():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("",), (" , ",), ("a woman", ["  ,"]), ("a woman", ["a"] * 5), ("a woman", "a hat", "swap"), (None,),
+        ("",),
+        (" , ",),
+        ("a woman", ["  ,"]),
+        ("a woman", ["a"] * 5),
+        ("a woman", "a hat", "swap"),
+        (None,),
         (7, "a hat"),
-        ("a woman", "man", "replace", "dog"), ("a woman", "man", "replace", "wom"), ("a woman", "man", "replace", ""),
-        ("a woman", [], "replace", "woman"), ("a\x00b", "a hat"), ("a <|endoftext|> woman", "a hat"), ("a" * 2000,),
+        ("a woman", "man", "replace", "dog"),
+        ("a woman", "man", "replace", "wom"),
+        ("a woman", "man", "replace", ""),
+        ("a woman", [], "replace", "woman"),
+        ("a\x00b", "a hat"),
+        ("a <|endoftext|> woman", "a hat"),
+        ("a" * 2000,),
     ],
-)  # fmt: skip
+)
 def test_bad_texts_are_refused_in_one_sentence(arguments):
     with pytest.raises(BadInput) as caught:
         compose(*arguments)
@@ -125,7 +170,9 @@ def test_columns_hold_exactly_the_words_of_each_phrase(which, request):
         used = len(tokens(text).input_ids)
         assert groups[PAD] == list(range(used, 77))
     assert list(prompt.groups(tokens, "base")) == [*(phrase.text for phrase in prompt.phrases), PAD]
-    assert set(prompt.groups(tokens, "complete")) - set(prompt.groups(tokens, "base")) == set(prompt.targets)
+    assert set(prompt.groups(tokens, "complete")) - set(prompt.groups(tokens, "base")) == set(
+        prompt.targets
+    )
 
 
 def test_a_repeated_phrase_is_one_group_with_all_its_tokens(tokenizer):
@@ -148,13 +195,19 @@ def test_a_target_that_would_be_cut_is_refused_and_cut_base_phrases_are_left_out
     with pytest.raises(BadInput, match='"a hat"; shorten the base text'):
         compose("woman " * 73, "a hat").groups(tokenizer, "complete")
     assert compose("woman " * 72, "a hat").groups(tokenizer, "complete")["a hat"] == [74, 75]
-    early = compose("a photo of a " + "young " * 80 + "woman with red hair", "man", "replace", "photo")
+    early = compose(
+        "a photo of a " + "young " * 80 + "woman with red hair", "man", "replace", "photo"
+    )
     assert list(early.groups(tokenizer, "complete")) == [early.phrases[0].text, "man", PAD]
     assert list(early.groups(tokenizer, "base")) == [early.phrases[0].text, PAD]
 
 
 def test_unknown_words_are_told_by_a_tokenizer_that_knows_its_words(tokenizer, open_tokenizer):
-    assert unknown_words(tokenizer, "a Photo of a zebra, middle-aged zebra!") == ["zebra", "middle", "aged"]
+    assert unknown_words(tokenizer, "a Photo of a zebra, middle-aged zebra!") == [
+        "zebra",
+        "middle",
+        "aged",
+    ]
     assert unknown_words(open_tokenizer, "a zebra") == []
 
 
@@ -162,7 +215,9 @@ def test_any_text_has_columns_in_order(tokenizer):
     """Random texts with letters of many kinds: phrases never overlap and every one of them is found."""
     rng = random.Random(0)
     for _ in range(200):
-        text = "".join(rng.choice("ab é日, .;ß-'ǅ🙂 with and a the ") for _ in range(rng.randint(1, 40)))
+        text = "".join(
+            rng.choice("ab é日, .;ß-'ǅ🙂 with and a the ") for _ in range(rng.randint(1, 40))
+        )
         try:
             prompt = compose(text, "a hat")
         except BadInput:
@@ -175,5 +230,7 @@ def test_any_text_has_columns_in_order(tokenizer):
 def test_a_chain_before_its_last_target():
     two = compose("a man in a T-shirt", ("dress", "a hat"), "replace", "T-shirt")
     assert two.before() == compose("a man in a T-shirt", "dress", "replace", "T-shirt")
-    assert two.before().before() == compose("a man in a T-shirt") and compose("a man").before() == compose("a man")
+    assert two.before().before() == compose("a man in a T-shirt") and compose(
+        "a man"
+    ).before() == compose("a man")
     assert compose("a man", ("a hat", "red hair")).before().complete == "a man, a hat"

@@ -9,13 +9,30 @@ from spf.config import GenerateConfig
 from spf.evaluation.report import known_targets, pair_report
 from spf.portraits.description import TARGETS, sample_portrait
 
-KEYS = ["base", "target", "complete", "told", "seed", "steps", "guidance", "model", "adapter", "response", "pollution", "changed",
-        "identity", "attributes", "seconds"]  # fmt: skip
+KEYS = [
+    "base",
+    "target",
+    "complete",
+    "told",
+    "seed",
+    "steps",
+    "guidance",
+    "model",
+    "adapter",
+    "response",
+    "pollution",
+    "changed",
+    "identity",
+    "attributes",
+    "seconds",
+]
 
 
 @pytest.fixture
 def before():
-    return sample_portrait(np.random.default_rng(0), fixed={"hair_style": "long", "background": "sea"}).attributes()
+    return sample_portrait(
+        np.random.default_rng(0), fixed={"hair_style": "long", "background": "sea"}
+    ).attributes()
 
 
 def report(config, **more):
@@ -29,10 +46,22 @@ def test_targets_are_known_by_name_and_by_text():
 
 def test_report_of_a_polluted_pair(before):
     config = GenerateConfig(base="a photo of a woman", targets=("a hat",), seed=7)
-    found = report(config, before=before, after=before | {"hat": "hat", "background": "park"}, identity=0.91234567)
+    found = report(
+        config,
+        before=before,
+        after=before | {"hat": "hat", "background": "park"},
+        identity=0.91234567,
+    )
     assert list(found) == KEYS
-    assert found["response"] == 1.0 and found["pollution"] == round(1 / 15, 4) and found["changed"] == ["background"]
-    assert found["attributes"]["background"] == {"original": "sea", "tuned": "park"} and len(found["attributes"]) == 16
+    assert (
+        found["response"] == 1.0
+        and found["pollution"] == round(1 / 15, 4)
+        and found["changed"] == ["background"]
+    )
+    assert (
+        found["attributes"]["background"] == {"original": "sea", "tuned": "park"}
+        and len(found["attributes"]) == 16
+    )
     assert found["identity"] == 0.9123 and found["seconds"] == {"pair": 1.235}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -48,4 +77,6 @@ def test_several_targets_count_as_a_share_and_unknown_ones_have_no_response(befo
 def test_without_judges_the_readings_are_empty():
     found = report(GenerateConfig(base="a photo"))
     assert list(found) == KEYS
-    assert [found[k] for k in ("response", "pollution", "changed", "identity", "attributes")] == [None] * 5
+    assert [found[k] for k in ("response", "pollution", "changed", "identity", "attributes")] == [
+        None
+    ] * 5

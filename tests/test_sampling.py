@@ -10,7 +10,16 @@ from spf.attention import aggregate, record
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
-from spf.sampling import HELD, GuideConfig, TunedPath, freed, initial_latents, prompt_distances, sample, sample_pair
+from spf.sampling import (
+    HELD,
+    GuideConfig,
+    TunedPath,
+    freed,
+    initial_latents,
+    prompt_distances,
+    sample,
+    sample_pair,
+)
 from spf.sampling.guides import ORDINARY, pushed
 from spf.sfcm import SfcmConfig, noise_difference, sfcm
 
@@ -21,7 +30,10 @@ HOW = {"steps": 3, "guidance": 3.0}
 def new_adapter(base, seed=1, size=0.3):
     generator = torch.Generator().manual_seed(seed)
     names = cross_attention_names(base.unet)
-    tensors = {name: size * torch.randn(base.unet.get_parameter(name).shape, generator=generator) for name in names}
+    tensors = {
+        name: size * torch.randn(base.unet.get_parameter(name).shape, generator=generator)
+        for name in names
+    }
     return Adapter(dict.fromkeys(METADATA, "x"), tensors)
 
 
@@ -48,9 +60,15 @@ class Calls:
 
 def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
     pipeline = StableDiffusionPipeline(
-        vae=tiny_base.vae, text_encoder=tiny_base.text_encoder, tokenizer=tiny_base.tokenizer, unet=tiny_base.unet,
-        scheduler=tiny_base.scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=tiny_base.vae,
+        text_encoder=tiny_base.text_encoder,
+        tokenizer=tiny_base.tokenizer,
+        unet=tiny_base.unet,
+        scheduler=tiny_base.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.set_progress_bar_config(disable=True)
     for guidance in (1.0, 3.0):
         theirs = pipeline(
@@ -68,14 +86,20 @@ def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
 def test_an_image_depends_on_its_seed_and_not_on_the_batch(tiny_base):
     batch = drawn(tiny_base, "a hat", [3, 4, 5])
     for row, seed in enumerate([3, 4, 5]):
-        torch.testing.assert_close(drawn(tiny_base, "a hat", [seed])[0], batch[row], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            drawn(tiny_base, "a hat", [seed])[0], batch[row], rtol=1e-4, atol=1e-4
+        )
     assert not torch.allclose(batch[0], batch[1])
 
 
 def test_the_callback_sees_every_step_and_can_stop(tiny_base):
     seen = []
     drawn(tiny_base, "a hat", [0], callback=seen.append)
-    assert [(step.index, step.done, step.total) for step in seen] == [(0, 1, 3), (1, 2, 3), (2, 3, 3)]
+    assert [(step.index, step.done, step.total) for step in seen] == [
+        (0, 1, 3),
+        (1, 2, 3),
+        (2, 3, 3),
+    ]
     assert [step.timestep for step in seen] == [667, 334, 1]
     assert tiny_base.pictures(seen[0].clean).shape == (1, 16, 16, 3)
 
@@ -116,11 +140,22 @@ def test_the_trace_has_every_map_of_every_step(tiny_base):
     for path in (trace.original, trace.tuned["tuned"]):
         for side in (2, 4, 8):
             assert (
-                path.maps[side].shape == (3, 2, len(path.phrases), side, side) and path.maps[side].dtype == np.float16
+                path.maps[side].shape == (3, 2, len(path.phrases), side, side)
+                and path.maps[side].dtype == np.float16
             )
-        assert path.map("glasses").shape == (2, 8, 8) and path.map(PAD, step=1, side=4).shape == (2, 4, 4)
+        assert path.map("glasses").shape == (2, 8, 8) and path.map(PAD, step=1, side=4).shape == (
+            2,
+            4,
+            4,
+        )
     tuned = trace.tuned["tuned"]
-    assert tuned.difference.shape == tuned.sfcm.shape == (3, 2, 8, 8) and tuned.removed.shape == (3, 2, 4, 4, 4)
+    assert tuned.difference.shape == tuned.sfcm.shape == (3, 2, 8, 8) and tuned.removed.shape == (
+        3,
+        2,
+        4,
+        4,
+        4,
+    )
     assert tuned.mean_sfcm().shape == (2, 8, 8) and 0 <= tuned.sfcm.min() < tuned.sfcm.max() <= 1
     assert trace.original.sfcm is None is trace.original.mean_sfcm()
     with pytest.raises(BadInput, match="must be one of photo"):
@@ -163,14 +198,24 @@ def test_variants_share_the_noise_and_a_known_original_is_not_drawn_again(tiny_b
     variants = {"spf": new_adapter(tiny_base, 1), "naive": [new_adapter(tiny_base, 2)], "asked": ()}
     with Calls(tiny_base) as calls:
         trace = sample_pair(tiny_base, PROMPT, variants, seeds=[3, 4], **HOW)
-    assert calls.rows == [4] * 3 + [4, 2] * 9  # original: guided pair; variant: guided pair and the reference
+    assert (
+        calls.rows == [4] * 3 + [4, 2] * 9
+    )  # original: guided pair; variant: guided pair and the reference
     seen = []
     with Calls(tiny_base) as calls:
         again = sample_pair(
-            tiny_base, PROMPT, variants, seeds=[3, 4], original=trace.original, callback=seen.append, **HOW
+            tiny_base,
+            PROMPT,
+            variants,
+            seeds=[3, 4],
+            original=trace.original,
+            callback=seen.append,
+            **HOW,
         )
     assert calls.rows == [4, 2] * 9 and again.original is trace.original
-    assert [step.done for step in seen] == list(range(1, 10)) and {step.total for step in seen} == {9}
+    assert [step.done for step in seen] == list(range(1, 10)) and {step.total for step in seen} == {
+        9
+    }
     for name in variants:
         np.testing.assert_array_equal(again.tuned[name].images, trace.tuned[name].images)
     other = sample_pair(tiny_base, PROMPT, {}, seeds=[3, 5], original=trace.original, **HOW)
@@ -191,11 +236,20 @@ def test_without_adapter_and_target_both_paths_agree(tiny_base):
     assert trace.distances.tolist() == pytest.approx([SfcmConfig().subtract] * 2)
 
 
-def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_where_it_is_open(tiny_base):
+def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_where_it_is_open(
+    tiny_base,
+):
     """A threshold of 1 opens the map at its maximum only; an adapter of nothing makes both predictions equal."""
     adapter = new_adapter(tiny_base)
     with Calls(tiny_base) as calls:
-        guided = sample_pair(tiny_base, PROMPT, adapter, guide=GuideConfig("sfcm"), settings=SfcmConfig(threshold=1), **HOW)
+        guided = sample_pair(
+            tiny_base,
+            PROMPT,
+            adapter,
+            guide=GuideConfig("sfcm"),
+            settings=SfcmConfig(threshold=1),
+            **HOW,
+        )
     assert calls.rows == [2] * 3 + [2, 2] * 3
     free = sample_pair(tiny_base, PROMPT, adapter, **HOW)
     distance = lambda trace: np.abs(trace.tuned["tuned"].latents - trace.original.latents).mean()  # noqa: E731
@@ -205,48 +259,84 @@ def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_
 def test_both_passes_of_a_held_drawing_are_told_and_counted_and_the_free_are_free(tiny_base):
     told = []
     trace = sample_pair(
-        tiny_base, PROMPT, {"tuned": (), "other": ()}, steps=2, guide=GuideConfig(), free=["other"],
+        tiny_base,
+        PROMPT,
+        {"tuned": (), "other": ()},
+        steps=2,
+        guide=GuideConfig(),
+        free=["other"],
         callback=lambda step: told.append((step.path, step.index, step.done, step.total)),
-    )  # fmt: skip
-    assert [done for _, _, done, _ in told] == list(range(1, 9)) and {total for *_, total in told} == {8}
+    )
+    assert [done for _, _, done, _ in told] == list(range(1, 9)) and {
+        total for *_, total in told
+    } == {8}
     assert [(path, index) for path, index, *_ in told[2:6]] == [("tuned", 0), ("tuned", 1)] * 2
     alone = sample_pair(tiny_base, PROMPT, {"other": ()}, steps=2)
     assert np.array_equal(trace.tuned["other"].latents, alone.tuned["other"].latents)
-    assert trace.tuned["other"].held is None and trace.tuned["tuned"].held.shape == trace.tuned["tuned"].latents.shape[:1] + trace.tuned["tuned"].latents.shape[2:]
+    assert (
+        trace.tuned["other"].held is None
+        and trace.tuned["tuned"].held.shape
+        == trace.tuned["tuned"].latents.shape[:1] + trace.tuned["tuned"].latents.shape[2:]
+    )
 
 
 def test_a_held_drawing_is_the_original_to_the_bit_outside_its_map(tiny_base):
     adapter, noise = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1])
-    switch, path = response(tiny_base.unet, adapter), TunedPath(tiny_base, [PROMPT], guide=GuideConfig())
+    switch, path = (
+        response(tiny_base.unet, adapter),
+        TunedPath(tiny_base, [PROMPT], guide=GuideConfig()),
+    )
     held = path.draw(switch, noise, 3)
     original = sample(tiny_base, noise, path.plain, path.uncond, steps=3)
     free = TunedPath(tiny_base, [PROMPT]).draw(switch, noise, 3)
     outside = (path.held == 0)[:, None].expand_as(held)
     assert 0.1 < outside.float().mean() < 0.9
-    assert torch.equal(held[outside], original[outside]) and not torch.equal(free[outside], original[outside])
+    assert torch.equal(held[outside], original[outside]) and not torch.equal(
+        free[outside], original[outside]
+    )
     assert not torch.allclose(held[~outside], original[~outside])
 
 
 def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apart(tiny_base):
     adapter, noise, seen = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1]), []
-    switch, path = response(tiny_base.unet, adapter), TunedPath(tiny_base, [PROMPT], guide=GuideConfig())
+    switch, path = (
+        response(tiny_base.unet, adapter),
+        TunedPath(tiny_base, [PROMPT], guide=GuideConfig()),
+    )
     course = path.follow(switch, switch, noise, 3)
     for timestep, latents in zip(tiny_base.new_scheduler(3).timesteps, [noise, *course]):
         with switch, torch.inference_mode():
-            complete, base = (tiny_base.unet(latents, timestep, states.expand(2, -1, -1)).sample for states in (path.complete, path.plain))
+            complete, base = (
+                tiny_base.unet(latents, timestep, states.expand(2, -1, -1)).sample
+                for states in (path.complete, path.plain)
+            )
         difference = (complete - base).abs().mean(1)
         seen.append(difference / difference.mean((1, 2), keepdim=True))
     low, high = HELD
-    torch.testing.assert_close(path.held, ((sum(seen) / 3 - low) / (high - low)).clamp(0, 1), atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(course[-1], sample(tiny_base, noise, path.plain, path.uncond, steps=3))
+    torch.testing.assert_close(
+        path.held, ((sum(seen) / 3 - low) / (high - low)).clamp(0, 1), atol=1e-4, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        course[-1], sample(tiny_base, noise, path.plain, path.uncond, steps=3)
+    )
 
 
-def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(tiny_base):
+def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(
+    tiny_base,
+):
     with Calls(tiny_base) as calls:
         trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), guide=GuideConfig(), **HOW)
-    assert calls.rows == [2] * 3 + [2] * 3 + [3, 1] * 3  # original; both texts; empty, base and complete; the reference for the maps
+    assert (
+        calls.rows == [2] * 3 + [2] * 3 + [3, 1] * 3
+    )  # original; both texts; empty, base and complete; the reference for the maps
     path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), guidance=HOW.get("guidance", 4.0))
-    latents = path.draw(response(tiny_base.unet, new_adapter(tiny_base)), initial_latents(tiny_base, HOW["seeds"]) if "seeds" in HOW else initial_latents(tiny_base, [0]), 3)
+    latents = path.draw(
+        response(tiny_base.unet, new_adapter(tiny_base)),
+        initial_latents(tiny_base, HOW["seeds"])
+        if "seeds" in HOW
+        else initial_latents(tiny_base, [0]),
+        3,
+    )
     np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-4)
 
 
@@ -257,34 +347,57 @@ def tuned_for(base, target, seed):
 
 def test_of_two_targets_the_second_follows_the_drawing_of_the_first(tiny_base):
     hat, scarf = tuned_for(tiny_base, "a hat", 1), tuned_for(tiny_base, "a scarf", 2)
-    both, seen, noise = compose(PROMPT.base, ("a hat", "a scarf")), [], initial_latents(tiny_base, [0, 1])
+    both, seen, noise = (
+        compose(PROMPT.base, ("a hat", "a scarf")),
+        [],
+        initial_latents(tiny_base, [0, 1]),
+    )
     first = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), compare=False)
     alone = first.draw(response(tiny_base.unet, hat), noise, 3)
     path = TunedPath(tiny_base, [both], guide=GuideConfig())
-    latents = path.draw(response(tiny_base.unet, [hat, scarf]), noise, 3, lambda step, shown: None, seen.append)
+    latents = path.draw(
+        response(tiny_base.unet, [hat, scarf]), noise, 3, lambda step, shown: None, seen.append
+    )
     assert path.passes == 3 and len(seen) == 6 and (path.earlier.push, path.push) == (1, 2)
-    assert torch.equal(seen[-1].latents, alone) and torch.equal(path.held, torch.maximum(path.free, first.held))
+    assert torch.equal(seen[-1].latents, alone) and torch.equal(
+        path.held, torch.maximum(path.free, first.held)
+    )
     kept = (path.free == 0)[:, None].expand_as(latents)
-    assert kept.any() and torch.equal(latents[kept], alone[kept]) and not torch.allclose(latents[~kept], alone[~kept])
+    assert (
+        kept.any()
+        and torch.equal(latents[kept], alone[kept])
+        and not torch.allclose(latents[~kept], alone[~kept])
+    )
     counts = []
     trace = sample_pair(
-        tiny_base, both, [hat, scarf], seeds=[0, 1], steps=3, guide=GuideConfig(),
+        tiny_base,
+        both,
+        [hat, scarf],
+        seeds=[0, 1],
+        steps=3,
+        guide=GuideConfig(),
         callback=lambda step: counts.append((step.path, step.done, step.total)),
-    )  # fmt: skip
+    )
     assert counts == [("original" if done < 4 else "tuned", done, 12) for done in range(1, 13)]
     np.testing.assert_allclose(trace.tuned["tuned"].latents, latents.numpy(), atol=1e-3)
     np.testing.assert_allclose(trace.tuned["tuned"].held, path.held.numpy(), atol=1e-3)
 
 
 def test_the_last_targets_direction_is_that_of_its_own_adapter(tiny_base):
-    hat, scarf, other = tuned_for(tiny_base, "a hat", 1), tuned_for(tiny_base, "A scarf", 2), new_adapter(tiny_base, 3)
+    hat, scarf, other = (
+        tuned_for(tiny_base, "a hat", 1),
+        tuned_for(tiny_base, "A scarf", 2),
+        new_adapter(tiny_base, 3),
+    )
     switch = response(tiny_base.unet, [hat, scarf, other], 0.5)
     assert switch.without([]) is switch and switch.without(["a veil"]) is switch
     own = switch.without(["a scarf"])
     assert own.adapters == [hat, other] and own.scale == 0.5
     expected = response(tiny_base.unet, [hat, other], 0.5).tensors
     assert all(torch.equal(value, expected[name]) for name, value in own.tensors.items())
-    path = TunedPath(tiny_base, [compose(PROMPT.base, ("a hat", "a scarf"))], guide=GuideConfig(), compare=False)
+    path = TunedPath(
+        tiny_base, [compose(PROMPT.base, ("a hat", "a scarf"))], guide=GuideConfig(), compare=False
+    )
     noise = initial_latents(tiny_base, [0])
     timestep = tiny_base.new_scheduler(3).timesteps[0]
     path.draw(switch, noise, 3)
@@ -292,10 +405,18 @@ def test_the_last_targets_direction_is_that_of_its_own_adapter(tiny_base):
     with torch.inference_mode():
         found = path.step(switch, last, noise, timestep, 0.0)[0]
         with switch:
-            blank, before = (tiny_base.unet(noise, timestep, states).sample for states in (path.uncond, path.before))
+            blank, before = (
+                tiny_base.unet(noise, timestep, states).sample
+                for states in (path.uncond, path.before)
+            )
         with last:
-            less, more = (tiny_base.unet(noise, timestep, states).sample for states in (path.before, path.complete))
-    torch.testing.assert_close(found, blank + 4 * (before - blank) + 4 * 2 * (more - less), atol=1e-3, rtol=1e-3)
+            less, more = (
+                tiny_base.unet(noise, timestep, states).sample
+                for states in (path.before, path.complete)
+            )
+    torch.testing.assert_close(
+        found, blank + 4 * (before - blank) + 4 * 2 * (more - less), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_what_a_target_does_not_change_is_held_whole(tiny_base):
@@ -303,14 +424,19 @@ def test_what_a_target_does_not_change_is_held_whole(tiny_base):
     path = TunedPath(tiny_base, [same], guide=GuideConfig())
     noise = initial_latents(tiny_base, [5])
     held = path.draw(response(tiny_base.unet, ()), noise, 3)
-    assert torch.equal(held, sample(tiny_base, noise, path.plain, path.uncond, steps=3)) and not path.held.any()
+    assert (
+        torch.equal(held, sample(tiny_base, noise, path.plain, path.uncond, steps=3))
+        and not path.held.any()
+    )
 
 
 @pytest.mark.parametrize("path", ["response", "reference", "mean"])
 @pytest.mark.parametrize("layers", ["coarse", "all", "up"])
 def test_every_reading_of_the_phrase_maps(tiny_base, path, layers):
     settings = SfcmConfig(map_path=path, map_layers=layers)
-    trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), settings=settings, steps=1, guidance=1.0)
+    trace = sample_pair(
+        tiny_base, PROMPT, new_adapter(tiny_base), settings=settings, steps=1, guidance=1.0
+    )
     side = 4 if layers == "coarse" else 8
     assert trace.tuned["tuned"].removed.shape == (1, 1, 4, side, side)
 
@@ -322,7 +448,9 @@ def test_distances_to_the_target(tiny_base, embedding):
     names, distances = prompt_distances(tiny_base, prompt, settings)
     assert names == ["photo", "woman", "red hair", "glasses"] and distances.shape == (4,)
     assert (distances >= 0).all() and (distances <= 2).all() and distances.std() > 0
-    same, zero = prompt_distances(tiny_base, compose("glasses", "glasses"), SfcmConfig(embedding="said"))
+    same, zero = prompt_distances(
+        tiny_base, compose("glasses", "glasses"), SfcmConfig(embedding="said")
+    )
     assert same == ["glasses"] and zero.item() == pytest.approx(0, abs=1e-5)
 
 
@@ -349,14 +477,20 @@ def test_stopping_in_either_path_restores_the_model(tiny_base, path):
 def test_half_precision_draws_too():
     base = new_tiny_base().to(dtype=torch.bfloat16)
     trace = sample_pair(base, PROMPT, new_adapter(base, size=0.1), **HOW)
-    assert trace.tuned["tuned"].images.shape == (1, 16, 16, 3) and np.isfinite(trace.tuned["tuned"].sfcm).all()
+    assert (
+        trace.tuned["tuned"].images.shape == (1, 16, 16, 3)
+        and np.isfinite(trace.tuned["tuned"].sfcm).all()
+    )
 
 
 def test_the_push_is_the_guides_then_the_adapters_then_the_ordinary_one(tiny_base):
     weak, strong, silent = {"push": "2"}, {"push": "3.5"}, {"common": "{}"}
     held = GuideConfig()
     assert pushed(held, []) == pushed(held, [silent, {}]) == ORDINARY
-    assert pushed(held, [weak, strong, silent]) == 3.5 and pushed(GuideConfig(push=1.2), [strong]) == 1.2
+    assert (
+        pushed(held, [weak, strong, silent]) == 3.5
+        and pushed(GuideConfig(push=1.2), [strong]) == 1.2
+    )
     for foreign in ("", "x", "1e9", "-1", "nan"):
         assert pushed(held, [{"push": foreign}]) == ORDINARY
     plain = new_adapter(tiny_base)

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from spf.errors import BadInput
-from spf.sfcm import CHANNELS, DISTANCES, ENDS, SCALES, noise_difference, phrase_distances, scaled, sfcm
+from spf.sfcm import (
+    CHANNELS,
+    DISTANCES,
+    ENDS,
+    SCALES,
+    noise_difference,
+    phrase_distances,
+    scaled,
+    sfcm,
+)
 
 
 def field(*rows):
@@ -33,7 +42,9 @@ def test_the_chain_by_hand():
         sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.5]]), end="clip"), field([0, 0], [0.5, 0.5])
     )
     torch.testing.assert_close(sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.0]])), expected[0])
-    assert sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.0]]), threshold=0.5).tolist() == [[[0, 0], [1, 1]]]
+    assert sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.0]]), threshold=0.5).tolist() == [
+        [[0, 0], [1, 1]]
+    ]
 
 
 def test_an_unrelated_phrase_is_removed_and_a_related_one_stays():
@@ -52,12 +63,18 @@ def test_an_unrelated_phrase_is_removed_and_a_related_one_stays():
 def test_every_form_is_finite_and_in_range_and_rows_do_not_mix(channels, scale, end):
     generator = torch.Generator().manual_seed(0)
     eps_res, eps_ref = torch.rand(2, 3, 4, 8, 8, generator=generator)
-    maps, distances = torch.rand(3, 5, 4, 4, generator=generator), torch.rand(3, 5, generator=generator) * 0.2
+    maps, distances = (
+        torch.rand(3, 5, 4, 4, generator=generator),
+        torch.rand(3, 5, generator=generator) * 0.2,
+    )
     options = {"channels": channels, "scale": scale, "end": end}
     control = sfcm(eps_res, eps_ref, maps, distances, **options)
     assert control.shape == (3, 8, 8) and control.min() >= 0 and control.max() <= 1.0001
     alone = torch.cat(
-        [sfcm(*(value[i : i + 1] for value in (eps_res, eps_ref, maps, distances)), **options) for i in range(3)]
+        [
+            sfcm(*(value[i : i + 1] for value in (eps_res, eps_ref, maps, distances)), **options)
+            for i in range(3)
+        ]
     )
     torch.testing.assert_close(control, alone)
 
@@ -86,7 +103,10 @@ def test_the_map_carries_no_gradient_unless_asked():
 
 def test_half_precision_is_computed_in_full():
     eps_res, eps_ref = torch.randn(2, 1, 4, 8, 8).half()
-    assert sfcm(eps_res, eps_ref, torch.rand(1, 1, 4, 4).half(), torch.ones(1, 1)).dtype == torch.float32
+    assert (
+        sfcm(eps_res, eps_ref, torch.rand(1, 1, 4, 4).half(), torch.ones(1, 1)).dtype
+        == torch.float32
+    )
 
 
 def test_scales_by_hand():
@@ -94,22 +114,32 @@ def test_scales_by_hand():
     assert scaled(maps).flatten()[[0, -1]].tolist() == [0, 1]
     torch.testing.assert_close(scaled(maps, "max").flatten()[0], torch.tensor(10 / 109))
     stretched = scaled(maps, "stretch").flatten()
-    assert stretched[:50].eq(0).all() and stretched[97:].eq(1).all() and 0 < stretched[60] < stretched[90] < 1
+    assert (
+        stretched[:50].eq(0).all()
+        and stretched[97:].eq(1).all()
+        and 0 < stretched[60] < stretched[90] < 1
+    )
     assert scaled(torch.full((2, 3, 3), 7.0)).eq(0).all()
 
 
 def test_distances_by_hand():
     states = torch.tensor([[9.0, 9], [1, 0], [0, 1], [-1, 0], [0, 3]])
-    cases = {"1-cos": [1, 2, 1 - math.sqrt(0.5)], "half(1-cos)": [0.5, 1, 0.5 - math.sqrt(0.5) / 2],
-             "arccos": [math.pi / 2, math.pi, math.pi / 4], "arccos/pi": [0.5, 1, 0.25]}  # fmt: skip
+    cases = {
+        "1-cos": [1, 2, 1 - math.sqrt(0.5)],
+        "half(1-cos)": [0.5, 1, 0.5 - math.sqrt(0.5) / 2],
+        "arccos": [math.pi / 2, math.pi, math.pi / 4],
+        "arccos/pi": [0.5, 1, 0.25],
+    }
     assert set(cases) == set(DISTANCES)
     for form, expected in cases.items():
         found = phrase_distances(states, [[2], [3], [1, 2]], [1], form)
         torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
-    torch.testing.assert_close(phrase_distances(states, [[1, 2]], [3, 4], pool="last"), torch.tensor([0.0]))
-    assert phrase_distances(states, [[1], [2]], []).tolist() == [1, 1] and phrase_distances(states, [], [1]).shape == (
-        0,
+    torch.testing.assert_close(
+        phrase_distances(states, [[1, 2]], [3, 4], pool="last"), torch.tensor([0.0])
     )
+    assert phrase_distances(states, [[1], [2]], []).tolist() == [1, 1] and phrase_distances(
+        states, [], [1]
+    ).shape == (0,)
 
 
 @pytest.mark.parametrize("wrong", [{"channels": "max"}, {"scale": "log"}, {"end": "none"}])

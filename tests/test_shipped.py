@@ -18,7 +18,9 @@ from spf.portraits.description import ATTRIBUTES, TARGETS
 from spf.sampling import initial_latents, sample
 
 FOLDER = checkpoints()
-pytestmark = pytest.mark.skipif(not (FOLDER / "base" / "model_index.json").is_file(), reason="no embedded model here")
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "base" / "model_index.json").is_file(), reason="no embedded model here"
+)
 TEXT = "a photo of a young woman with long red hair, wearing a green T-shirt"
 
 
@@ -41,7 +43,9 @@ def unseen():
 
 def few(base, texts, steps=6, guidance=4.0):
     noise = initial_latents(base, range(len(texts)))
-    return sample(base, noise, base.encode_text(texts), base.encode_text([""]), steps=steps, guidance=guidance)
+    return sample(
+        base, noise, base.encode_text(texts), base.encode_text([""]), steps=steps, guidance=guidance
+    )
 
 
 def test_sizes_and_formats():
@@ -78,7 +82,10 @@ def test_the_autoencoder_keeps_portraits(base, unseen):
 def test_judges_read_unseen_portraits(judges, unseen):
     portraits, images, regions = unseen
     seen = judges.read(images)
-    right = [[value[name] == getattr(p, name) for name in ATTRIBUTES] for value, p in zip(seen.values, portraits)]
+    right = [
+        [value[name] == getattr(p, name) for name in ATTRIBUTES]
+        for value, p in zip(seen.values, portraits)
+    ]
     assert np.mean(right) > 0.92
     assert (seen.regions.numpy() == regions).mean() > 0.94
     truth = torch.tensor([p.identity for p in portraits])
@@ -98,12 +105,19 @@ def test_clip_prefers_the_own_caption(base, unseen):
 
 
 def test_different_texts_and_seeds_give_what_they_say(base, judges):
-    texts = [f"a photo of a {who} {where}" for who in ("woman with long black hair", "man with a beard, a bald head")
-             for where in ("by the sea", "before a curtain", "in a park")]  # fmt: skip
+    texts = [
+        f"a photo of a {who} {where}"
+        for who in ("woman with long black hair", "man with a beard, a bald head")
+        for where in ("by the sea", "before a curtain", "in a park")
+    ]
     with torch.inference_mode():
         pictures = base.decode(few(base, texts, steps=12)).clamp(-1, 1)
     read = judges.read(pictures).values
-    assert sum(r["beard"] == "beard" for r in read[3:]) >= 2 > sum(r["beard"] == "beard" for r in read[:3])
+    assert (
+        sum(r["beard"] == "beard" for r in read[3:])
+        >= 2
+        > sum(r["beard"] == "beard" for r in read[:3])
+    )
     assert sum(r["hair_style"] == "bald" for r in read[3:]) >= 2
     assert sum(r["background"] == w for r, w in zip(read, ("sea", "curtain", "park") * 2)) >= 3
 
@@ -120,8 +134,14 @@ def test_an_adapter_at_strength_zero_is_the_original_to_the_bit(base, name):
         with response(base.unet, adapter):
             tuned = few(base, [TEXT], steps=2)
         after = few(base, [TEXT], steps=2)
-    assert torch.equal(before, nothing) and torch.equal(before, after) and not torch.equal(before, tuned)
-    assert {"method", "base_model", "target", "steps", "losses", "versions"} <= set(adapter.metadata)
+    assert (
+        torch.equal(before, nothing)
+        and torch.equal(before, after)
+        and not torch.equal(before, tuned)
+    )
+    assert {"method", "base_model", "target", "steps", "losses", "versions"} <= set(
+        adapter.metadata
+    )
 
 
 @pytest.mark.parametrize("target", ["hat", "blonde"])
@@ -130,11 +150,15 @@ def test_the_control_map_finds_the_target(base, target):
     assert found["ap"] > 3 * found["chance"]
 
 
-def test_held_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(base, judges, tmp_path):
+def test_held_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(
+    base, judges, tmp_path
+):
     if not {"hat", "hat-naive"} <= set(adapter_names()):
         pytest.skip("hat and hat-naive are not shipped")
     config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0, retention=False)
-    rows = evaluate(base, judges, find_adapters(base, ["naive", "spf+held"], ["hat"]), config, tmp_path)["rows"]
+    rows = evaluate(
+        base, judges, find_adapters(base, ["naive", "spf+held"], ["hat"]), config, tmp_path
+    )["rows"]
     value = {(row["method"], row["measure"]): row["value"] for row in rows}
     assert value["spf+held", "response"] >= 0.5 and value["naive", "response"] >= 0.5
     assert value["spf+held", "pollution"] < 0.75 * value["naive", "pollution"]

@@ -20,4 +20,8 @@ def test_base_texts_leave_room_for_the_target(name):
 def test_the_list_grows_at_its_end_and_follows_seed_and_split():
     hat = TARGETS["hat"]
     assert base_captions(hat, 3) == base_captions(hat, 9)[:3]
-    assert base_captions(hat, 3) != base_captions(hat, 3, seed=1) != base_captions(hat, 3, seed=1, split="dev")
+    assert (
+        base_captions(hat, 3)
+        != base_captions(hat, 3, seed=1)
+        != base_captions(hat, 3, seed=1, split="dev")
+    )

@@ -42,7 +42,15 @@ def test_two_sittings_equal_one(tmp_path, average):
     straight, paused = new_module(), new_module()
     fit(straight, loss_of(straight), steps=12, lr=0.1, average=average)
     with pytest.raises(Cancelled):
-        fit(paused, loss_of(paused), steps=12, lr=0.1, average=average, out=tmp_path, callback=stop_at(5))
+        fit(
+            paused,
+            loss_of(paused),
+            steps=12,
+            lr=0.1,
+            average=average,
+            out=tmp_path,
+            callback=stop_at(5),
+        )
     again = new_module(3)
     result = fit(again, loss_of(again), steps=12, lr=0.1, average=average, out=tmp_path)
     assert result.step == 12
@@ -53,7 +61,10 @@ def test_learns_and_keeps_one_state(tmp_path):
     module = new_module(16)
     result = fit(module, loss_of(module), steps=150, lr=0.05, out=tmp_path)
     assert result.terms["error"] < 1.5
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["state-00000150.safetensors", "state.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "state-00000150.safetensors",
+        "state.json",
+    ]
 
 
 def test_fresh_ignores_the_saved_state(tmp_path):
@@ -66,7 +77,13 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
     module = new_module()
     fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
     with pytest.raises(NotFinite, match="step 2"):
-        fit(module, lambda *_: (module(torch.zeros(2, 4)).sum() * float("nan"), {}), steps=4, lr=0.1, out=tmp_path)
+        fit(
+            module,
+            lambda *_: (module(torch.zeros(2, 4)).sum() * float("nan"), {}),
+            steps=4,
+            lr=0.1,
+            out=tmp_path,
+        )
     assert json.loads((tmp_path / "state.json").read_text())["step"] == 2
 
 
@@ -79,7 +96,14 @@ def test_groups_scale_the_rate_and_leave_others_alone():
 
 def test_save_sees_the_average_and_training_goes_on_without_it():
     module, seen = new_module(), []
-    fit(module, loss_of(module), steps=6, lr=0.1, average=0.9, save=lambda: seen.append(values(module)))
+    fit(
+        module,
+        loss_of(module),
+        steps=6,
+        lr=0.1,
+        average=0.9,
+        save=lambda: seen.append(values(module)),
+    )
     assert torch.equal(seen[-1], values(module))
 
 
@@ -102,7 +126,9 @@ def test_a_part_may_be_frozen_later(tmp_path):
     assert torch.equal(later[0].weight, before) and not torch.equal(module[0].weight, before)
 
 
-@pytest.mark.parametrize("change, sentence", [({"width": 5}, "other sizes"), ({"seed": 1}, "seed 0")])
+@pytest.mark.parametrize(
+    "change, sentence", [({"width": 5}, "other sizes"), ({"seed": 1}, "seed 0")]
+)
 def test_foreign_state_is_refused(tmp_path, change, sentence):
     module = new_module()
     fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
@@ -111,7 +137,9 @@ def test_foreign_state_is_refused(tmp_path, change, sentence):
         fit(other, loss_of(other), steps=4, lr=0.1, out=tmp_path, seed=change.get("seed", 0))
 
 
-@pytest.mark.parametrize("length", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])
+@pytest.mark.parametrize(
+    "length", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}]
+)
 def test_length_is_checked(length):
     module = new_module()
     with pytest.raises(BadInput, match="steps"):

@@ -12,9 +12,17 @@ from spf.prompts import compose, overflow
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample
 
 SEEN = {
-    "gender": "man", "age": "old", "skin": "tan", "hair style": "short", "hair color": "red", "eyewear": "glasses",
-    "clothing": "suit", "clothing color": "blue", "expression": "smiling", "background": "by the sea",
-}  # fmt: skip
+    "gender": "man",
+    "age": "old",
+    "skin": "tan",
+    "hair style": "short",
+    "hair color": "red",
+    "eyewear": "glasses",
+    "clothing": "suit",
+    "clothing color": "blue",
+    "expression": "smiling",
+    "background": "by the sea",
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +33,28 @@ def base():
 @pytest.mark.parametrize(
     "text, fuller",
     [
-        ("a photo of a person", "a photo of an old man with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea"),
-        ("a photo of an elderly lady", "a photo of an elderly lady with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea"),
-        ("a man with long hair, sad, at the beach", "an old man with long red hair, sad, at the beach, with tan skin, wearing glasses and a blue suit"),
-        ("a dark-skinned woman, silver hair, shades, an orange wall", "an old dark-skinned woman, short silver hair, shades, an orange wall, wearing a blue suit, smiling"),
-        ("a bald guy in a shirt, laughing", "an old bald guy in a blue shirt, laughing with tan skin, wearing glasses by the sea"),
+        (
+            "a photo of a person",
+            "a photo of an old man with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea",
+        ),
+        (
+            "a photo of an elderly lady",
+            "a photo of an elderly lady with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea",
+        ),
+        (
+            "a man with long hair, sad, at the beach",
+            "an old man with long red hair, sad, at the beach, with tan skin, wearing glasses and a blue suit",
+        ),
+        (
+            "a dark-skinned woman, silver hair, shades, an orange wall",
+            "an old dark-skinned woman, short silver hair, shades, an orange wall, wearing a blue suit, smiling",
+        ),
+        (
+            "a bald guy in a shirt, laughing",
+            "an old bald guy in a blue shirt, laughing with tan skin, wearing glasses by the sea",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_text_is_told_what_it_leaves_out(base, text, fuller):
     told = t.told(base, compose(text, "a hat"), SEEN)
     assert told.prompt.base == fuller and told.prompt.complete == f"{fuller}, a hat"
@@ -39,10 +62,20 @@ def test_a_text_is_told_what_it_leaves_out(base, text, fuller):
 
 def test_what_the_target_speaks_of_is_not_told(base):
     blonde = t.told(base, compose("a photo of a woman", "blonde hair"), SEEN).prompt.base
-    assert "red" not in blonde and "short" not in blonde, "a second phrase of hair would contradict the target"
-    assert "smiling" not in t.told(base, compose("a photo of a woman", "laughing"), SEEN).prompt.base
-    told = t.told(base, compose("a photo of a woman in a T-shirt", "dress", "replace", "T-shirt"), SEEN).prompt
-    assert "a blue T-shirt" in told.base and "a blue dress" in told.complete and "suit" not in told.base
+    assert "red" not in blonde and "short" not in blonde, (
+        "a second phrase of hair would contradict the target"
+    )
+    assert (
+        "smiling" not in t.told(base, compose("a photo of a woman", "laughing"), SEEN).prompt.base
+    )
+    told = t.told(
+        base, compose("a photo of a woman in a T-shirt", "dress", "replace", "T-shirt"), SEEN
+    ).prompt
+    assert (
+        "a blue T-shirt" in told.base
+        and "a blue dress" in told.complete
+        and "suit" not in told.base
+    )
 
 
 def test_phrases_are_found_again_in_the_fuller_text(base):
@@ -61,7 +94,10 @@ def test_a_long_text_is_told_no_more_than_fits(base):
 def test_words_to_replace_are_never_parted(base):
     prompt = compose("a photo of a woman with long hair", "sunglasses", "replace", "long hair")
     told = t.told(base, prompt, {"hair color": "red", "age": "old"}).prompt
-    assert told.base == "a photo of an old woman with long hair" and told.complete == "a photo of an old woman with sunglasses"
+    assert (
+        told.base == "a photo of an old woman with long hair"
+        and told.complete == "a photo of an old woman with sunglasses"
+    )
 
 
 def test_nothing_seen_changes_nothing(base):
@@ -71,11 +107,19 @@ def test_nothing_seen_changes_nothing(base):
 
 def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
     """An image that lies on one answer is read as that; one that lies between all is read as nothing."""
-    texts = [trait.asks.format(asks) if asks else t.PERSON for trait in t.TRAITS for asks in trait.values.values()]
+    texts = [
+        trait.asks.format(asks) if asks else t.PERSON
+        for trait in t.TRAITS
+        for asks in trait.values.values()
+    ]
     known = {text: row for text, row in zip(dict.fromkeys(texts), torch.eye(len(set(texts))))}
-    monkeypatch.setattr(type(base), "clip_texts", lambda self, asked: torch.stack([known[text] for text in asked]))
+    monkeypatch.setattr(
+        type(base), "clip_texts", lambda self, asked: torch.stack([known[text] for text in asked])
+    )
     base.clip.logit_scale.data.fill_(5.0)
-    images = torch.stack([known["a photo of a person, red hair"], torch.zeros(len(known)), known[t.PERSON]])
+    images = torch.stack(
+        [known["a photo of a person, red hair"], torch.zeros(len(known)), known[t.PERSON]]
+    )
     assert t.seen(base, images) == [{"hair color": "red"}, {}, {}]
 
 
@@ -84,28 +128,55 @@ def test_what_a_set_has_in_common():
     assert t.common(rows) == {"age": "old"} and t.common([]) == {}
 
 
-@pytest.mark.parametrize("noted", ["", "[]", "3", "{", '{"age": 3, "size": "tall", "gender": "robot", "beard": ""}'])
+@pytest.mark.parametrize(
+    "noted", ["", "[]", "3", "{", '{"age": 3, "size": "tall", "gender": "robot", "beard": ""}']
+)
 def test_notes_of_foreign_files_are_left_out(noted):
     assert t.noted({"common": noted}) == {}
-    assert t.noted({"common": json.dumps({"age": "old", "size": "x"})}) == {"age": "old"} and t.noted({}) == {}
+    assert (
+        t.noted({"common": json.dumps({"age": "old", "size": "x"})}) == {"age": "old"}
+        and t.noted({}) == {}
+    )
 
 
 def test_the_accident_is_said_on_both_sides(base):
-    prompt = t.explained(base, compose("a lady in a white T-shirt", "dress", "replace", "T-shirt"), {"clothing color": "red"})
-    assert prompt.base == "a photo of a person, red T-shirt" and prompt.complete == "a photo of a person, red dress"
-    assert t.explained(base, compose("a man", "a hat"), {"age": "old"}).complete == "a photo of an old person, a hat"
+    prompt = t.explained(
+        base,
+        compose("a lady in a white T-shirt", "dress", "replace", "T-shirt"),
+        {"clothing color": "red"},
+    )
+    assert (
+        prompt.base == "a photo of a person, red T-shirt"
+        and prompt.complete == "a photo of a person, red dress"
+    )
+    assert (
+        t.explained(base, compose("a man", "a hat"), {"age": "old"}).complete
+        == "a photo of an old person, a hat"
+    )
 
 
 def test_a_held_drawing_is_told_and_guided_apart_from_the_accident(base, monkeypatch):
     prompt, noise = compose("a photo of a woman", "a hat"), initial_latents(base, [3])
-    monkeypatch.setattr("spf.sampling.tuned.seen", lambda base, images: [{"age": "old"}] * len(images))
-    plain, noting = (random_adapters(base, **more)[0] for more in ({}, {"common": '{"skin": "tan"}'}))
+    monkeypatch.setattr(
+        "spf.sampling.tuned.seen", lambda base, images: [{"age": "old"}] * len(images)
+    )
+    plain, noting = (
+        random_adapters(base, **more)[0] for more in ({}, {"common": '{"skin": "tan"}'})
+    )
     drawn = {}
-    for name, adapter, kind in (("told", plain, "held"), ("apart", noting, "held"), ("untold", noting, "untold")):
+    for name, adapter, kind in (
+        ("told", plain, "held"),
+        ("apart", noting, "held"),
+        ("untold", noting, "untold"),
+    ):
         path = TunedPath(base, [prompt], guide=GuideConfig(kind), compare=name == "apart")
         drawn[name] = path.draw(response(base.unet, adapter), noise, 2)
-        assert [row.prompt.base for row in path.told] == ([] if kind == "untold" else ["a photo of an old woman"])
-    assert not torch.equal(drawn["told"], drawn["untold"]) and not torch.equal(drawn["told"], drawn["apart"])
+        assert [row.prompt.base for row in path.told] == (
+            [] if kind == "untold" else ["a photo of an old woman"]
+        )
+    assert not torch.equal(drawn["told"], drawn["untold"]) and not torch.equal(
+        drawn["told"], drawn["apart"]
+    )
 
 
 def test_told_leaves_the_whole_picture_free_but_a_base_text_alone_as_it_is(base):
@@ -114,4 +185,6 @@ def test_told_leaves_the_whole_picture_free_but_a_base_text_alone_as_it_is(base)
     path.draw(switch, noise, 2)
     assert path.held.eq(1).all()
     alone = TunedPath(base, [compose("a photo of a woman")], guide=GuideConfig("told"))
-    assert torch.equal(alone.draw(switch, noise, 2), sample(base, noise, alone.plain, alone.uncond, steps=2))
+    assert torch.equal(
+        alone.draw(switch, noise, 2), sample(base, noise, alone.plain, alone.uncond, steps=2)
+    )

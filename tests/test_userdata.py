@@ -30,11 +30,16 @@ def folder(tmp_path):
 
 
 def captioned(folder, how):
-    rows = [(f"p{number}.png", f"a photo of woman {number}, wearing a straw hat, in a park") for number in range(5)]
+    rows = [
+        (f"p{number}.png", f"a photo of woman {number}, wearing a straw hat, in a park")
+        for number in range(5)
+    ]
     if how == "txt":
         [(folder / name).with_suffix(".txt").write_text(words) for name, words in rows]
     elif how == "csv":
-        (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f'{name},"{words}"\n' for name, words in rows))
+        (folder / "metadata.csv").write_text(
+            "file_name,text\n" + "".join(f'{name},"{words}"\n' for name, words in rows)
+        )
     else:
         lines = [json.dumps({"file_name": f"images/{name}", "text": words}) for name, words in rows]
         (folder / f"{how}.jsonl").write_text("\n".join(lines))
@@ -72,7 +77,10 @@ def test_the_base_text_is_what_is_left_without_the_target(caption, base):
 
 def test_a_target_may_take_the_place_of_words():
     wish = Wish("dress", "replace", "T-shirt")
-    assert userdata.texts("a woman in a red dress", "", wish)[:2] == ("a woman in a red T-shirt", "a woman in a red dress")
+    assert userdata.texts("a woman in a red dress", "", wish)[:2] == (
+        "a woman in a red T-shirt",
+        "a woman in a red dress",
+    )
     assert userdata.texts("a woman in a red T-shirt", "", wish)[1] == "a woman in a red dress"
     with pytest.raises(BadInput):
         userdata.texts("a woman in a coat", "", wish)
@@ -88,17 +96,31 @@ def test_flaws_are_named_and_left_out(folder):
     with (folder / "captions.jsonl").open("a") as file:
         file.write('\nbroken line\n{"file_name": "gone.png", "text": "x"}')
     report = userdata.check(folder, HAT, unknown=lambda text: ["straw"] if "straw" in text else [])
-    told = {finding.key: finding.values["names"] for finding in report.findings if "names" in finding.values}
+    told = {
+        finding.key: finding.values["names"]
+        for finding in report.findings
+        if "names" in finding.values
+    }
     assert told["broken"] == "p0.png" and told["small"] == "p1.png" and told["twice"] == "twin.png"
-    assert told["caption"] == "mute.png" and told["orphan"] == "gone.png" and told["unknown"] == "straw"
-    assert not report.usable and keys(report, "error") == {"few"} and report.findings[0].level == "error"
+    assert (
+        told["caption"] == "mute.png"
+        and told["orphan"] == "gone.png"
+        and told["unknown"] == "straw"
+    )
+    assert (
+        not report.usable
+        and keys(report, "error") == {"few"}
+        and report.findings[0].level == "error"
+    )
     with pytest.raises(BadInput, match="images is 3 usable pictures but must be from 4 to 500"):
         userdata.store(folder, HAT, folder.parent / "out")
     assert not (folder.parent / "out").exists()
 
 
 def test_captions_that_say_nothing_are_warned_about(folder):
-    (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f"p{n}.png,a straw hat on a man\n" for n in range(5)))
+    (folder / "metadata.csv").write_text(
+        "file_name,text\n" + "".join(f"p{n}.png,a straw hat on a man\n" for n in range(5))
+    )
     assert "alike" in keys(userdata.check(folder, HAT), "warning")
 
 
@@ -108,11 +130,20 @@ def test_a_stored_set_is_whole_and_square(folder, tmp_path):
     kept = userdata.load(place)
     assert userdata.is_set(place) and not userdata.is_set(folder) and not userdata.is_set("hat")
     checked = userdata.check(folder, HAT).items
-    assert kept.wish == HAT and [item.base_text for item in kept.items] == [item.base_text for item in checked]
+    assert kept.wish == HAT and [item.base_text for item in kept.items] == [
+        item.base_text for item in checked
+    ]
     assert {Image.open(item.image).size for item in kept.items} == {(512, 512)}
     target = kept.target
-    assert (target.name, target.text, target.attribute, target.mode) == ("strawhat", "a straw hat", "", "append")
-    assert userdata.UserSet(place, Wish("a hat"), ()).target.attribute == "hat", "a target that the judges know is judged"
+    assert (target.name, target.text, target.attribute, target.mode) == (
+        "strawhat",
+        "a straw hat",
+        "",
+        "append",
+    )
+    assert userdata.UserSet(place, Wish("a hat"), ()).target.attribute == "hat", (
+        "a target that the judges know is judged"
+    )
     with pytest.raises(BadInput, match="new or empty"):
         userdata.store(folder, HAT, place)
     with pytest.raises(BadInput, match="dataset.json"):
@@ -129,7 +160,9 @@ def test_uploads_are_taken_out_of_their_folders(tmp_path, folder):
         archive.writestr("run.exe", b"x")
     files = userdata.unpacked([tmp_path / "all.zip"], tmp_path / "in")
     assert {path.name for path in files} == {path.name for path in folder.iterdir()} | {"evil.png"}
-    assert not (tmp_path.parent / "evil.png").exists() and len(userdata.check(files, HAT).items) == 5
+    assert (
+        not (tmp_path.parent / "evil.png").exists() and len(userdata.check(files, HAT).items) == 5
+    )
     (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
     with pytest.raises(BadInput, match="bad.zip is no archive"):
         userdata.unpacked([tmp_path / "bad.zip"], tmp_path / "in2")
@@ -145,7 +178,9 @@ def test_an_archive_cannot_unpack_without_end(tmp_path, monkeypatch):
         userdata.unpacked([tmp_path / "bomb.zip"], tmp_path / "in")
 
 
-@pytest.mark.parametrize("bad", [{"target": ""}, {"target": "x", "mode": "replace"}, {"target": "x", "name": "../x"}])
+@pytest.mark.parametrize(
+    "bad", [{"target": ""}, {"target": "x", "mode": "replace"}, {"target": "x", "name": "../x"}]
+)
 def test_wishes_are_checked(bad):
     with pytest.raises(BadInput):
         Wish(**bad)

@@ -10,7 +10,12 @@ from spf.votes import QUESTIONS, Votes, wilson
 
 def test_wilson_agrees_with_published_values():
     # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
-    for won, n, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)]:
+    for won, n, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ]:
         assert wilson(won, n) == pytest.approx((low, high), abs=5e-5)
     assert wilson(0, 0) == (0.0, 1.0)
     with pytest.raises(BadInput, match="won is 3"):
@@ -21,10 +26,20 @@ def test_votes_add_up_and_ties_stay_out_of_the_share(tmp_path):
     votes = Votes(tmp_path / "in" / "votes.sqlite")
     assert votes.tally() == [] and votes.count() == 0 and not votes.path.exists()
     for keeps in ("spf", "spf", "naive", ""):
-        votes.add("hat", "a woman, a hat", 7, ("spf", "naive"), {"keeps": keeps, "shows": "", "nicer": "naive"})
-    votes.add("hat", "a man, a hat", 8, ("lora", "spf"), {"keeps": "lora", "shows": "spf", "nicer": ""})
+        votes.add(
+            "hat",
+            "a woman, a hat",
+            7,
+            ("spf", "naive"),
+            {"keeps": keeps, "shows": "", "nicer": "naive"},
+        )
+    votes.add(
+        "hat", "a man, a hat", 8, ("lora", "spf"), {"keeps": "lora", "shows": "spf", "nicer": ""}
+    )
     rows = {(row["method"], row["question"]): row for row in Votes(votes.path).tally()}
-    assert set(rows) == {(method, question) for method in ("spf", "naive", "lora") for question in QUESTIONS}
+    assert set(rows) == {
+        (method, question) for method in ("spf", "naive", "lora") for question in QUESTIONS
+    }
     spf = rows["spf", "keeps"]
     assert (spf["won"], spf["lost"], spf["same"], spf["share"]) == (2, 2, 1, 0.5)
     assert (spf["low"], spf["high"]) == wilson(2, 4) and rows["naive", "shows"]["share"] is None

@@ -20,15 +20,97 @@ from spf.models import Base
 from spf.prompts import ComposedPrompt, columns_of, pad_columns, phrase_spans, unknown_words
 
 NOUNS = (
-    "woman", "man", "lady", "gentleman", "guy", "person", "girl", "boy", "child", "king", "queen", "hair", "bun", "beard",
-    "moustache", "face", "skin", "freckles", "eyes", "lips", "nose", "mouth", "smile", "laugh", "look", "expression", "head",
-    "glasses", "eyeglasses", "spectacles", "sunglasses", "shades", "hat", "cap", "crown", "helmet", "scarf", "necklace", "pearls",
-    "earrings", "tie", "clothes", "T-shirt", "tee", "shirt", "jacket", "suit", "dress", "gown", "coat", "sweater", "hoodie", "button",
-    "background", "wall", "curtain", "window", "sea", "ocean", "park", "light", "garden", "street", "car", "dog", "cat", "flower",
-    "bird", "apple", "chair", "table", "book", "bag", "ball", "clock", "cup",
-)  # fmt: skip
+    "woman",
+    "man",
+    "lady",
+    "gentleman",
+    "guy",
+    "person",
+    "girl",
+    "boy",
+    "child",
+    "king",
+    "queen",
+    "hair",
+    "bun",
+    "beard",
+    "moustache",
+    "face",
+    "skin",
+    "freckles",
+    "eyes",
+    "lips",
+    "nose",
+    "mouth",
+    "smile",
+    "laugh",
+    "look",
+    "expression",
+    "head",
+    "glasses",
+    "eyeglasses",
+    "spectacles",
+    "sunglasses",
+    "shades",
+    "hat",
+    "cap",
+    "crown",
+    "helmet",
+    "scarf",
+    "necklace",
+    "pearls",
+    "earrings",
+    "tie",
+    "clothes",
+    "T-shirt",
+    "tee",
+    "shirt",
+    "jacket",
+    "suit",
+    "dress",
+    "gown",
+    "coat",
+    "sweater",
+    "hoodie",
+    "button",
+    "background",
+    "wall",
+    "curtain",
+    "window",
+    "sea",
+    "ocean",
+    "park",
+    "light",
+    "garden",
+    "street",
+    "car",
+    "dog",
+    "cat",
+    "flower",
+    "bird",
+    "apple",
+    "chair",
+    "table",
+    "book",
+    "bag",
+    "ball",
+    "clock",
+    "cup",
+)
 """Nouns that can be neighbours, the portrait's own among them; those that a tokenizer does not know are left out."""
-CONTAINERS = ("photo", "picture", "portrait", "painting", "image", "side", "piece", "front", "middle", "left", "right")
+CONTAINERS = (
+    "photo",
+    "picture",
+    "portrait",
+    "painting",
+    "image",
+    "side",
+    "piece",
+    "front",
+    "middle",
+    "left",
+    "right",
+)
 SMALL_BANK = 30
 """Below so many nouns three neighbours are taken instead of five."""
 
@@ -39,7 +121,10 @@ class MagnetConfig(Config):
 
     strength: float = real(0.6, -5.0, 5.0, "lambda of alpha = exp(lambda - omega)")
     neighbours: int = whole(5, 1, 50, "nouns next to an object by which its attribute is measured")
-    fit: bool = flag(True, "for a text tower of our own (ours): the lambda with a mean alpha of 1, which 0.6 gives for CLIP")
+    fit: bool = flag(
+        True,
+        "for a text tower of our own (ours): the lambda with a mean alpha of 1, which 0.6 gives for CLIP",
+    )
 
 
 class Concept(NamedTuple):
@@ -66,11 +151,22 @@ class Magnet(PlainEdit):
         self.skipped = 0
 
     def states(self, base: Base, prompts: Sequence[ComposedPrompt], states: Tensor) -> Tensor:
-        return torch.stack([self.edited(base, prompt.complete, row) for prompt, row in zip(prompts, states, strict=True)])
+        return torch.stack(
+            [
+                self.edited(base, prompt.complete, row)
+                for prompt, row in zip(prompts, states, strict=True)
+            ]
+        )
 
-    def edited(self, base: Base, text: str, states: Tensor, pairs: Sequence[tuple[str, str]] | None = None) -> Tensor:
+    def edited(
+        self, base: Base, text: str, states: Tensor, pairs: Sequence[tuple[str, str]] | None = None
+    ) -> Tensor:
         """The states [T,D] of one text with the edit; pairs (attribute, noun) by hand instead of by the rules."""
-        concepts = by_hand(base.tokenizer, text, pairs) if pairs is not None else parsed(base.tokenizer, text)
+        concepts = (
+            by_hand(base.tokenizer, text, pairs)
+            if pairs is not None
+            else parsed(base.tokenizer, text)
+        )
         if not any(concept.attribute for concept in concepts):
             self.skipped += 1
             return states
@@ -80,8 +176,20 @@ class Magnet(PlainEdit):
         self.read(base, [*bank, *(concept.both for concept in concepts)])
         near = {concept.noun: self.nearest(concept.noun, bank, k) for concept in concepts}
         said = [concept.attribute for concept in concepts if concept.attribute]
-        self.read(base, [f"{attribute} {noun}" for nouns in near.values() for noun in nouns for attribute in said])
-        strength = self.fitted(base, nouns, said) if self.config.fit and _own(base) else self.config.strength
+        self.read(
+            base,
+            [
+                f"{attribute} {noun}"
+                for nouns in near.values()
+                for noun in nouns
+                for attribute in said
+            ],
+        )
+        strength = (
+            self.fitted(base, nouns, said)
+            if self.config.fit and _own(base)
+            else self.config.strength
+        )
         result = states.clone()
         for concept in concepts:
             omega = self.known[concept.both][1]
@@ -104,14 +212,18 @@ class Magnet(PlainEdit):
     def nearest(self, noun: str, bank: Sequence[str], k: int) -> list[str]:
         """The k nouns of the bank whose e_last is nearest by cosine; the noun itself comes first."""
         table = torch.stack([self.known[other][0] for other in bank])
-        order = cosine_similarity(table, self.known[noun][0][None]).argsort(descending=True, stable=True)[:k]
+        order = cosine_similarity(table, self.known[noun][0][None]).argsort(
+            descending=True, stable=True
+        )[:k]
         return [bank[i] for i in order.tolist()]
 
     def pull(self, attribute: str, nouns: Sequence[str]) -> Tensor:
         """v = mean over neighbours of e_last(attribute noun) - e_last(noun), [D]; zero without an attribute."""
         if not attribute:
             return torch.zeros_like(self.known[nouns[0]][0])
-        return torch.stack([self.known[f"{attribute} {noun}"][0] - self.known[noun][0] for noun in nouns]).mean(0)
+        return torch.stack(
+            [self.known[f"{attribute} {noun}"][0] - self.known[noun][0] for noun in nouns]
+        ).mean(0)
 
     def fitted(self, base: Base, nouns: Sequence[str], said: Sequence[str]) -> float:
         """lambda with a mean alpha of 1 over the bank: -log mean exp(-omega). Ours."""

@@ -30,9 +30,15 @@ BLEND_FROM = 0.2
 class P2PConfig(Config):
     """The authors' demonstration: 0.8 and 0.4 of the steps, self-attention up to half the latents' side, no local blend."""
 
-    cross: float = real(0.8, 0.0, 1.0, "share of the steps in which attention to shared words is the base text's")
-    own: float = real(0.4, 0.0, 1.0, "share of the steps in which self-attention is the base text's")
-    side: float = real(0.5, 0.0, 1.0, "largest self-attention that is replaced, as a share of the latents' side")
+    cross: float = real(
+        0.8, 0.0, 1.0, "share of the steps in which attention to shared words is the base text's"
+    )
+    own: float = real(
+        0.4, 0.0, 1.0, "share of the steps in which self-attention is the base text's"
+    )
+    side: float = real(
+        0.5, 0.0, 1.0, "largest self-attention that is replaced, as a share of the latents' side"
+    )
     blend: float = real(0.0, 0.0, 1.0, "threshold of the local blend, 0.3 in the paper; 0 is none")
 
 
@@ -46,15 +52,23 @@ class P2P(PlainEdit):
     def begin(self, base: Base, prompts: Sequence[ComposedPrompt], rows: int) -> None:
         made = [mapping(base.tokenizer, prompt) for prompt in prompts]
         self.base, self.rows = base, slice(-rows, None)
-        self.moves = torch.stack([moves for moves, _ in made])[:, None].to(base.device)  # [1 or B,1,T,T]
-        self.fresh = torch.stack([fresh for _, fresh in made])[:, None, None].to(base.device)  # [1 or B,1,1,T]
-        self.words = torch.stack([torch.stack(_words(base.tokenizer, prompt)) for prompt in prompts]).to(base.device)  # [.,2,T]
+        self.moves = torch.stack([moves for moves, _ in made])[:, None].to(
+            base.device
+        )  # [1 or B,1,T,T]
+        self.fresh = torch.stack([fresh for _, fresh in made])[:, None, None].to(
+            base.device
+        )  # [1 or B,1,1,T]
+        self.words = torch.stack(
+            [torch.stack(_words(base.tokenizer, prompt)) for prompt in prompts]
+        ).to(base.device)  # [.,2,T]
         self.heard: Heard = {}
         self.mass: Tensor | None = None  # [2,B,s,s]: source, edited
 
     @contextmanager
     def hear(self):
-        with hear(self.base.unet, self.rows, round(self.config.side * self.base.latent_size)) as self.heard:
+        with hear(
+            self.base.unet, self.rows, round(self.config.side * self.base.latent_size)
+        ) as self.heard:
             yield
 
     def speak(self, done: float) -> AbstractContextManager:
@@ -100,7 +114,9 @@ def replaced(own: Tensor, source: Tensor, moves: Tensor, fresh: Tensor) -> Tenso
 
 def blend_mask(mass: Tensor, threshold: float, side: int) -> Tensor:
     """Where the changed words are: bool [B,side,side], of maps [2,B,s,s]. 3x3 maximum, enlarged, relative to the largest."""
-    large = interpolate(max_pool2d(mass, 3, 1, 1), (side, side), mode="bilinear", align_corners=False)
+    large = interpolate(
+        max_pool2d(mass, 3, 1, 1), (side, side), mode="bilinear", align_corners=False
+    )
     return (large / large.amax((-2, -1), keepdim=True).clamp(min=1e-12) > threshold).any(0)
 
 
@@ -111,7 +127,10 @@ def mapping(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
     equal shares. PAD takes that of PAD.
     """
     total = tokenizer.model_max_length
-    source, edited = (tokenizer(text, truncation=True, max_length=total).input_ids for text in (prompt.base, prompt.complete))
+    source, edited = (
+        tokenizer(text, truncation=True, max_length=total).input_ids
+        for text in (prompt.base, prompt.complete)
+    )
     moves, fresh = torch.zeros(total, total), torch.zeros(total)
     for column, partner in enumerate(aligned(source, edited)):
         if partner is None:
@@ -136,7 +155,9 @@ def aligned(source: Sequence[int], edited: Sequence[int]) -> list[int | None]:
     best = [[0] * (len(edited) + 1) for _ in range(len(source) + 1)]
     for i, a in enumerate(source, 1):
         for j, b in enumerate(edited, 1):
-            best[i][j] = max(best[i - 1][j], best[i][j - 1], best[i - 1][j - 1] + (1 if a == b else -1))
+            best[i][j] = max(
+                best[i - 1][j], best[i][j - 1], best[i - 1][j - 1] + (1 if a == b else -1)
+            )
     places: list[int | None] = [None] * len(edited)
     i, j = len(source), len(edited)
     while i and j:

@@ -57,14 +57,23 @@ def chain_texts(targets: Sequence[str], n: int, seed: int = 0, split: str = "tes
 
 
 def chains(
-    base: Base, judges: Judges, methods: Sequence[str], targets: Sequence[str], config, out: str | Path, folder: str | Path | None = None,
-) -> list[dict]:  # fmt: skip
+    base: Base,
+    judges: Judges,
+    methods: Sequence[str],
+    targets: Sequence[str],
+    config,
+    out: str | Path,
+    folder: str | Path | None = None,
+) -> list[dict]:
     """Rows of method, link (1, 2, ...), target (joined by +), measure (response to all, pollution, purity), value, low, high, n.
 
     config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods without all the adapters
     are left out.
     """
-    first, texts = TARGETS[targets[0]], chain_texts(targets, config.prompts, config.seed, config.split)
+    first, texts = (
+        TARGETS[targets[0]],
+        chain_texts(targets, config.prompts, config.seed, config.split),
+    )
     pairs = [(p, s) for p in range(len(texts)) for s in range(config.seeds)]
     places = [pairs[i : i + config.batch] for i in range(0, len(pairs), config.batch)]
     path = Path(out) / ROWS
@@ -72,8 +81,15 @@ def chains(
     known = known_rows(path.parent, ROWS)
     rows = []
     drawn = [
-        CHAIN_VERSION, fingerprint(base.unet), config.steps, config.guidance, config.strength, config.seed, config.split, config.precision
-    ]  # fmt: skip
+        CHAIN_VERSION,
+        fingerprint(base.unet),
+        config.steps,
+        config.guidance,
+        config.strength,
+        config.seed,
+        config.split,
+        config.precision,
+    ]
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
     with path.open("a", encoding="utf-8") as file:
         for place in places:
@@ -84,13 +100,32 @@ def chains(
                 for link in range(1, len(targets) + 1):
                     some = targets[:link]
                     weights = [one.key for one in tuned[:link]]
-                    keys = [row_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place]
+                    keys = [
+                        row_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place
+                    ]
                     if not all(key in known for key in keys):
                         if original is None:
-                            original = _values(base, judges, [compose(texts[p]) for p, _ in place], place, [], config)
-                        prompts = [compose(texts[p], tuple(TARGETS[name].text for name in some), first.mode, first.replace) for p, _ in place]
+                            original = _values(
+                                base,
+                                judges,
+                                [compose(texts[p]) for p, _ in place],
+                                place,
+                                [],
+                                config,
+                            )
+                        prompts = [
+                            compose(
+                                texts[p],
+                                tuple(TARGETS[name].text for name in some),
+                                first.mode,
+                                first.replace,
+                            )
+                            for p, _ in place
+                        ]
                         after = _values(base, judges, prompts, place, tuned[:link], config)
-                        for key, (p, s), before, now in zip(keys, place, original, after, strict=True):
+                        for key, (p, s), before, now in zip(
+                            keys, place, original, after, strict=True
+                        ):
                             known[key] = _row(key, method, some, p, s, before, now)
                             file.write(json.dumps(known[key]) + "\n")
                         file.flush()
@@ -98,34 +133,76 @@ def chains(
     return _summary(rows)
 
 
-def _row(key: str, method: str, targets: Sequence[str], prompt: int, seed: int, before: Mapping, after: Mapping) -> dict:
+def _row(
+    key: str,
+    method: str,
+    targets: Sequence[str],
+    prompt: int,
+    seed: int,
+    before: Mapping,
+    after: Mapping,
+) -> dict:
     asked = [TARGETS[name] for name in targets]
     return {
-        "key": key, "method": method, "target": "+".join(targets), "link": len(targets), "prompt": prompt, "seed": seed,
-        "response": sum(m.responded(after, one) for one in asked) / len(asked), "pollution": m.pollution(before, after, asked),
+        "key": key,
+        "method": method,
+        "target": "+".join(targets),
+        "link": len(targets),
+        "prompt": prompt,
+        "seed": seed,
+        "response": sum(m.responded(after, one) for one in asked) / len(asked),
+        "pollution": m.pollution(before, after, asked),
         "changed": m.changed(before, after, asked),
-    }  # fmt: skip
+    }
 
 
-def _values(base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config) -> list[dict[str, str]]:
+def _values(
+    base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config
+) -> list[dict[str, str]]:
     """What the judges read where the original or the tuned weights, added up, draw the complete texts."""
-    adapters, guide = [one.adapter for one in tuned if one.adapter], config.guide(tuned[0].guide) if tuned else None
+    adapters, guide = (
+        [one.adapter for one in tuned if one.adapter],
+        config.guide(tuned[0].guide) if tuned else None,
+    )
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
-    noise = initial_latents(base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place])
+    noise = initial_latents(
+        base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place]
+    )
     with autocast(base, config.precision):
-        pictures = base.pictures(path.draw(response(base.unet, adapters, config.strength), noise, config.steps))
+        pictures = base.pictures(
+            path.draw(response(base.unet, adapters, config.strength), noise, config.steps)
+        )
     return judges.read(as_pixels(pictures)).values
 
 
 def _summary(rows: Sequence[Mapping]) -> list[dict]:
     found = []
-    for method, link, target in dict.fromkeys((row["method"], row["link"], row["target"]) for row in rows):
+    for method, link, target in dict.fromkeys(
+        (row["method"], row["link"], row["target"]) for row in rows
+    ):
         some = [row for row in rows if (row["method"], row["link"]) == (method, link)]
         groups = [row["prompt"] for row in some]
-        means = {name: m.bootstrap_means([row[name] for row in some], groups) for name in ("response", "pollution")}
-        pure = tuple(m.purity(a, b) for a, b in zip(means["response"], means["pollution"], strict=True))
+        means = {
+            name: m.bootstrap_means([row[name] for row in some], groups)
+            for name in ("response", "pollution")
+        }
+        pure = tuple(
+            m.purity(a, b) for a, b in zip(means["response"], means["pollution"], strict=True)
+        )
         for name, (value, draws) in (means | {"purity": pure}).items():
             low, high = m.interval(draws)
-            numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
-            found.append({"method": method, "target": target, "link": link, "measure": name, **numbers, "n": len(some)})
+            numbers = {
+                key: round(float(number), 6)
+                for key, number in (("value", value), ("low", low), ("high", high))
+            }
+            found.append(
+                {
+                    "method": method,
+                    "target": target,
+                    "link": link,
+                    "measure": name,
+                    **numbers,
+                    "n": len(some),
+                }
+            )
     return found

@@ -25,13 +25,17 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     With fewer pictures than dimensions it is biased upwards, so compare rows of equal n only. Raises BadInput below two.
     """
     if min(len(a), len(b)) < 2:
-        raise BadInput(f"a Frechet distance needs at least 2 pictures on each side, not {len(a)} and {len(b)}.")
+        raise BadInput(
+            f"a Frechet distance needs at least 2 pictures on each side, not {len(a)} and {len(b)}."
+        )
     a, b = np.asarray(a, float), np.asarray(b, float)
     gap = a.mean(0) - b.mean(0)
     first, second = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     values, vectors = np.linalg.eigh(first)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    mixed = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(min=0)).sum()  # tr sqrt(AB) = tr sqrt(A^1/2 B A^1/2)
+    mixed = np.sqrt(
+        np.linalg.eigvalsh(root @ second @ root).clip(min=0)
+    ).sum()  # tr sqrt(AB) = tr sqrt(A^1/2 B A^1/2)
     return float(max(gap @ gap + np.trace(first) + np.trace(second) - 2 * mixed, 0.0))
 
 
@@ -54,7 +58,9 @@ def perceptual(a: list[Tensor], b: list[Tensor]) -> np.ndarray:
 
     The form of Zhang et al. 2018, Eq. 1, with equal weights and the judges in place of a network of photographs.
     """
-    each = [(first - second).square().sum(1).mean((1, 2)) for first, second in zip(a, b, strict=True)]
+    each = [
+        (first - second).square().sum(1).mean((1, 2)) for first, second in zip(a, b, strict=True)
+    ]
     return torch.stack(each).mean(0).cpu().numpy()
 
 

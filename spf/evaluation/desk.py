@@ -25,7 +25,16 @@ from spf.portraits.description import Target
 from spf.portraits.render import REGIONS
 from spf.portraits.tailored import BIAS
 from spf.prompts import compose
-from spf.sampling import GuideConfig, Shown, Step, TunedPath, autocast, freed, initial_latents, sample
+from spf.sampling import (
+    GuideConfig,
+    Shown,
+    Step,
+    TunedPath,
+    autocast,
+    freed,
+    initial_latents,
+    sample,
+)
 
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
@@ -54,7 +63,9 @@ class Desk:
         """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
         spots = {pair.original: index for index, pair in enumerate(job.pairs)}
         guides = {work.tuned: self.guide(work.tuned) for work in missing}
-        portraits, eps = self.original(job.pairs, follow=any(guide and guide.follows for guide in guides.values()))
+        portraits, eps = self.original(
+            job.pairs, follow=any(guide and guide.follows for guide in guides.values())
+        )
         original = see(self.base, self.judges, portraits)
         said = self.said(missing)
         kept: dict[str, dict[str, dict[str, str]]] = {}
@@ -67,24 +78,56 @@ class Desk:
             after = see(self.base, self.judges, pictures)
             far = None
             if original.features:
-                before = [level[[spots[pair.original] for pair in pairs]] for level in original.features]
+                before = [
+                    level[[spots[pair.original] for pair in pairs]] for level in original.features
+                ]
                 far = perceptual(before, after.features)
             if self.config.retention and tuned.adapter is not None:
                 self.keep(tuned, pairs, kept.setdefault(_keeper(tuned, guides[tuned]), {}))
             keeps = kept.get(_keeper(tuned, guides[tuned]), {})
             for index, look in looks.items():
-                with atomic(self.maps / f"{works[index].key}.npz") as draft, draft.open("wb") as file:
-                    np.savez_compressed(file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()})
+                with (
+                    atomic(self.maps / f"{works[index].key}.npz") as draft,
+                    draft.open("wb") as file,
+                ):
+                    np.savez_compressed(
+                        file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()}
+                    )
             for index, (pair, work) in enumerate(zip(pairs, works)):
                 spot = spots[pair.original]
                 row = {
-                    "key": work.key, "method": tuned.method, "target": tuned.target.name, "prompt": pair.prompt, "seed": pair.seed,
-                    "text": pair.texts.complete, "base": pair.texts.base, "noise": pair.noise, "adapter": tuned.name,
-                    "original": pair.original, "edit": tuned.edit, "guided": shown_guide(guides[tuned]),
-                    "kept": _kept(_keeper(tuned, guides[tuned]), pair) if pair.original in keeps else "",
-                }  # fmt: skip
-                row |= _measure(original, spot, after, keeps.get(pair.original), index, looks.get(index), tuned.target)
-                row |= _clip(original.clip, spot, after.clip, index, [said.get(text) for text in (pair.texts.complete, pair.texts.target)])
+                    "key": work.key,
+                    "method": tuned.method,
+                    "target": tuned.target.name,
+                    "prompt": pair.prompt,
+                    "seed": pair.seed,
+                    "text": pair.texts.complete,
+                    "base": pair.texts.base,
+                    "noise": pair.noise,
+                    "adapter": tuned.name,
+                    "original": pair.original,
+                    "edit": tuned.edit,
+                    "guided": shown_guide(guides[tuned]),
+                    "kept": _kept(_keeper(tuned, guides[tuned]), pair)
+                    if pair.original in keeps
+                    else "",
+                }
+                row |= _measure(
+                    original,
+                    spot,
+                    after,
+                    keeps.get(pair.original),
+                    index,
+                    looks.get(index),
+                    tuned.target,
+                )
+                row |= _clip(
+                    original.clip,
+                    spot,
+                    after.clip,
+                    index,
+                    [said.get(text) for text in (pair.texts.complete, pair.texts.target)],
+                )
                 if far is not None:
                     row["perceptual_judges"] = round(float(far[index]), 6)
                 yield row
@@ -93,7 +136,13 @@ class Desk:
         """CLIP embeddings of the texts; none without CLIP."""
         if self.base.clip is None:
             return {}
-        texts = list(dict.fromkeys(text for work in missing for text in (work.pair.texts.complete, work.pair.texts.target)))
+        texts = list(
+            dict.fromkeys(
+                text
+                for work in missing
+                for text in (work.pair.texts.complete, work.pair.texts.target)
+            )
+        )
         return dict(zip(texts, self.base.clip_texts(texts).float().cpu().numpy()))
 
     def guide(self, tuned: Tuned) -> GuideConfig | None:
@@ -101,7 +150,9 @@ class Desk:
         guide = self.config.guide(tuned.guide)
         return guide if guide is None or tuned.target.regions else freed(guide)
 
-    def original(self, pairs: Sequence[Pair], follow: bool) -> tuple[np.ndarray, torch.Tensor | None]:
+    def original(
+        self, pairs: Sequence[Pair], follow: bool
+    ) -> tuple[np.ndarray, torch.Tensor | None]:
         """(the original portraits uint8 [B,H,W,3], the predictions [S,B,C,h,w] that led to them if `follow`).
 
         Portraits that an earlier run has drawn are not drawn again, unless they are followed.
@@ -110,18 +161,39 @@ class Desk:
         absent = [pair for pair in pairs if follow or found[pair.original] is None]
         eps: list[torch.Tensor] = []
         if absent:
-            drawn = self.plain([pair.texts.base for pair in absent], absent, lambda step: eps.append(step.eps))
-            new = {pair.original: picture for pair, picture in zip(absent, drawn) if found[pair.original] is None}
+            drawn = self.plain(
+                [pair.texts.base for pair in absent], absent, lambda step: eps.append(step.eps)
+            )
+            new = {
+                pair.original: picture
+                for pair, picture in zip(absent, drawn)
+                if found[pair.original] is None
+            }
             self.originals.keep(list(new), list(new.values()))
             found |= new
-        return np.stack([found[pair.original] for pair in pairs]), torch.stack(eps) if follow else None
+        return np.stack([found[pair.original] for pair in pairs]), torch.stack(
+            eps
+        ) if follow else None
 
-    def plain(self, texts: Sequence[str], pairs: Sequence[Pair], watch: Callable[[Step], None] | None = None) -> np.ndarray:
+    def plain(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[Pair],
+        watch: Callable[[Step], None] | None = None,
+    ) -> np.ndarray:
         """What the active weights draw for one text and one noise each."""
         states, uncond = self.base.encode_text(list(texts)), self.base.encode_text([""])
         noise = initial_latents(self.base, [pair.noise for pair in pairs])
         with autocast(self.base, self.config.precision):
-            drawn = sample(self.base, noise, states, uncond, steps=self.config.steps, guidance=self.config.guidance, callback=watch)
+            drawn = sample(
+                self.base,
+                noise,
+                states,
+                uncond,
+                steps=self.config.steps,
+                guidance=self.config.guidance,
+                callback=watch,
+            )
             return self.base.pictures(drawn)
 
     def keep(self, tuned: Tuned, pairs: Sequence[Pair], kept: dict[str, dict[str, str]]) -> None:
@@ -139,7 +211,11 @@ class Desk:
             kept |= dict(zip([pair.original for pair in absent], seen.values))
 
     def draw(
-        self, tuned: Tuned, pairs: Sequence[Pair], known: torch.Tensor | None = None, look: bool = True
+        self,
+        tuned: Tuned,
+        pairs: Sequence[Pair],
+        known: torch.Tensor | None = None,
+        look: bool = True,
     ) -> tuple[np.ndarray, dict[int, _Looks]]:
         """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number.
 
@@ -155,16 +231,26 @@ class Desk:
         for rows, compare in ((looked, True), (others, False)):
             if rows:
                 path = TunedPath(
-                    self.base, [pairs[i].texts for i in rows], guidance=self.config.guidance, guide=guide,
-                    edit=build(tuned.edit) if tuned.edit else None, compare=compare,
-                )  # fmt: skip
+                    self.base,
+                    [pairs[i].texts for i in rows],
+                    guidance=self.config.guidance,
+                    guide=guide,
+                    edit=build(tuned.edit) if tuned.edit else None,
+                    compare=compare,
+                )
                 watch = _Watch()
                 noise = initial_latents(self.base, [pairs[i].noise for i in rows])
                 with autocast(self.base, self.config.precision):
                     followed = known[:, rows] if known is not None and path.follows else None
-                    latents = path.draw(switch, noise, self.config.steps, watch if compare else None, known=followed)
+                    latents = path.draw(
+                        switch, noise, self.config.steps, watch if compare else None, known=followed
+                    )
                     pictures |= dict(zip(rows, self.base.pictures(latents)))
-                looks |= {row: watch.looks(place, path.held) for place, row in enumerate(rows)} if compare else {}
+                looks |= (
+                    {row: watch.looks(place, path.held) for place, row in enumerate(rows)}
+                    if compare
+                    else {}
+                )
         return np.stack([pictures[i] for i in range(len(pairs))]), looks
 
 
@@ -193,15 +279,28 @@ class _Watch:
     def looks(self, row: int, held: torch.Tensor | None) -> _Looks:
         """held: the map of a held drawing, which has no steps."""
         maps = {name: np.stack([step[row] for step in steps]) for name, steps in self.maps.items()}
-        return _Looks(self.timesteps, maps if held is None else maps | {"held": held[row : row + 1].float().cpu().numpy()})
+        return _Looks(
+            self.timesteps,
+            maps if held is None else maps | {"held": held[row : row + 1].float().cpu().numpy()},
+        )
 
 
 def _measure(
-    original: Seen, spot: int, after: Seen, kept: Mapping[str, str] | None, index: int, looks: _Looks | None, target: Target
+    original: Seen,
+    spot: int,
+    after: Seen,
+    kept: Mapping[str, str] | None,
+    index: int,
+    looks: _Looks | None,
+    target: Target,
 ) -> dict:
     """All measures of one pair but CLIP's; None where one is not defined or was not taken."""
     before, now, bias = original.values[spot], after.values[index], BIAS.get(target.name, {})
-    free = [name for name in m.compared(before, now, [target]) if name in bias and before[name] != bias[name]]
+    free = [
+        name
+        for name in m.compared(before, now, [target])
+        if name in bias and before[name] != bias[name]
+    ]
     pictures = original.images[spot], after.images[index]
     regions = original.regions[spot], after.regions[index]
     grown = m.true_region(*regions, target, REGIONS, GROW)
@@ -230,14 +329,19 @@ def _measure(
             if len(maps) < len(looks.timesteps):
                 continue
             each = [_quality(one, region) for one in maps]
-            more["steps"] |= {f"{name}_{kind}": [_rounded(step[kind]) for step in each] for kind in quality}
+            more["steps"] |= {
+                f"{name}_{kind}": [_rounded(step[kind]) for step in each] for kind in quality
+            }
     return {name: _rounded(value) for name, value in found.items()} | more
 
 
 def _quality(found: np.ndarray, region: np.ndarray) -> dict[str, float]:
     """Overlap (at half the maximum) and average precision of a map [h,w] for the true region [H,W]."""
     large = enlarged(found, region.shape)
-    return {"iou": m.iou(large, region, max(large.max() / 2, 1e-6)), "ap": m.average_precision(large, region)}
+    return {
+        "iou": m.iou(large, region, max(large.max() / 2, 1e-6)),
+        "ap": m.average_precision(large, region),
+    }
 
 
 def _overlaps(found: np.ndarray, region: np.ndarray) -> list[float]:
@@ -246,15 +350,25 @@ def _overlaps(found: np.ndarray, region: np.ndarray) -> list[float]:
     return [m.iou(large, region, max(large.max() * part, 1e-6)) for part in THRESHOLDS]
 
 
-def _clip(before: np.ndarray | None, spot: int, after: np.ndarray | None, index: int, texts: Sequence[np.ndarray | None]) -> dict:
+def _clip(
+    before: np.ndarray | None,
+    spot: int,
+    after: np.ndarray | None,
+    index: int,
+    texts: Sequence[np.ndarray | None],
+) -> dict:
     """CLIP's measures of one pair and its two embeddings; empty without CLIP."""
     if before is None or after is None or any(text is None for text in texts):
         return {}
     found = {"clip_image": m.cosine(before[spot], after[index])}
-    found |= {name: m.cosine(after[index], text) for name, text in zip(("clip_complete", "clip_target"), texts)}
+    found |= {
+        name: m.cosine(after[index], text)
+        for name, text in zip(("clip_complete", "clip_target"), texts)
+    }
     return {name: _rounded(float(value)) for name, value in found.items()} | {
-        "clip_before": packed(before[spot]), "clip": packed(after[index])
-    }  # fmt: skip
+        "clip_before": packed(before[spot]),
+        "clip": packed(after[index]),
+    }
 
 
 def _rounded(value: float) -> float | None:
@@ -264,4 +378,6 @@ def _rounded(value: float) -> float | None:
 def enlarged(control: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A map [h,w] at the size of the picture, bilinear."""
     map_ = torch.from_numpy(np.ascontiguousarray(control, np.float32))[None, None]
-    return torch.nn.functional.interpolate(map_, shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return torch.nn.functional.interpolate(map_, shape, mode="bilinear", align_corners=False)[
+        0, 0
+    ].numpy()

@@ -72,21 +72,34 @@ def parse(word: str) -> Entry:
     if at:
         check_choice("edit", edit, tuple(EDITS))
     if not weights:
-        raise BadInput(f'methods has {word!r} but must be like spf, p2p@naive, spf+held or LABEL=FILE.')
-    return Entry(label, ORIGINAL if weights == "base" else weights, edit, _guide(guided, word) if plus else None, file)
+        raise BadInput(
+            f"methods has {word!r} but must be like spf, p2p@naive, spf+held or LABEL=FILE."
+        )
+    return Entry(
+        label,
+        ORIGINAL if weights == "base" else weights,
+        edit,
+        _guide(guided, word) if plus else None,
+        file,
+    )
 
 
 def _guide(text: str, word: str) -> GuideConfig:
     kind, colon, start = text.partition(":")
     if kind not in GUIDES or (colon and not re.fullmatch(r"\d*\.?\d+", start)):
-        raise BadInput(f"methods has {word!r} but after + there must be one of {', '.join(GUIDES)}, as in held or sfcm:0.3.")
+        raise BadInput(
+            f"methods has {word!r} but after + there must be one of {', '.join(GUIDES)}, as in held or sfcm:0.3."
+        )
     return GuideConfig(kind, start=check_real("start", float(start or 0), 0, 1))
 
 
 def find_adapters(
-    base: Base, methods: Sequence[str], targets: Sequence[str], folder: str | Path | None = None,
+    base: Base,
+    methods: Sequence[str],
+    targets: Sequence[str],
+    folder: str | Path | None = None,
     missing: list[str] | None = None,
-) -> list[Tuned]:  # fmt: skip
+) -> list[Tuned]:
     """The weights of each method for each target, read and checked; every file once.
 
     Adapters are looked up in `folder` or checkpoints/adapters. Raises BadInput for what is not there, unless there is a
@@ -94,34 +107,65 @@ def find_adapters(
     """
     found: list[Tuned] = []
     read: dict[Path, tuple[Adapter, str]] = {}
-    for target, entry in product((get_target(name, flexible=True) for name in targets), map(parse, methods)):
+    for target, entry in product(
+        (get_target(name, flexible=True) for name in targets), map(parse, methods)
+    ):
         if entry.weights == ORIGINAL and not entry.file:
             found.append(_tuned(entry, target, None, ""))
             continue
         name = adapter_name(target.name, entry.weights)
-        source = entry.file.replace("{target}", target.name) or (str(Path(folder) / f"{name}.safetensors") if folder else name)
+        source = entry.file.replace("{target}", target.name) or (
+            str(Path(folder) / f"{name}.safetensors") if folder else name
+        )
         files = _steps(source) if "{step}" in source else {None: source}
         for step, file in files.items():
             try:
                 path = adapter_path(file)
                 if path not in read:
-                    read[path] = load_adapter(file, base), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+                    read[path] = (
+                        load_adapter(file, base),
+                        hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+                    )
             except BadInput:
                 if missing is None:
                     raise
                 missing.append(name)
                 continue
             known = adapter_path(name) == path if not folder and not entry.file else False
-            found.append(_tuned(entry, target, *read[path], name=name if known else str(path), step=step))
+            found.append(
+                _tuned(entry, target, *read[path], name=name if known else str(path), step=step)
+            )
     if len({(one.method, one.target.name) for one in found}) < len(found):
         raise BadInput("methods and targets must each be named once.")
     return found
 
 
-def _tuned(entry: Entry, target: Target, adapter: Adapter | None, weights: str, name: str = "", step: int | None = None) -> Tuned:
-    drawn = json.dumps([entry.edit, entry.guide and entry.guide.to_dict()]) if entry.edit or entry.guide else ""
+def _tuned(
+    entry: Entry,
+    target: Target,
+    adapter: Adapter | None,
+    weights: str,
+    name: str = "",
+    step: int | None = None,
+) -> Tuned:
+    drawn = (
+        json.dumps([entry.edit, entry.guide and entry.guide.to_dict()])
+        if entry.edit or entry.guide
+        else ""
+    )
     label = entry.label if step is None else f"{entry.label} {step}"
-    return Tuned(label, target, adapter, weights + drawn, weights, name, entry.edit, entry.guide, step, entry.label)
+    return Tuned(
+        label,
+        target,
+        adapter,
+        weights + drawn,
+        weights,
+        name,
+        entry.edit,
+        entry.guide,
+        step,
+        entry.label,
+    )
 
 
 def _steps(pattern: str) -> dict[int, str]:
@@ -146,17 +190,33 @@ def every_method(names: Iterable[str]) -> list[str]:
     """Every method that one of the named adapters was made by, then what needs no training, alone and on top of them."""
     names = set(names)
     labels = {label for target in TARGETS for name in names if (label := _label(name, target))}
-    trained = [*(method for method in METHODS if method in labels), *sorted(labels - METHODS.keys())]
-    edited = [f"{edit}@{weights}" for weights in ("naive", "spf") if weights in labels for edit in EDITS]
-    guided = [f"{weights}+{way}" for weights in ("naive", "spf") if weights in labels for way in ("held", "sfcm")]
+    trained = [
+        *(method for method in METHODS if method in labels),
+        *sorted(labels - METHODS.keys()),
+    ]
+    edited = [
+        f"{edit}@{weights}" for weights in ("naive", "spf") if weights in labels for edit in EDITS
+    ]
+    guided = [
+        f"{weights}+{way}"
+        for weights in ("naive", "spf")
+        if weights in labels
+        for way in ("held", "sfcm")
+    ]
     return [ORIGINAL, *trained, *EDITS, *edited, *guided]
 
 
 def every_target(methods: Sequence[str], names: Iterable[str]) -> list[str]:
     """Targets for which at least one of the methods has an adapter; all of them if none needs one."""
-    needed = {entry.weights for entry in map(parse, methods) if entry.weights != ORIGINAL and not entry.file}
+    needed = {
+        entry.weights
+        for entry in map(parse, methods)
+        if entry.weights != ORIGINAL and not entry.file
+    }
     held = set(names)
-    some = [name for name in TARGETS if any(adapter_name(name, weights) in held for weights in needed)]
+    some = [
+        name for name in TARGETS if any(adapter_name(name, weights) in held for weights in needed)
+    ]
     return some if needed else list(TARGETS)
 
 

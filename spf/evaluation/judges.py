@@ -63,9 +63,14 @@ class Judges(nn.Module):
         width = 2 * channels[-1] + 2 * channels[-2]
         self.attribute_head = nn.Linear(width, sum(len(values) for values in ATTRIBUTES.values()))
         self.identity_head = nn.Sequential(
-            nn.Conv2d(channels[-2], 48, 1), nn.AdaptiveAvgPool2d(2 * HEAD_SIDE), nn.Flatten(), nn.ReLU(),
-            nn.Linear(48 * 4 * HEAD_SIDE**2, 128), nn.ReLU(), nn.Linear(128, len(IDENTITY)),
-        )  # fmt: skip
+            nn.Conv2d(channels[-2], 48, 1),
+            nn.AdaptiveAvgPool2d(2 * HEAD_SIDE),
+            nn.Flatten(),
+            nn.ReLU(),
+            nn.Linear(48 * 4 * HEAD_SIDE**2, 128),
+            nn.ReLU(),
+            nn.Linear(128, len(IDENTITY)),
+        )
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """[B,3,S,S] in [-1,1] -> logits of each attribute [B,V], identity [B,10], region logits [B,R,S/2,S/2]."""
@@ -74,8 +79,14 @@ class Judges(nn.Module):
         for block in self.trunk:
             x = block(x)
             levels.append(x)
-        pooled = [f(level) for level in levels[-2:] for f in (lambda v: v.mean((2, 3)), lambda v: v.amax((2, 3)))]
-        logits = self.attribute_head(torch.cat(pooled, 1)).split([len(v) for v in ATTRIBUTES.values()], 1)
+        pooled = [
+            f(level)
+            for level in levels[-2:]
+            for f in (lambda v: v.mean((2, 3)), lambda v: v.amax((2, 3)))
+        ]
+        logits = self.attribute_head(torch.cat(pooled, 1)).split(
+            [len(v) for v in ATTRIBUTES.values()], 1
+        )
         identity = self.identity_head(levels[-2])
         for lateral, conv, level in zip(self.lateral, self.parser, levels[-2::-1], strict=True):
             x = F.interpolate(lateral(x), size=level.shape[-2:], mode="nearest") + level
@@ -86,7 +97,9 @@ class Judges(nn.Module):
     def read(self, images: Tensor, batch: int = 64) -> Reading:
         """Read images float [B,3,H,W] in [-1,1], any size. Raises BadInput for another shape."""
         if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-            raise BadInput(f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one image.")
+            raise BadInput(
+                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one image."
+            )
         was_training = self.training
         self.eval()
         try:
@@ -95,24 +108,43 @@ class Judges(nn.Module):
             self.train(was_training)
         probs = {name: torch.cat([p[0][name] for p in parts]) for name in ATTRIBUTES}
         best = {name: p.argmax(1).tolist() for name, p in probs.items()}
-        values = [{name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES} for i in range(len(images))]
-        return Reading(values, probs, torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts]))
+        values = [
+            {name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES}
+            for i in range(len(images))
+        ]
+        return Reading(
+            values, probs, torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
+        )
 
     def _read_batch(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         size, own = images.shape[-2:], self.region_head.weight
         x = images.to(own.device, own.dtype)
         if size != (self.image_size, self.image_size):
-            x = F.interpolate(x, (self.image_size, self.image_size), mode="bilinear", antialias=True)
+            x = F.interpolate(
+                x, (self.image_size, self.image_size), mode="bilinear", antialias=True
+            )
         logits, identity, regions = self(x)
         regions = F.interpolate(regions.float(), size, mode="bilinear").argmax(1)
-        return {k: v.float().softmax(1) for k, v in logits.items()}, F.normalize(identity.float(), dim=1), regions
+        return (
+            {k: v.float().softmax(1) for k, v in logits.items()},
+            F.normalize(identity.float(), dim=1),
+            regions,
+        )
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write weights (half precision) and config.json into a folder."""
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}
+        tensors = {
+            k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()
+        }
         save_tensors(Path(folder) / WEIGHTS, tensors)
-        names = {"attributes": {k: list(v) for k, v in ATTRIBUTES.items()}, "regions": list(REGIONS)}
-        write_json(Path(folder) / CONFIG, {"image_size": self.image_size, "channels": list(self.channels), **names})
+        names = {
+            "attributes": {k: list(v) for k, v in ATTRIBUTES.items()},
+            "regions": list(REGIONS),
+        }
+        write_json(
+            Path(folder) / CONFIG,
+            {"image_size": self.image_size, "channels": list(self.channels), **names},
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str | torch.device = "cpu") -> Judges:
@@ -120,7 +152,9 @@ class Judges(nn.Module):
         config = read_json(Path(folder) / CONFIG)
         names = {k: tuple(v) for k, v in config["attributes"].items()}
         if names != ATTRIBUTES or tuple(config["regions"]) != REGIONS:
-            raise BadInput(f"The judges in {folder} know other attributes or regions; train them again.")
+            raise BadInput(
+                f"The judges in {folder} know other attributes or regions; train them again."
+            )
         judges = cls(config["image_size"], tuple(config["channels"]))
         judges.load_state_dict(load_tensors(Path(folder) / WEIGHTS))
         return judges.to(device).eval()

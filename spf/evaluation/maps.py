@@ -25,7 +25,12 @@ from spf.portraits.tailored import tailored_set
 
 
 def judge_maps(
-    base: Base, adapter: Adapter | None, target: Target, settings: Mapping[str, Any], images: int = 32, seed: int = 0
+    base: Base,
+    adapter: Adapter | None,
+    target: Target,
+    settings: Mapping[str, Any],
+    images: int = 32,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Means over `images` pictures of the tailored set: overlap (iou) and average precision (ap) of the control map for the
     target's region, the region's share (chance, what ap is for a map that knows nothing) and the map's own mean (area).
@@ -35,8 +40,14 @@ def judge_maps(
     """
     method = build("spf", settings)
     rows = tailored_rows(base, target, images, seed, method.config).rows
-    _, regions = draw([item.portrait for item in tailored_set(target.name, images, seed)], base.image_size)
-    truth = np.isin(regions, [REGIONS.index(name) for name in target.regions]) if target.regions else np.ones(regions.shape, bool)
+    _, regions = draw(
+        [item.portrait for item in tailored_set(target.name, images, seed)], base.image_size
+    )
+    truth = (
+        np.isin(regions, [REGIONS.index(name) for name in target.regions])
+        if target.regions
+        else np.ones(regions.shape, bool)
+    )
     names = adapter.names() if adapter else method.parameter_names(base.unet)
     with TunablePaths(base.unet, names) as paths:
         if adapter:
@@ -50,4 +61,7 @@ def judge_maps(
         "chance": [b.mean() if b.any() and not b.all() else np.nan for b in truth],
         "area": [a.mean() for a in large],
     }
-    return {name: float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan") for name, values in found.items()}
+    return {
+        name: float(np.nanmean(values)) if not np.all(np.isnan(values)) else float("nan")
+        for name, values in found.items()
+    }

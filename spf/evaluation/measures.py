@@ -37,7 +37,10 @@ def changed(before: Attributes, after: Attributes, targets: Sequence[Target] = (
 
 
 def pollution(
-    before: Attributes, after: Attributes, targets: Sequence[Target] = (), among: Collection[str] | None = None
+    before: Attributes,
+    after: Attributes,
+    targets: Sequence[Target] = (),
+    among: Collection[str] | None = None,
 ) -> float:
     """Share in [0, 1] of the other attributes that changed; `among` restricts them (NaN where none is left)."""
     counted = [n for n in compared(before, after, targets) if among is None or n in among]
@@ -55,7 +58,9 @@ def purity(response, pollution):
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of the vectors in the last axis; identity similarity when they are identity embeddings."""
-    return (a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)
+    return (a * b).sum(-1) / np.maximum(
+        np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12
+    )
 
 
 def true_region(
@@ -122,7 +127,9 @@ def bootstrap_means(
     """
     values = np.asarray(values, float)
     if len(values) != len(groups):
-        raise BadInput(f"values and groups must have one length, not {len(values)} and {len(groups)}.")
+        raise BadInput(
+            f"values and groups must have one length, not {len(values)} and {len(groups)}."
+        )
     labels, inverse = np.unique(np.asarray(groups), return_inverse=True)
     known = ~np.isnan(values)
     sums = np.bincount(inverse, np.where(known, values, 0.0), len(labels))

@@ -40,19 +40,29 @@ def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) 
     """Reads uint8 pictures [B,H,W,3]; closely: also CLIP's and the judges' features."""
     pixels = as_pixels(pictures)
     seen = judges.read(pixels)
-    found = Seen(pictures / 255, seen.values, clear(seen.probs), seen.identity.cpu().numpy(), seen.regions.cpu().numpy())
+    found = Seen(
+        pictures / 255,
+        seen.values,
+        clear(seen.probs),
+        seen.identity.cpu().numpy(),
+        seen.regions.cpu().numpy(),
+    )
     if closely:
         found.features = levels(judges, pixels)
         if base.clip is not None:
             with torch.inference_mode():
-                found.clip = base.clip_images(pixels.to(base.device, base.dtype)).float().cpu().numpy()
+                found.clip = (
+                    base.clip_images(pixels.to(base.device, base.dtype)).float().cpu().numpy()
+                )
     return found
 
 
 def clear(probs: Mapping[str, Tensor]) -> list[set[str]]:
     """The attributes of each picture whose most likely value has at least SURE, of probabilities name -> [B,V]."""
     best = {name: (values.amax(1) >= SURE).tolist() for name, values in probs.items()}
-    return [{name for name in best if best[name][row]} for row in range(len(next(iter(best.values()))))]
+    return [
+        {name for name in best if best[name][row]} for row in range(len(next(iter(best.values()))))
+    ]
 
 
 @dataclass(frozen=True)

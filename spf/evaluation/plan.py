@@ -30,14 +30,22 @@ class EvaluateConfig(Config):
     steps: int = whole(25, 1, 200, "denoising steps")
     guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance")
     strength: float = real(1.0, 0.0, 2.0, "how much of an adapter is applied")
-    split: str = choice("test", ("test", "dev"), "identities and texts: test, or dev for choosing settings")
+    split: str = choice(
+        "test", ("test", "dev"), "identities and texts: test, or dev for choosing settings"
+    )
     seed: int = whole(0, 0, 2**20, "start of all random numbers")
-    precision: str = choice("fp32", ("fp32", "bf16"), "of the drawing; bf16 is faster where the hardware multiplies it")
+    precision: str = choice(
+        "fp32", ("fp32", "bf16"), "of the drawing; bf16 is faster where the hardware multiplies it"
+    )
     batch: int = whole(8, 1, 1024, "portraits drawn together")
     maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
     retention: bool = flag(True, "also let the tuned model draw the base text alone")
-    guided: str = choice("", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none")
-    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say")
+    guided: str = choice(
+        "", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none"
+    )
+    guided_from: float = real(
+        0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say"
+    )
     push: float = real(0.0, *PUSH, GenerateConfig.help("push"))
 
     def guide(self, own: GuideConfig | None) -> GuideConfig | None:
@@ -74,13 +82,17 @@ class Job:
     work: list[Work]
 
 
-def plan(base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()) -> list[Job]:
+def plan(
+    base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()
+) -> list[Job]:
     """All that is to be measured, target by target. Raises BadInput for a target that fits into none of the texts."""
     targets = dict.fromkeys(one.target for one in tuned)
     return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]
 
 
-def _of_target(base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]) -> list[Job]:
+def _of_target(
+    base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]
+) -> list[Job]:
     drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance, config.precision]
     pairs = []
     for p, text in enumerate(_base_texts(target, config, texts)):
@@ -93,10 +105,27 @@ def _of_target(base: Base, target: Target, tuned: Sequence[Tuned], config: Evalu
     for first in range(0, len(pairs), config.batch):
         some = pairs[first : first + config.batch]
         work = [
-            Work(pair, one, row_key([*same, pair.texts.complete, pair.noise, one.method, target.name, one.key, config.retention,
-                                   shown_guide(config.guide(one.guide)), pair.prompt < config.maps]))
-            for one in tuned if one.target == target for pair in some
-        ]  # fmt: skip
+            Work(
+                pair,
+                one,
+                row_key(
+                    [
+                        *same,
+                        pair.texts.complete,
+                        pair.noise,
+                        one.method,
+                        target.name,
+                        one.key,
+                        config.retention,
+                        shown_guide(config.guide(one.guide)),
+                        pair.prompt < config.maps,
+                    ]
+                ),
+            )
+            for one in tuned
+            if one.target == target
+            for pair in some
+        ]
         jobs.append(Job(some, work))
     return jobs
 
@@ -104,10 +133,15 @@ def _of_target(base: Base, target: Target, tuned: Sequence[Tuned], config: Evalu
 def _base_texts(target: Target, config: EvaluateConfig, texts: Sequence[str]) -> list[str]:
     """The given texts that the target fits into, or as many held-out captions as are asked for."""
     if not texts:
-        return [made.text for _, made in base_captions(target, config.prompts, config.seed, config.split)]
+        return [
+            made.text
+            for _, made in base_captions(target, config.prompts, config.seed, config.split)
+        ]
     fits = [text for text in texts if target.mode == "append" or find(text, target.replace)]
     if not fits:
-        raise BadInput(f'prompts has no text with the word "{target.replace}", which the target {target.name} replaces.')
+        raise BadInput(
+            f'prompts has no text with the word "{target.replace}", which the target {target.name} replaces.'
+        )
     return fits[: config.prompts]
 
 

@@ -1,6 +1,6 @@
 """The paper's figures from the folder of an evaluation: no model is needed, everything was kept while it was measured.
 
-    write_figures("runs/evaluate", "figures")
+write_figures("runs/evaluate", "figures")
 """
 
 from __future__ import annotations
@@ -37,21 +37,31 @@ FIGURES = {
 """Files, with the figure of arXiv 2504.00396 that each is the counterpart of; those whose data are missing are left out."""
 
 
-def write_figures(folder: str | Path, out: str | Path | None = None, originals: str | Path | None = None) -> list[Path]:
+def write_figures(
+    folder: str | Path, out: str | Path | None = None, originals: str | Path | None = None
+) -> list[Path]:
     """Every figure for which `folder`, the --out of an evaluation, holds the data. Raises BadInput without results."""
     folder = Path(folder)
     if not (folder / "results.json").is_file():
-        raise BadInput(f"results is {str(folder)!r} but that folder holds no results.json; run evaluate first.")
+        raise BadInput(
+            f"results is {str(folder)!r} but that folder holds no results.json; run evaluate first."
+        )
     results, rows = read_json(folder / "results.json"), _rows(folder)
-    album = Albums(Album(Path(originals or folder / "originals")), Album(folder / "pictures"), folder / "maps")
+    album = Albums(
+        Album(Path(originals or folder / "originals")), Album(folder / "pictures"), folder / "maps"
+    )
     methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
     rows = sorted(_measured(rows, results), key=lambda row: methods.index(row["method"]))
-    ablated = [name for name in methods if name.partition("+")[0] == "spf" or name.startswith("spf-")]
+    ablated = [
+        name for name in methods if name.partition("+")[0] == "spf" or name.startswith("spf-")
+    ]
     makers: dict[str, Callable] = {
         "attention_over_steps.png": lambda: _attention(rows, album),
         "over_alignment.png": lambda: _plane(results["rows"]),
         "curves.png": lambda: _curves(results.get("curves", [])),
-        "grid.png": lambda: _grid(rows, [name for name in methods if not name.startswith("spf-")], album),
+        "grid.png": lambda: _grid(
+            rows, [name for name in methods if not name.startswith("spf-")], album
+        ),
         "ablation.png": lambda: _grid(rows, ablated, album) if len(ablated) > 1 else None,
         "reconstruction.png": lambda: _reconstruction(rows, album),
         "maps_over_steps.png": lambda: _steps(results.get("timesteps", [])),
@@ -64,7 +74,9 @@ def write_figures(folder: str | Path, out: str | Path | None = None, originals: 
         if made is not None:
             path = Path(out or folder / "figures") / name
             with atomic(path) as draft:
-                made.savefig(draft, dpi=150, bbox_inches="tight") if isinstance(made, Figure) else made.save(draft)
+                made.savefig(draft, dpi=150, bbox_inches="tight") if isinstance(
+                    made, Figure
+                ) else made.save(draft)
             written.append(path)
     return written
 
@@ -84,7 +96,10 @@ class Albums:
 
 
 def _rows(folder: Path) -> list[dict]:
-    found = {(row["method"], row["target"], row["prompt"], row["seed"]): row for row in known_rows(folder).values()}
+    found = {
+        (row["method"], row["target"], row["prompt"], row["seed"]): row
+        for row in known_rows(folder).values()
+    }
     return list(found.values())
 
 
@@ -92,7 +107,13 @@ def _measured(rows: Sequence[dict], results: Mapping) -> list[dict]:
     """Those of a folder's rows that went into its results; other runs may have left more there."""
     cells = {(row["method"], row["target"]) for row in results["rows"]}
     prompts, seeds = (results["settings"][name] for name in ("prompts", "seeds"))
-    return [row for row in rows if (row["method"], row["target"]) in cells and row["prompt"] < prompts and row["seed"] < seeds]
+    return [
+        row
+        for row in rows
+        if (row["method"], row["target"]) in cells
+        and row["prompt"] < prompts
+        and row["seed"] < seeds
+    ]
 
 
 def _spots(rows: Sequence[Mapping]) -> list[tuple]:
@@ -125,14 +146,24 @@ def _grid(rows: Sequence[Mapping], methods: Sequence[str], album: Albums) -> Ima
         before = album.originals.get(first["original"]) if first else None
         if before is not None:
             pictures = [album.pictures.get(row["key"]) if row else None for row in line]
-            sheet.append([before, *(np.full_like(before, 235) if picture is None else picture for picture in pictures)])
+            sheet.append(
+                [
+                    before,
+                    *(
+                        np.full_like(before, 235) if picture is None else picture
+                        for picture in pictures
+                    ),
+                ]
+            )
             names.append(target)
     return labelled(strip(sheet), ["base text", *methods], names) if sheet else None
 
 
 def _reconstruction(rows: Sequence[Mapping], album: Albums) -> Image.Image | None:
     kept = [row for row in rows if row.get("kept")]
-    methods = list(dict.fromkeys(row["method"] for row in kept if not row["edit"] and not row["guided"]))
+    methods = list(
+        dict.fromkeys(row["method"] for row in kept if not row["edit"] and not row["guided"])
+    )
     by = {(row["method"], row["target"], row["prompt"], row["seed"]): row for row in kept}
     sheet, names = [], []
     for target, prompt, seed in _spots(kept):
@@ -141,12 +172,22 @@ def _reconstruction(rows: Sequence[Mapping], album: Albums) -> Image.Image | Non
         before = album.originals.get(first["original"]) if first else None
         if before is not None:
             pictures = [album.pictures.get(row["kept"]) if row else None for row in line]
-            sheet.append([before, *(np.full_like(before, 235) if picture is None else picture for picture in pictures)])
+            sheet.append(
+                [
+                    before,
+                    *(
+                        np.full_like(before, 235) if picture is None else picture
+                        for picture in pictures
+                    ),
+                ]
+            )
             names.append(target)
     return labelled(strip(sheet), ["original", *methods], names) if sheet else None
 
 
-def _looked(rows: Sequence[Mapping], album: Albums) -> list[tuple[Mapping, np.ndarray, dict[str, np.ndarray]]]:
+def _looked(
+    rows: Sequence[Mapping], album: Albums
+) -> list[tuple[Mapping, np.ndarray, dict[str, np.ndarray]]]:
     """The first pair with maps of each method, of the first target that has one."""
     found: dict[str, tuple] = {}
     for row in sorted(rows, key=lambda row: (row["prompt"], row["seed"])):
@@ -162,7 +203,9 @@ def _attention(rows: Sequence[Mapping], album: Albums) -> Image.Image | None:
     if not looked:
         return None
     strips = [attention_strip(picture, [look["attention"]]) for _, picture, look in looked]
-    sheet = Image.new("RGB", (max(one.width for one in strips), sum(one.height for one in strips)), "white")
+    sheet = Image.new(
+        "RGB", (max(one.width for one in strips), sum(one.height for one in strips)), "white"
+    )
     y = 0
     for one in strips:
         sheet.paste(one, (0, y))
@@ -176,15 +219,31 @@ def _control(rows: Sequence[Mapping], album: Albums) -> Image.Image | None:
     looked = _looked(rows, album)
     for _, picture, look in looked:
         means = [look[kind].mean(0) for kind in kinds]
-        sheet.append([picture, *(overlay(picture, (one - one.min()) / max(float(np.ptp(one)), 1e-8)) for one in means)])
-    return labelled(strip(sheet), ["portrait", *kinds], [row["method"] for row, _, _ in looked]) if sheet else None
+        sheet.append(
+            [
+                picture,
+                *(
+                    overlay(picture, (one - one.min()) / max(float(np.ptp(one)), 1e-8))
+                    for one in means
+                ),
+            ]
+        )
+    return (
+        labelled(strip(sheet), ["portrait", *kinds], [row["method"] for row, _, _ in looked])
+        if sheet
+        else None
+    )
 
 
 def _plane(rows: Sequence[Mapping]) -> Figure | None:
     targets = {row["target"] for row in rows}
     chosen = "all" if "all" in targets else next(iter(targets), None)
     cells = {(row["method"], row["measure"]): row for row in rows if row["target"] == chosen}
-    methods = [method for method, measure in cells if measure == "pollution" and (method, "response") in cells]
+    methods = [
+        method
+        for method, measure in cells
+        if measure == "pollution" and (method, "response") in cells
+    ]
     if not methods:
         return None
     figure = Figure(figsize=(6, 5))
@@ -193,16 +252,25 @@ def _plane(rows: Sequence[Mapping]) -> Figure | None:
     for method in methods:
         a, b = cells[method, "response"], cells[method, "pollution"]
         axes.errorbar(
-            1 - b["value"], a["value"], xerr=[[max(b["high"] - b["value"], 0)], [max(b["value"] - b["low"], 0)]],
-            yerr=[[max(a["value"] - a["low"], 0)], [max(a["high"] - a["value"], 0)]], fmt="o", capsize=2, lw=0.8,
+            1 - b["value"],
+            a["value"],
+            xerr=[[max(b["high"] - b["value"], 0)], [max(b["value"] - b["low"], 0)]],
+            yerr=[[max(a["value"] - a["low"], 0)], [max(a["high"] - a["value"], 0)]],
+            fmt="o",
+            capsize=2,
+            lw=0.8,
             label=method,
-        )  # fmt: skip
+        )
     axes.legend(fontsize=8)
-    axes.set(xlabel="1 - pollution", ylabel="response", title=f"target: {chosen}", ylim=(-0.05, 1.05))
+    axes.set(
+        xlabel="1 - pollution", ylabel="response", title=f"target: {chosen}", ylim=(-0.05, 1.05)
+    )
     return figure
 
 
-def _lines(rows: Sequence[Mapping], across: str, names: Sequence[str], xlabel: str) -> Figure | None:
+def _lines(
+    rows: Sequence[Mapping], across: str, names: Sequence[str], xlabel: str
+) -> Figure | None:
     """One panel for each of `names`, one line for each method; targets are averaged."""
     names = [name for name in names if any(row["measure"] == name for row in rows)]
     if not names:
@@ -217,7 +285,9 @@ def _lines(rows: Sequence[Mapping], across: str, names: Sequence[str], xlabel: s
                 if (row["method"], row["measure"]) == (method, name) and row["target"] != "all":
                     points.setdefault(row[across], []).append(row["value"])
             places = sorted(points)
-            panel.plot(places, [np.mean(points[place]) for place in places], marker="o", ms=3, label=method)
+            panel.plot(
+                places, [np.mean(points[place]) for place in places], marker="o", ms=3, label=method
+            )
         panel.set(title=name, xlabel=xlabel)
     panels[0].legend(fontsize=7)
     for panel in panels[len(names) :]:
@@ -232,7 +302,12 @@ def _curves(rows: Sequence[Mapping]) -> Figure | None:
 
 
 def _steps(rows: Sequence[Mapping]) -> Figure | None:
-    figure = _lines(rows, "timestep", ("sfcm_ap", "difference_ap", "attention_ap"), "timestep, from noise to picture")
+    figure = _lines(
+        rows,
+        "timestep",
+        ("sfcm_ap", "difference_ap", "attention_ap"),
+        "timestep, from noise to picture",
+    )
     if figure is not None:
         for panel in figure.axes:
             panel.invert_xaxis()
@@ -242,5 +317,8 @@ def _steps(rows: Sequence[Mapping]) -> Figure | None:
 def _chains(rows: Sequence[Mapping]) -> Figure | None:
     begins = [row["target"].split("+")[0] for row in rows]
     if len(set(begins)) > 1:
-        rows = [row | {"method": f"{row['method']}, {first} first"} for row, first in zip(rows, begins, strict=True)]
+        rows = [
+            row | {"method": f"{row['method']}, {first} first"}
+            for row, first in zip(rows, begins, strict=True)
+        ]
     return _lines(rows, "link", ("response", "pollution", "purity"), "targets in the chain")

@@ -30,7 +30,16 @@ from spf.evaluation.summary import MEASURES, curves, document, summary, table, t
 from spf.files import write_json
 from spf.models import Base
 
-__all__ = ["MEASURES", "ORIGINAL", "EvaluateConfig", "Tuned", "evaluate", "find_adapters", "summary", "table"]
+__all__ = [
+    "MEASURES",
+    "ORIGINAL",
+    "EvaluateConfig",
+    "Tuned",
+    "evaluate",
+    "find_adapters",
+    "summary",
+    "table",
+]
 
 
 def evaluate(
@@ -59,7 +68,14 @@ def evaluate(
     known = known_rows(out)
     done = sum(work.key in known for job in jobs for work in job.work)
     total = sum(len(job.work) for job in jobs)
-    desk = Desk(base, judges, config, Album(Path(originals or out / "originals")), Album(out / "pictures"), out / "maps")
+    desk = Desk(
+        base,
+        judges,
+        config,
+        Album(Path(originals or out / "originals")),
+        Album(out / "pictures"),
+        out / "maps",
+    )
     name = f"rows{'' if state.num_processes == 1 else f'-{state.process_index}'}.jsonl"
     with (out / name).open("a", encoding="utf-8") as file:
         for number, job in enumerate(jobs):
@@ -83,7 +99,10 @@ def evaluate(
         "timesteps": timesteps(rows),
         "absent": NOT_OFFLINE | absent(),
     }
-    results["curves"] = curves(results["rows"], {one.method: (one.curve, one.step) for one in tuned if one.step is not None})
+    results["curves"] = curves(
+        results["rows"],
+        {one.method: (one.curve, one.step) for one in tuned if one.step is not None},
+    )
     if chained and state.is_main_process:
         results["chains"] = chained()
     if state.is_main_process:
@@ -97,8 +116,12 @@ def read_texts(path: str | Path) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"prompts is {str(path)!r} but must be a number or a text file with one base text a line.") from error
-    found = [check_text("prompts", line) for line in lines if line.strip() and not line.startswith("#")]
+        raise BadInput(
+            f"prompts is {str(path)!r} but must be a number or a text file with one base text a line."
+        ) from error
+    found = [
+        check_text("prompts", line) for line in lines if line.strip() and not line.startswith("#")
+    ]
     if not found:
         raise BadInput(f"prompts is {str(path)!r} but that file holds no text.")
     return found

@@ -24,7 +24,10 @@ COLUMNS = {
     "clip_i_large": "CLIP-I, CLIP ViT-L/14",
 }
 """Mean over the pairs of a row, without an interval."""
-HUB_FILES = {"fid": "weights-inception-2015-12-05-6726825d.pth", "lpips": "alexnet-owt-7be5be79.pth"}
+HUB_FILES = {
+    "fid": "weights-inception-2015-12-05-6726825d.pth",
+    "lpips": "alexnet-owt-7be5be79.pth",
+}
 LIBRARIES = {"fid": ("torchmetrics", "torch_fidelity"), "lpips": ("torchmetrics", "torchvision")}
 
 
@@ -32,10 +35,17 @@ def absent() -> dict[str, str]:
     """Columns that cannot be measured here, and why."""
     found = {}
     for name, title in COLUMNS.items():
-        missing = [library for library in LIBRARIES.get(name, ("torchmetrics",)) if find_spec(library) is None]
+        missing = [
+            library
+            for library in LIBRARIES.get(name, ("torchmetrics",))
+            if find_spec(library) is None
+        ]
         if missing:
             found[title] = f"needs {', '.join(missing)}, which the extra [metrics] brings"
-        elif name in HUB_FILES and not (Path(torch.hub.get_dir()) / "checkpoints" / HUB_FILES[name]).is_file():
+        elif (
+            name in HUB_FILES
+            and not (Path(torch.hub.get_dir()) / "checkpoints" / HUB_FILES[name]).is_file()
+        ):
             found[title] = f"its weights {HUB_FILES[name]} are not in torch's hub folder"
         elif name not in HUB_FILES and not _clip_is_cached():
             found[title] = f"{KNOWN_CLIP.repository} is not in the Hugging Face cache"
@@ -51,20 +61,40 @@ def published(rows: Sequence[Mapping], originals: Album, pictures: Album) -> lis
         return found
     for method, target in dict.fromkeys((row["method"], row["target"]) for row in rows):
         some = [row for row in rows if (row["method"], row["target"]) == (method, target)]
-        pairs = [(originals.get(row["original"]), pictures.get(row["key"]), row["text"]) for row in some]
+        pairs = [
+            (originals.get(row["original"]), pictures.get(row["key"]), row["text"]) for row in some
+        ]
         pairs = [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
         if len(pairs) < 2:
             continue
-        before, after = (torch.from_numpy(np.stack([pair[i] for pair in pairs])).permute(0, 3, 1, 2) for i in (0, 1))
+        before, after = (
+            torch.from_numpy(np.stack([pair[i] for pair in pairs])).permute(0, 3, 1, 2)
+            for i in (0, 1)
+        )
         for name in names:
             value = round(float(MEASURE[name](before, after, [pair[2] for pair in pairs])), 6)
-            found.append({"method": method, "target": target, "measure": name, "value": value, "low": value, "high": value, "n": len(pairs)})
+            found.append(
+                {
+                    "method": method,
+                    "target": target,
+                    "measure": name,
+                    "value": value,
+                    "low": value,
+                    "high": value,
+                    "n": len(pairs),
+                }
+            )
     return found
 
 
 def _clip_is_cached() -> bool:
     files = ("config.json", "model.safetensors")
-    return all(isinstance(try_to_load_from_cache(KNOWN_CLIP.repository, file, revision=KNOWN_CLIP.revision), str) for file in files)
+    return all(
+        isinstance(
+            try_to_load_from_cache(KNOWN_CLIP.repository, file, revision=KNOWN_CLIP.revision), str
+        )
+        for file in files
+    )
 
 
 def _fid(before: torch.Tensor, after: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
@@ -81,7 +111,9 @@ def _lpips(before: torch.Tensor, after: torch.Tensor, texts: Sequence[str]) -> t
     from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as distance
 
     parts = zip((before / 255).split(32), (after / 255).split(32), strict=True)
-    return torch.cat([distance(a, b, "alex", "none", normalize=True).reshape(-1) for a, b in parts]).mean()
+    return torch.cat(
+        [distance(a, b, "alex", "none", normalize=True).reshape(-1) for a, b in parts]
+    ).mean()
 
 
 def _clip_score(source: list, target: list) -> torch.Tensor:
@@ -91,7 +123,9 @@ def _clip_score(source: list, target: list) -> torch.Tensor:
 
     def cached():
         folder = KNOWN_CLIP.download()
-        return CLIPModel.from_pretrained(folder, local_files_only=True), CLIPProcessor.from_pretrained(folder, local_files_only=True)
+        return CLIPModel.from_pretrained(
+            folder, local_files_only=True
+        ), CLIPProcessor.from_pretrained(folder, local_files_only=True)
 
     return clip_score(source, target, cached) / 100
 

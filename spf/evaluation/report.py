@@ -12,7 +12,9 @@ from spf.portraits.description import TARGETS, Target
 
 def known_targets(texts: Sequence[str]) -> list[Target]:
     """The targets that the judges were taught, out of names or texts as a visitor types them ("hat", "A hat")."""
-    by_words = {words.lower(): target for target in TARGETS.values() for words in (target.name, target.text)}
+    by_words = {
+        words.lower(): target for target in TARGETS.values() for words in (target.name, target.text)
+    }
     return [by_words[text.lower()] for text in map(str.strip, texts) if text.lower() in by_words]
 
 
@@ -50,6 +52,8 @@ def pair_report(
         "pollution": round(pollution(before, after, targets), 4) if read else None,
         "changed": changed(before, after, targets) if read else None,
         "identity": None if identity is None else round(float(identity), 4),
-        "attributes": {n: {"original": before[n], "tuned": after[n]} for n in before} if read else None,
+        "attributes": {n: {"original": before[n], "tuned": after[n]} for n in before}
+        if read
+        else None,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }

@@ -49,16 +49,42 @@ THRESHOLDS = tuple(part / 10 for part in range(1, 10))
 SETS = {"frechet_clip"}
 """Measures of a set of pictures rather than of a pair."""
 TABLES = {
-    "Response and pollution": ("purity", "response", "pollution", "pollution_bias", "pollution_other", "pollution_clear", "bias", "retention"),
+    "Response and pollution": (
+        "purity",
+        "response",
+        "pollution",
+        "pollution_bias",
+        "pollution_other",
+        "pollution_clear",
+        "bias",
+        "retention",
+    ),
     "Counterparts of the paper's columns": (
-        "frechet_clip", "perceptual_judges", "identity", "clip_image", "region_agreement", "clip_complete", "clip_target",
-        "outside", "outside_ratio",
+        "frechet_clip",
+        "perceptual_judges",
+        "identity",
+        "clip_image",
+        "region_agreement",
+        "clip_complete",
+        "clip_target",
+        "outside",
+        "outside_ratio",
     ),
     "Control maps": (
-        "sfcm_ap", "sfcm_iou", "sfcm_best", "difference_ap", "difference_iou", "difference_best", "attention_ap", "attention_iou",
-        "attention_best", "held_ap", "held_iou", "held_best",
+        "sfcm_ap",
+        "sfcm_iou",
+        "sfcm_best",
+        "difference_ap",
+        "difference_iou",
+        "difference_best",
+        "attention_ap",
+        "attention_iou",
+        "attention_best",
+        "held_ap",
+        "held_iou",
+        "held_best",
     ),
-}  # fmt: skip
+}
 EVERY = "all"
 """As target: all of them together."""
 
@@ -70,7 +96,9 @@ def packed(embedding: np.ndarray) -> str:
 
 def unpacked(texts: Iterable[str]) -> np.ndarray:
     """[N,D] from `packed` texts."""
-    return np.stack([np.frombuffer(base64.b64decode(text), "<f2") for text in texts]).astype(np.float32)
+    return np.stack([np.frombuffer(base64.b64decode(text), "<f2") for text in texts]).astype(
+        np.float32
+    )
 
 
 def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
@@ -83,11 +111,17 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
     targets = list(dict.fromkeys(row["target"] for row in rows))
     for target in targets + ([EVERY] if len(targets) > 1 else []):
         for method in methods:
-            some = [row for row in rows if row["method"] == method and target in (row["target"], EVERY)]
+            some = [
+                row for row in rows if row["method"] == method and target in (row["target"], EVERY)
+            ]
             if target == EVERY and len({row["target"] for row in some}) < len(targets):
                 continue
             some = _at_best_threshold(some)
-            means = {name: _mean(some, name, resamples) for name in MEASURES if name != "purity" and name not in SETS}
+            means = {
+                name: _mean(some, name, resamples)
+                for name in MEASURES
+                if name != "purity" and name not in SETS
+            }
             for name in MEASURES:
                 if name == "purity":
                     (a, first), (b, second) = means["response"][:2], means["pollution"][:2]
@@ -99,8 +133,13 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
                     value, draws, n = means[name]
                 if n:
                     low, high = m.interval(draws)
-                    numbers = {key: round(float(number), 6) for key, number in (("value", value), ("low", low), ("high", high))}
-                    found.append({"method": method, "target": target, "measure": name, **numbers, "n": n})
+                    numbers = {
+                        key: round(float(number), 6)
+                        for key, number in (("value", value), ("low", low), ("high", high))
+                    }
+                    found.append(
+                        {"method": method, "target": target, "measure": name, **numbers, "n": n}
+                    )
     return found
 
 
@@ -130,7 +169,9 @@ def _set(rows: Sequence[Mapping]) -> tuple[float, int]:
     some = [row for row in rows if row.get("clip")]
     if len(some) < 2:
         return math.nan, 0
-    return frechet(unpacked(row["clip_before"] for row in some), unpacked(row["clip"] for row in some)), len(some)
+    return frechet(
+        unpacked(row["clip_before"] for row in some), unpacked(row["clip"] for row in some)
+    ), len(some)
 
 
 def timesteps(rows: Sequence[Mapping]) -> list[dict]:
@@ -140,16 +181,29 @@ def timesteps(rows: Sequence[Mapping]) -> list[dict]:
         for name, values in (row.get("steps") or {}).items():
             for timestep, value in zip(row["timesteps"], values, strict=True):
                 if value is not None:
-                    groups.setdefault((row["method"], row["target"], name, timestep), []).append(value)
+                    groups.setdefault((row["method"], row["target"], name, timestep), []).append(
+                        value
+                    )
     return [
-        {"method": method, "target": target, "measure": name, "timestep": timestep, "value": round(float(np.mean(values)), 6), "n": len(values)}
+        {
+            "method": method,
+            "target": target,
+            "measure": name,
+            "timestep": timestep,
+            "value": round(float(np.mean(values)), 6),
+            "n": len(values),
+        }
         for (method, target, name, timestep), values in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def curves(results: Sequence[Mapping], points: Mapping[str, tuple[str, int]]) -> list[dict]:
     """Rows over training steps: those of `summary` whose method is a point, named for its curve and with its `step`."""
-    return [row | {"method": points[row["method"]][0], "step": points[row["method"]][1]} for row in results if row["method"] in points]
+    return [
+        row | {"method": points[row["method"]][0], "step": points[row["method"]][1]}
+        for row in results
+        if row["method"] in points
+    ]
 
 
 def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> str:
@@ -157,11 +211,17 @@ def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> st
     cells = {(row["target"], row["method"], row["measure"]): row for row in rows}
     lines = list(dict.fromkeys((row["target"], row["method"]) for row in rows))
     names = [name for name in names if any((*line, name) in cells for line in lines)]
-    places = {target: place for place, target in enumerate(dict.fromkeys(target for target, _ in lines))} | {EVERY: -1}
+    places = {
+        target: place for place, target in enumerate(dict.fromkeys(target for target, _ in lines))
+    } | {EVERY: -1}
     pure = lambda line: cells.get((*line, "purity"), {"value": -1.0})["value"]  # noqa: E731
     text = ["| target | method | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for line in sorted(lines, key=lambda line: (places[line[0]], -pure(line))):
-        text.append(f"| {line[0]} | {line[1]} | " + " | ".join(_cell(cells.get((*line, name))) for name in names) + " |")
+        text.append(
+            f"| {line[0]} | {line[1]} | "
+            + " | ".join(_cell(cells.get((*line, name))) for name in names)
+            + " |"
+        )
     return "\n".join(text) + "\n"
 
 
@@ -178,7 +238,11 @@ def _chain_table(rows: Sequence[Mapping]) -> str:
     names = ("response", "pollution", "purity")
     lines = ["| method | targets | " + " | ".join(names) + " |", "|---" * 5 + "|"]
     for method, target in dict.fromkeys((row["method"], row["target"]) for row in rows):
-        lines.append(f"| {method} | {target} | " + " | ".join(_cell(cells[method, target, name]) for name in names) + " |")
+        lines.append(
+            f"| {method} | {target} | "
+            + " | ".join(_cell(cells[method, target, name]) for name in names)
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -186,7 +250,9 @@ def document(results: Mapping[str, Any]) -> str:
     """results.md: the tables, what their columns mean, and what is not in them."""
     rows, settings = results["rows"], results["settings"]
     measured = {row["measure"] for row in rows}
-    parts = [f"# {settings['prompts']} prompts, {settings['seeds']} seeds, {settings['steps']} steps, {settings['split']} split\n"]
+    parts = [
+        f"# {settings['prompts']} prompts, {settings['seeds']} seeds, {settings['steps']} steps, {settings['split']} split\n"
+    ]
     for title, names in TABLES.items():
         shown = [name for name in names if name in measured]
         if shown:

@@ -25,8 +25,13 @@ from spf.models import Base
 from spf.paths import Adapter, TunablePaths
 
 METHODS = {
-    "naive": "Naive", "lora": "Lora", "adalora": "AdaLora", "tokencompose": "TokenCompose", "purecc": "PureCC", "spf": "Spf",
-}  # fmt: skip
+    "naive": "Naive",
+    "lora": "Lora",
+    "adalora": "AdaLora",
+    "tokencompose": "TokenCompose",
+    "purecc": "PureCC",
+    "spf": "Spf",
+}
 """Name and file of each method -> its class."""
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-no-text": ("spf", {"text_consistent": 0.0}),
@@ -36,11 +41,27 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "spf-no-seen": ("spf", {"text": "caption"}),
     "spf-paper": (
         "spf",
-        {"trainable": "cross-attention", "learning_rate": 2e-4, "plain": 0.0, "latents": "training", "relative": False,
-         "output": 0.0, "keep": 0.0, "masked": 0.0, "text": "caption", "smooth": 1, "averaged": 0, "power": 1.0, "subtract": 1.0,
-         "embedding": "complete", "scale": "min-max", "text_consistent": 2.0, "fine_grained": 0.0006},
+        {
+            "trainable": "cross-attention",
+            "learning_rate": 2e-4,
+            "plain": 0.0,
+            "latents": "training",
+            "relative": False,
+            "output": 0.0,
+            "keep": 0.0,
+            "masked": 0.0,
+            "text": "caption",
+            "smooth": 1,
+            "averaged": 0,
+            "power": 1.0,
+            "subtract": 1.0,
+            "embedding": "complete",
+            "scale": "min-max",
+            "text_consistent": 2.0,
+            "fine_grained": 0.0006,
+        },
     ),
-}  # fmt: skip
+}
 """Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
 paper's ablation, the fifth one is of ours, the last is the method without anything of ours. There maps and queries are
 not measured against their own size, so its two weights are those that weigh on the embedded model, at the start, what
@@ -61,10 +82,20 @@ class MethodConfig(Config):
     learning_rate: float = real(1e-4, 1e-8, 1.0, "peak learning rate")
     batch: int = whole(8, 1, 4096, "pictures in a step")
     average: float = real(0.0, 0.0, 0.9999, "decay of the moving average of the weights; 0 is none")
-    text: str = choice("caption", TEXTS, "texts of the set as they are, with what CLIP sees besides, or naming every attribute")
-    snr: float = real(5.0, 0.01, 1e9, "gamma of the min-SNR weights on the noise prediction; a huge one is none")
+    text: str = choice(
+        "caption",
+        TEXTS,
+        "texts of the set as they are, with what CLIP sees besides, or naming every attribute",
+    )
+    snr: float = real(
+        5.0, 0.01, 1e9, "gamma of the min-SNR weights on the noise prediction; a huge one is none"
+    )
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
-    push: float = real(0.0, *PUSH, "noted for held drawings: how many times the guidance goes to the target; 0: as usual")
+    push: float = real(
+        0.0,
+        *PUSH,
+        "noted for held drawings: how many times the guidance goes to the target; 0: as usual",
+    )
 
 
 class Word(NamedTuple):
@@ -125,7 +156,9 @@ def _join(a, b):
         return None
     if not isinstance(a, Tensor):
         return [*a, *b]
-    if a.ndim == 2 and a.shape[1] != b.shape[1]:  # distances: rows with fewer phrases are filled with 0
+    if (
+        a.ndim == 2 and a.shape[1] != b.shape[1]
+    ):  # distances: rows with fewer phrases are filled with 0
         width = max(a.shape[1], b.shape[1])
         a, b = (torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (a, b))
     return torch.cat((a, b))
@@ -206,7 +239,9 @@ class Method:
     def check(self, base: Base, steps: int) -> None:
         """Raises BadInput when a run of so many steps cannot be made with this base."""
         if self.config.text == "seen" and self.wants_words:
-            raise BadInput(f"text is 'seen' but must be caption or full for {self.name}, which must know where each word shows.")
+            raise BadInput(
+                f"text is 'seen' but must be caption or full for {self.name}, which must know where each word shows."
+            )
         if (self.wants_clip or self.config.text == "seen") and base.clip is None:
             raise BadInput(
                 f"model {base.name} has no clip folder beside it, so set enhanced to 0 and text to caption for method {self.name}."
@@ -216,7 +251,9 @@ class Method:
         """Names of the UNet parameters that train in place."""
         raise NotImplementedError
 
-    def paths(self, unet, steps: int, seed: int = 0, start: Adapter | None = None) -> AbstractContextManager[Paths]:
+    def paths(
+        self, unet, steps: int, seed: int = 0, start: Adapter | None = None
+    ) -> AbstractContextManager[Paths]:
         """Opens the two paths for a run of so many steps. start: an adapter to begin with, which the result contains."""
         return in_place(unet, self.parameter_names(unet), start)
 
@@ -299,7 +336,9 @@ def parse_settings(name: str, pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or key not in defaults:
-            raise BadInput(f"set is {pair!r} but must be KEY=VALUE with a key among {', '.join(defaults)}.")
+            raise BadInput(
+                f"set is {pair!r} but must be KEY=VALUE with a key among {', '.join(defaults)}."
+            )
         found[key] = _read(key, value, defaults[key])
     return kind.from_dict(found).to_dict() and found
 

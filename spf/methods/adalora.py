@@ -29,20 +29,30 @@ class AdaLoraConfig(MethodConfig):
     rank: int = whole(8, 1, 1024, "mean rank of the layers in the end")
     initial: int = whole(12, 2, 2048, "rank of every layer at the start; above the final mean")
     alpha: float = real(12.0, 0.001, 1e4, "the difference is multiplied by alpha / initial")
-    layers: str = choice("attention", LAYERS, "projections of all attention layers, or of cross-attention only")
+    layers: str = choice(
+        "attention", LAYERS, "projections of all attention layers, or of cross-attention only"
+    )
     warm: float = real(0.1, 0.0, 0.9, "share of the steps before ranks are taken away")
     final: float = real(0.45, 0.01, 0.9, "share of the steps, at the end, with the ranks settled")
     every: int = whole(10, 1, 10_000, "ranks are taken away at every so-many-th step")
-    orthogonal: float = real(0.1, 0.0, 100.0, "weight of the penalty that keeps the directions orthonormal")
+    orthogonal: float = real(
+        0.1, 0.0, 100.0, "weight of the penalty that keeps the directions orthonormal"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.initial <= self.rank:
-            raise BadInput(f"initial is {self.initial} but must be above rank, {self.rank}, or there is nothing to take away.")
+            raise BadInput(
+                f"initial is {self.initial} but must be above rank, {self.rank}, or there is nothing to take away."
+            )
         if self.warm + self.final >= 1:
-            raise BadInput(f"warm and final are {self.warm:g} and {self.final:g} but must add up to less than 1.")
+            raise BadInput(
+                f"warm and final are {self.warm:g} and {self.final:g} but must add up to less than 1."
+            )
         if self.average:
-            raise BadInput(f"average is {self.average:g} but must be 0 for adalora: a mean brings back what was taken away.")
+            raise BadInput(
+                f"average is {self.average:g} but must be 0 for adalora: a mean brings back what was taken away."
+            )
 
 
 class AdaLora(Method):
@@ -62,9 +72,18 @@ class AdaLora(Method):
         final = min(max(round(c.final * steps), 1), steps - 2)
         warm = min(round(c.warm * steps), steps - final - 1)
         return AdaLoraPaths(
-            unet, projections(unet, c.layers), seed=seed, start=start, rank=c.rank, initial=c.initial, alpha=c.alpha,
-            steps=steps, warm=warm, final=final, every=c.every,
-        )  # fmt: skip
+            unet,
+            projections(unet, c.layers),
+            seed=seed,
+            start=start,
+            rank=c.rank,
+            initial=c.initial,
+            alpha=c.alpha,
+            steps=steps,
+            warm=warm,
+            final=final,
+            every=c.every,
+        )
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         value, terms = denoising(batch, ctx, self.config)

@@ -18,7 +18,9 @@ class LoraConfig(MethodConfig):
     learning_rate: float = real(1e-3, 1e-8, 1.0, "peak learning rate")
     rank: int = whole(64, 1, 1024, "rank of every layer")
     alpha: float = real(64.0, 0.001, 1e4, "the difference is multiplied by alpha / rank")
-    layers: str = choice("attention", LAYERS, "projections of all attention layers, or of cross-attention only")
+    layers: str = choice(
+        "attention", LAYERS, "projections of all attention layers, or of cross-attention only"
+    )
 
 
 class Lora(Method):
@@ -30,7 +32,9 @@ class Lora(Method):
 
     def paths(self, unet, steps: int, seed: int = 0, start: Adapter | None = None) -> LoraPaths:
         c = self.config
-        return LoraPaths(unet, projections(unet, c.layers), seed=seed, start=start, rank=c.rank, alpha=c.alpha)
+        return LoraPaths(
+            unet, projections(unet, c.layers), seed=seed, start=start, rank=c.rank, alpha=c.alpha
+        )
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         return denoising(batch, ctx, self.config)

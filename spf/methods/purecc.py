@@ -32,17 +32,29 @@ class PureCCConfig(MethodConfig):
     learning_rate: float = real(1e-3, 1e-8, 1.0, "peak learning rate")
     rank: int = whole(4, 1, 1024, "rank of every layer")
     alpha: float = real(4.0, 0.001, 1e4, "the difference is multiplied by alpha / rank")
-    layers: str = choice("attention", LAYERS, "projections of all attention layers, or of cross-attention only")
+    layers: str = choice(
+        "attention", LAYERS, "projections of all attention layers, or of cross-attention only"
+    )
     extract: float = real(0.5, 0.01, 0.99, "stage 1: share of the steps that train the extractor")
     pure: float = real(1.0, 0.0, 1e4, "eta, weight of the pure loss in stage 2")
-    scale: str = choice("projected", ("projected", "fixed"), "lambda from the projection (paper), or constant (published code)")
+    scale: str = choice(
+        "projected",
+        ("projected", "fixed"),
+        "lambda from the projection (paper), or constant (published code)",
+    )
     fixed: float = real(1.0, 0.0, 100.0, "lambda, if it is constant")
-    base: str = choice("trained", ("trained", "detached", "original"), "prediction for the base text: trained too, or held")
+    base: str = choice(
+        "trained",
+        ("trained", "detached", "original"),
+        "prediction for the base text: trained too, or held",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.average:
-            raise BadInput(f"average is {self.average:g} but must be 0 for purecc, whose second stage starts anew.")
+            raise BadInput(
+                f"average is {self.average:g} but must be 0 for purecc, whose second stage starts anew."
+            )
 
 
 class PureCC(Method):
@@ -55,11 +67,15 @@ class PureCC(Method):
     def check(self, base: Base, steps: int) -> None:
         super().check(base, steps)
         if steps < 2:
-            raise BadInput(f"steps is {steps} but must be at least 2 for purecc, one for each stage.")
+            raise BadInput(
+                f"steps is {steps} but must be at least 2 for purecc, one for each stage."
+            )
 
     def paths(self, unet, steps: int, seed: int = 0, start: Adapter | None = None) -> LoraPaths:
         c = self.config
-        return LoraPaths(unet, projections(unet, c.layers), seed=seed, start=start, rank=c.rank, alpha=c.alpha)
+        return LoraPaths(
+            unet, projections(unet, c.layers), seed=seed, start=start, rank=c.rank, alpha=c.alpha
+        )
 
     def _border(self, steps: int) -> int:
         """The first step of stage 2."""
@@ -75,7 +91,11 @@ class PureCC(Method):
         complete = ctx.predict(latents, timesteps, batch.complete)
         plain = self._plain(batch, latents, timesteps, ctx)
         bias = representation_bias(latents, timesteps, ctx)
-        lam = projection(complete - plain, bias) if c.scale == "projected" else torch.full_like(signal, c.fixed)
+        lam = (
+            projection(complete - plain, bias)
+            if c.scale == "projected"
+            else torch.full_like(signal, c.fixed)
+        )
         terms = {
             "diffusion": diffusion(complete, noise, snr),
             "pure": diffusion(complete, pure_goal(plain, bias, lam), snr),
@@ -92,7 +112,10 @@ class PureCC(Method):
 
     def after_step(self, ctx: Context) -> Terms:
         if ctx.step + 1 == self._border(ctx.steps):
-            ctx.memory |= {EXTRACTOR + name: value.detach().clone() for name, value in ctx.paths.parameters.items()}
+            ctx.memory |= {
+                EXTRACTOR + name: value.detach().clone()
+                for name, value in ctx.paths.parameters.items()
+            }
             ctx.paths.restore()
         return {}
 
@@ -101,7 +124,9 @@ class PureCC(Method):
 def representation_bias(latents: Tensor, timesteps: Tensor, ctx: Context) -> Tensor:
     """R_tar = v_1(x_t | target) - v_1(x_t | nothing) [B,C,h,w], with the weights that stage 1 ended with. PureCC."""
     weights = {
-        name.removeprefix(EXTRACTOR): value.to(latents) for name, value in ctx.memory.items() if name.startswith(EXTRACTOR)
+        name.removeprefix(EXTRACTOR): value.to(latents)
+        for name, value in ctx.memory.items()
+        if name.startswith(EXTRACTOR)
     }
     count = len(latents)
     states = torch.cat((ctx.target.expand(count, -1, -1), ctx.empty.expand(count, -1, -1)))

@@ -31,8 +31,20 @@ from spf.losses import (
     min_snr,
     predicted_clean,
     text_consistent,
-)  # fmt: skip
-from spf.methods import PAD, PHRASE, TARGET, TEXTS, Context, Method, MethodConfig, Rows, Terms, denoising, noisy
+)
+from spf.methods import (
+    PAD,
+    PHRASE,
+    TARGET,
+    TEXTS,
+    Context,
+    Method,
+    MethodConfig,
+    Rows,
+    Terms,
+    denoising,
+    noisy,
+)
 from spf.paths import all_names, cross_attention_names
 from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 
@@ -43,13 +55,28 @@ class SpfConfig(MethodConfig, SfcmConfig):
 
     average: float = real(0.95, 0.0, 0.9999, MethodConfig.help("average"))
     text: str = choice("seen", TEXTS, "ours: " + MethodConfig.help("text"))
-    scale: str = choice("stretch", SCALES, "common scale of noise difference and phrase maps in training")
-    trainable: str = choice("all", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)")
-    plain: float = real(0.6, 0.0, 1.0, "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)")
+    scale: str = choice(
+        "stretch", SCALES, "common scale of noise difference and phrase maps in training"
+    )
+    trainable: str = choice(
+        "all", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)"
+    )
+    plain: float = real(
+        0.6,
+        0.0,
+        1.0,
+        "stage 1: share of the steps with the diffusion loss alone; 0 is one stage (v1)",
+    )
 
-    latents: str = choice("own", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`")
-    extra: float = real(0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen")
-    align_training: float = real(1.0, 0.0, 1.0, "how strongly the rows of the tailored set are aligned")
+    latents: str = choice(
+        "own", ("training", "noise", "own"), "latents of the added alignment rows, see `extra`"
+    )
+    extra: float = real(
+        0.5, 0.0, 1.0, "share of the batch that is aligned on noise or own latents, if chosen"
+    )
+    align_training: float = real(
+        1.0, 0.0, 1.0, "how strongly the rows of the tailored set are aligned"
+    )
     align_low: float = real(0.0, 0.0, 1.0, "alignment acts from this part of the timestep range")
     align_high: float = real(1.0, 0.0, 1.0, "alignment acts up to this part of the timestep range")
 
@@ -57,31 +84,70 @@ class SpfConfig(MethodConfig, SfcmConfig):
     fine_grained: float = real(0.05, 0.0, 1e4, "w2, weight of the fine-grained loss")
     enhanced: float = real(0.05, 0.0, 1e4, "w3, weight of the response enhancement")
     diffusion: float = real(1.0, 0.0, 1e4, "weight of the diffusion loss in stage 2")
-    relative: bool = flag(True, "ours: maps and queries are measured against the reference's own size, layer by layer")
+    relative: bool = flag(
+        True, "ours: maps and queries are measured against the reference's own size, layer by layer"
+    )
     norm: str = choice("l2", NORMS, "norm of both alignment losses")
     layers: str = choice("mean", LAYERS, "layers are averaged or added")
-    tokens: str = choice("mean", POOL, "attention to the tokens of a phrase, and of PAD, is averaged or added")
-    complement: str = choice("1-s", COMPLEMENTS, "how the SFCM weights the alignment; none is the paper's w/o SFCM row")
+    tokens: str = choice(
+        "mean", POOL, "attention to the tokens of a phrase, and of PAD, is averaged or added"
+    )
+    complement: str = choice(
+        "1-s", COMPLEMENTS, "how the SFCM weights the alignment; none is the paper's w/o SFCM row"
+    )
 
-    output: float = real(1.0, 0.0, 1e4, "ours: weight of the output alignment, which also holds values and projections")
-    keep: float = real(0.25, 0.0, 0.9, "ours: share of the batch that asks for the base text and is held to the reference")
+    output: float = real(
+        1.0,
+        0.0,
+        1e4,
+        "ours: weight of the output alignment, which also holds values and projections",
+    )
+    keep: float = real(
+        0.25,
+        0.0,
+        0.9,
+        "ours: share of the batch that asks for the base text and is held to the reference",
+    )
     keep_weight: float = real(1.0, 0.0, 1e4, "ours: weight of that retention")
-    keep_empty: float = real(0.25, 0.0, 1.0, "ours: part of the kept rows that ask for the empty text, used by guidance")
-    masked: float = real(0.5, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM")
+    keep_empty: float = real(
+        0.25, 0.0, 1.0, "ours: part of the kept rows that ask for the empty text, used by guidance"
+    )
+    masked: float = real(
+        0.5, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM"
+    )
 
-    source: str = choice("chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it")
-    smooth: int = whole(3, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none")
-    averaged: int = whole(4, 0, 64, "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own")
-    averaged_low: float = real(0.3, 0.0, 1.0, "averaging starts from this part of the timestep range")
-    averaged_high: float = real(0.8, 0.0, 1.0, "averaging goes up to this part of the timestep range")
-    power: float = real(0.5, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target")
+    source: str = choice(
+        "chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it"
+    )
+    smooth: int = whole(
+        3, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none"
+    )
+    averaged: int = whole(
+        4,
+        0,
+        64,
+        "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own",
+    )
+    averaged_low: float = real(
+        0.3, 0.0, 1.0, "averaging starts from this part of the timestep range"
+    )
+    averaged_high: float = real(
+        0.8, 0.0, 1.0, "averaging goes up to this part of the timestep range"
+    )
+    power: float = real(
+        0.5, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target"
+    )
 
     form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
     enhanced_rows: int = whole(1, 1, 64, "pictures of a step that are decoded for the enhancement")
     enhanced_every: int = whole(4, 1, 1000, "the enhancement acts at every so-many-th step")
-    enhanced_high: float = real(0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range")
+    enhanced_high: float = real(
+        0.6, 0.0, 1.0, "the enhancement acts below this part of the timestep range"
+    )
 
-    own_texts: str = choice("varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set")
+    own_texts: str = choice(
+        "varied", ("varied", "set"), "own portraits from fresh base texts, or from those of the set"
+    )
     own_count: int = whole(64, 1, 100_000, "portraits that the original model draws beforehand")
 
     def __post_init__(self) -> None:
@@ -91,7 +157,9 @@ class SpfConfig(MethodConfig, SfcmConfig):
             if low >= high:
                 raise BadInput(f"{name}_low is {low:g} but must be below {name}_high, {high:g}.")
         if self.averaged and self.latents == "noise":
-            raise BadInput(f"averaged is {self.averaged} but must be 0 for latents noise, which show no picture.")
+            raise BadInput(
+                f"averaged is {self.averaged} but must be 0 for latents noise, which show no picture."
+            )
         if self.smooth % 2 == 0:
             raise BadInput(f"smooth is {self.smooth} but must be odd.")
 
@@ -130,7 +198,11 @@ class Spf(Method):
         return self.config.plain < 1 and self.config.enhanced > 0
 
     def parameter_names(self, unet) -> list[str]:
-        return cross_attention_names(unet) if self.config.trainable == "cross-attention" else all_names(unet)
+        return (
+            cross_attention_names(unet)
+            if self.config.trainable == "cross-attention"
+            else all_names(unet)
+        )
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         if ctx.step < self._border(ctx.steps):
@@ -163,9 +235,13 @@ class Spf(Method):
         added = round(c.extra * (total - kept)) if c.latents != "training" else 0
         learnt, asked = total - kept - added, total - kept
         rows = self._rows(batch, ctx, learnt, added, kept)
-        timesteps = torch.cat((
-            ctx.timesteps(learnt, c.lean), ctx.timesteps(added, 1.0, c.align_low, c.align_high), ctx.timesteps(kept, c.lean),
-        ))  # fmt: skip
+        timesteps = torch.cat(
+            (
+                ctx.timesteps(learnt, c.lean),
+                ctx.timesteps(added, 1.0, c.align_low, c.align_high),
+                ctx.timesteps(kept, c.lean),
+            )
+        )
         noise, signal = ctx.normal(rows.latents), ctx.signal(timesteps)
         latents, snr = noisy(rows.latents, noise, signal), min_snr(signal, c.snr)
         both = self._compare(rows, latents, timesteps, ctx, asked)
@@ -173,7 +249,9 @@ class Spf(Method):
         if control is None:
             control = control_map(evidence(both, rows.distances.shape[1], c), rows.distances, c)
 
-        inside = (timesteps >= c.align_low * ctx.train_steps) & (timesteps <= c.align_high * ctx.train_steps)
+        inside = (timesteps >= c.align_low * ctx.train_steps) & (
+            timesteps <= c.align_high * ctx.train_steps
+        )
         strength = inside.float()  # [B], how strongly each row is aligned
         strength[:learnt] *= c.align_training
         strength[asked:] = c.keep_weight
@@ -181,56 +259,96 @@ class Spf(Method):
         hold[asked:] = 1  # nothing may change where nothing was asked for
         hold = hold * strength.sqrt().view(-1, 1, 1)  # the losses square it
 
-        res, ref = unit_scale(both.shown_res, both.shown_ref) if c.relative else (both.shown_res, both.shown_ref)
+        res, ref = (
+            unit_scale(both.shown_res, both.shown_ref)
+            if c.relative
+            else (both.shown_res, both.shown_ref)
+        )
         free = (1 - c.masked * (1 - control[:learnt, None])).sqrt()
         terms = {
-            "diffusion": diffusion(free * both.eps_res[:learnt], free * noise[:learnt], snr[:learnt]),
-            "text_consistent": text_consistent(res.maps, ref.maps, hold, norm=c.norm, layers=c.layers),
-            "fine_grained": fine_grained(res.queries, ref.queries, hold, norm=c.norm, layers=c.layers),
+            "diffusion": diffusion(
+                free * both.eps_res[:learnt], free * noise[:learnt], snr[:learnt]
+            ),
+            "text_consistent": text_consistent(
+                res.maps, ref.maps, hold, norm=c.norm, layers=c.layers
+            ),
+            "fine_grained": fine_grained(
+                res.queries, ref.queries, hold, norm=c.norm, layers=c.layers
+            ),
             "output": output_alignment(both.eps_res, both.eps_ref, hold, snr),
         }
         if c.enhanced and ctx.step % c.enhanced_every == 0:
-            picks = torch.nonzero(timesteps[:learnt] <= c.enhanced_high * ctx.train_steps)[: c.enhanced_rows, 0]
+            picks = torch.nonzero(timesteps[:learnt] <= c.enhanced_high * ctx.train_steps)[
+                : c.enhanced_rows, 0
+            ]
             if len(picks):
-                terms["enhanced"] = self._enhanced(batch.take(picks.cpu()), both, latents, signal, picks, ctx)
+                terms["enhanced"] = self._enhanced(
+                    batch.take(picks.cpu()), both, latents, signal, picks, ctx
+                )
         weights = {
-            "diffusion": c.diffusion, "text_consistent": c.text_consistent, "fine_grained": c.fine_grained,
-            "output": c.output, "enhanced": c.enhanced,
-        }  # fmt: skip
+            "diffusion": c.diffusion,
+            "text_consistent": c.text_consistent,
+            "fine_grained": c.fine_grained,
+            "output": c.output,
+            "enhanced": c.enhanced,
+        }
         value = sum(weights[name] * term for name, term in terms.items())
         return value, terms | {"sfcm": control[:asked].mean()}
 
     def _rows(self, batch: Rows, ctx: Context, learnt: int, added: int, kept: int) -> Rows:
         rows = batch.take(range(learnt))
         if added:
-            more = ctx.own(ctx.rng, added) if self.config.latents == "own" else batch.take(range(learnt, learnt + added))
+            more = (
+                ctx.own(ctx.rng, added)
+                if self.config.latents == "own"
+                else batch.take(range(learnt, learnt + added))
+            )
             if self.config.latents == "noise":
                 more = replace(more, latents=torch.zeros_like(more.latents))
             rows = rows.join(more)
         return rows.join(ctx.own(ctx.rng, kept)) if kept else rows
 
-    def _compare(self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int) -> Comparison:
+    def _compare(
+        self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int
+    ) -> Comparison:
         """Both paths; the first `asked` rows ask for the complete text, the others for the base text or nothing."""
-        empty = torch.from_numpy(ctx.rng.random(len(rows) - asked) < self.config.keep_empty).to(latents.device)
+        empty = torch.from_numpy(ctx.rng.random(len(rows) - asked) < self.config.keep_empty).to(
+            latents.device
+        )
         kept = torch.where(empty.view(-1, 1, 1), ctx.empty, rows.base[asked:])
         same = [
             {name: columns for name, columns in row.items() if name == PAD or not bare}
             for row, bare in zip(rows.base_columns[asked:], empty.tolist())
         ]
         keep, pool = "maps+queries", self.config.tokens
-        with record(ctx.base.unet, [*rows.complete_columns[:asked], *same], keep, pool=pool) as shown_res:
+        with record(
+            ctx.base.unet, [*rows.complete_columns[:asked], *same], keep, pool=pool
+        ) as shown_res:
             eps_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
-        with ctx.paths.reference(), record(ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool) as shown_ref:
+        with (
+            ctx.paths.reference(),
+            record(
+                ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool
+            ) as shown_ref,
+        ):
             eps_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
         return Comparison(eps_res, eps_ref, shown_res, shown_ref)
 
     def _enhanced(
-        self, rows: Rows, both: Comparison, latents: Tensor, signal: Tensor, picks: Tensor, ctx: Context
+        self,
+        rows: Rows,
+        both: Comparison,
+        latents: Tensor,
+        signal: Tensor,
+        picks: Tensor,
+        ctx: Context,
     ) -> Tensor:
         """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and the target text."""
 
         def seen(eps: Tensor) -> Tensor:
-            return ctx.base.clip_images(ctx.base.decode(predicted_clean(latents[picks], eps[picks], signal[picks])))
+            return ctx.base.clip_images(
+                ctx.base.decode(predicted_clean(latents[picks], eps[picks], signal[picks]))
+            )
 
         with torch.no_grad():
             e_ref = seen(both.eps_ref)
@@ -241,13 +359,23 @@ class Spf(Method):
 def evidence(both: Comparison, most: int, config: SpfConfig) -> Evidence:
     """What a comparison says about where the target acts; at most `most` phrases. The difference is in parts of its mean,
     so that comparisons at different timesteps can be averaged."""
-    present = next(iter(both.shown_ref.maps.values()))  # numbered from 0 without gaps; a batch may have fewer than a set
+    present = next(
+        iter(both.shown_ref.maps.values())
+    )  # numbered from 0 without gaps; a batch may have fewer than a set
     names = [f"{PHRASE}{p}" for p in range(most) if f"{PHRASE}{p}" in present]
-    paths = {"response": [both.shown_res], "reference": [both.shown_ref], "mean": [both.shown_res, both.shown_ref]}
-    phrases = torch.stack([phrase_stack(shown, names, config.map_layers) for shown in paths[config.map_path]]).mean(0)
+    paths = {
+        "response": [both.shown_res],
+        "reference": [both.shown_ref],
+        "mean": [both.shown_res, both.shown_ref],
+    }
+    phrases = torch.stack(
+        [phrase_stack(shown, names, config.map_layers) for shown in paths[config.map_path]]
+    ).mean(0)
     difference = noise_difference(both.eps_res, both.eps_ref, config.channels)
     difference = difference / difference.mean((1, 2), keepdim=True).clamp(min=1e-12)
-    return Evidence(difference, phrases, phrase_stack(both.shown_res, [TARGET], config.map_layers)[:, 0])
+    return Evidence(
+        difference, phrases, phrase_stack(both.shown_res, [TARGET], config.map_layers)[:, 0]
+    )
 
 
 @torch.no_grad()
@@ -261,7 +389,9 @@ def control_map(found: Evidence, distances: Tensor, config: SpfConfig) -> Tensor
     if config.source == "noise":
         phrases = phrases[:, :0]
     if config.smooth > 1:
-        difference = avg_pool2d(difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False)[:, 0]
+        difference = avg_pool2d(
+            difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False
+        )[:, 0]
     control = subtracted(difference, phrases, distances[:, : phrases.shape[1]], **config.chain())
     if config.source in ("target", "product"):
         target = scaled(resized(found.target, control.shape[-1]), config.scale)
@@ -274,7 +404,9 @@ def output_alignment(eps_res: Tensor, eps_ref: Tensor, weight: Tensor, rows: Ten
 
     eps_*: [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each row's timestep.
     """
-    errors = (weight[:, None] * (eps_res.float() - eps_ref.detach().float())).square().mean((1, 2, 3))
+    errors = (
+        (weight[:, None] * (eps_res.float() - eps_ref.detach().float())).square().mean((1, 2, 3))
+    )
     return (rows * errors).mean()
 
 
@@ -286,11 +418,17 @@ def unit_scale(res: Record, ref: Record) -> tuple[Record, Record]:
         return value.detach().float().square().mean().sqrt().clamp(min=least)
 
     even = 1 / 77  # a token that is attended to less than evenly is no yardstick
-    maps = {layer: {name: size(value, even) for name, value in groups.items()} for layer, groups in ref.maps.items()}
+    maps = {
+        layer: {name: size(value, even) for name, value in groups.items()}
+        for layer, groups in ref.maps.items()
+    }
     queries = {layer: size(value) for layer, value in ref.queries.items()}
     return tuple(
         Record(
-            {k: {n: v / maps[k][n] for n, v in g.items() if n in maps[k]} for k, g in shown.maps.items()},
+            {
+                k: {n: v / maps[k][n] for n, v in g.items() if n in maps[k]}
+                for k, g in shown.maps.items()
+            },
             {k: v / queries[k] for k, v in shown.queries.items()},
         )
         for shown in (res, ref)

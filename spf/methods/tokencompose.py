@@ -27,9 +27,18 @@ MAPS, LEVELS = 10, 4
 @dataclass(frozen=True)
 class TokenComposeConfig(MethodConfig):
     learning_rate: float = real(5e-5, 1e-8, 1.0, "peak learning rate")
-    token: float = real(1e-3, 0.0, 1e4, "weight of the token loss, for the 10 maps of Stable Diffusion 1.x; scaled for others")
-    pixel: float = real(5e-5, 0.0, 1e4, "weight of the pixel loss, for its 4 levels; scaled for others")
-    words: str = choice("nouns", ("nouns", "phrases"), "nouns alone, or (a variant) their adjectives too")
+    token: float = real(
+        1e-3,
+        0.0,
+        1e4,
+        "weight of the token loss, for the 10 maps of Stable Diffusion 1.x; scaled for others",
+    )
+    pixel: float = real(
+        5e-5, 0.0, 1e4, "weight of the pixel loss, for its 4 levels; scaled for others"
+    )
+    words: str = choice(
+        "nouns", ("nouns", "phrases"), "nouns alone, or (a variant) their adjectives too"
+    )
 
 
 class TokenCompose(Method):
@@ -45,11 +54,16 @@ class TokenCompose(Method):
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         c = self.config
-        words = [[(word.noun if c.words == "nouns" else word.phrase, word.mask) for word in row] for row in batch.words]
+        words = [
+            [(word.noun if c.words == "nouns" else word.phrase, word.mask) for word in row]
+            for row in batch.words
+        ]
         if not any(words) or not (c.token or c.pixel):
             return denoising(batch, ctx, c)
         columns = sorted({column for row in words for part, _ in row for column in part})
-        with record(ctx.base.unet, {str(column): [column] for column in columns}, heads=True) as shown:
+        with record(
+            ctx.base.unet, {str(column): [column] for column in columns}, heads=True
+        ) as shown:
             value, terms = denoising(batch, ctx, c)
         token, pixel, maps, levels = grounding(shown, words)
         weighted = c.token * MAPS / max(maps, 1) * token + c.pixel * LEVELS / max(levels, 1) * pixel
@@ -66,7 +80,9 @@ def supervised(shown: Record) -> dict[str, list[dict[str, Tensor]]]:
     return levels
 
 
-def grounding(shown: Record, words: Sequence[Sequence[tuple[Sequence[int], Tensor]]]) -> tuple[Tensor, Tensor, int, int]:
+def grounding(
+    shown: Record, words: Sequence[Sequence[tuple[Sequence[int], Tensor]]]
+) -> tuple[Tensor, Tensor, int, int]:
     """(token loss, pixel loss, maps, levels): losses added over levels, averaged over the words of a row, then over rows.
 
     shown: maps [B,heads,h,w] of single token columns, by their number; words: for each row (columns, mask [h,w]). A row
@@ -75,12 +91,18 @@ def grounding(shown: Record, words: Sequence[Sequence[tuple[Sequence[int], Tenso
     token = pixel = torch.zeros(())
     levels = supervised(shown)
     for layers in levels.values():
-        stacked = {name: torch.stack([groups[name] for groups in layers]) for name in layers[0]}  # [K,B,heads,h,w]
+        stacked = {
+            name: torch.stack([groups[name] for groups in layers]) for name in layers[0]
+        }  # [K,B,heads,h,w]
         side = next(iter(stacked.values())).shape[-2:]
         for row, some in enumerate(words):
             for columns, mask in some:
-                maps = torch.stack([stacked[str(column)][:, row] for column in columns], 2)  # [K,heads,T,h,w]
-                cells = adaptive_max_pool2d(mask[None].to(maps), side)[0]  # a cell that the object touches counts
+                maps = torch.stack(
+                    [stacked[str(column)][:, row] for column in columns], 2
+                )  # [K,heads,T,h,w]
+                cells = adaptive_max_pool2d(mask[None].to(maps), side)[
+                    0
+                ]  # a cell that the object touches counts
                 token = token + token_grounding(maps, cells) / (len(some) * len(words))
                 pixel = pixel + pixel_grounding(maps, cells) / (len(some) * len(words))
     return token, pixel, sum(map(len, levels.values())), len(levels)

@@ -61,14 +61,29 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("hat", "hat"): ("a hat",),
     ("necklace", "necklace"): ("a pearl necklace", "a pearl necklace", "pearls"),
     ("style", "photo"): ("a photo", "a photo", "a portrait", "a portrait photo", "a picture"),
-    ("style", "watercolor"): ("a watercolor painting", "a watercolor painting", "a watercolor portrait"),
+    ("style", "watercolor"): (
+        "a watercolor painting",
+        "a watercolor painting",
+        "a watercolor portrait",
+    ),
 }
 """Ways to say each value; the first is the canonical one."""
 
 _KEEP = {
-    "gender": 0.9, "age": 0.65, "skin": 0.45, "hair": 0.75, "expression": 0.55, "beard": 0.8, "eyewear": 0.8,
-    "clothing": 0.65, "background": 0.6, "tilt": 0.4, "freckles": 0.6, "hat": 0.6, "necklace": 0.8,
-}  # fmt: skip
+    "gender": 0.9,
+    "age": 0.65,
+    "skin": 0.45,
+    "hair": 0.75,
+    "expression": 0.55,
+    "beard": 0.8,
+    "eyewear": 0.8,
+    "clothing": 0.65,
+    "background": 0.6,
+    "tilt": 0.4,
+    "freckles": 0.6,
+    "hat": 0.6,
+    "necklace": 0.8,
+}
 
 
 @dataclass(frozen=True)
@@ -100,10 +115,18 @@ def _article(noun: str) -> str:
 
 def _hair(p: Portrait, rng, color: bool, style: bool) -> Phrase:
     if p.hair_style == "bald":
-        return Phrase("a bald head" if rng is None or rng.random() < 0.7 else "no hair", ("hair_style",))
+        return Phrase(
+            "a bald head" if rng is None or rng.random() < 0.7 else "no hair", ("hair_style",)
+        )
     shade = say("hair_color", p.hair_color, rng)
     if p.hair_style == "bun":
-        text = f"{shade} hair in a bun" if color and style else f"{shade} hair" if color else "a hair bun"
+        text = (
+            f"{shade} hair in a bun"
+            if color and style
+            else f"{shade} hair"
+            if color
+            else "a hair bun"
+        )
     else:
         form = say("hair_style", p.hair_style, rng)
         text = " ".join([form] * style + [shade] * color + ["hair"])
@@ -114,7 +137,9 @@ def _clothing(p: Portrait, rng, color: bool, kind: bool) -> Phrase:
     words = [say("clothing_color", p.clothing_color, rng)] * color
     words += [say("clothing", p.clothing, rng)] if kind else ["clothes"]
     text = " ".join(words)
-    return Phrase(_article(text) if kind else text, ("clothing_color",) * color + ("clothing",) * kind)
+    return Phrase(
+        _article(text) if kind else text, ("clothing_color",) * color + ("clothing",) * kind
+    )
 
 
 def _place(p: Portrait, rng) -> tuple[str, Phrase]:
@@ -128,7 +153,9 @@ def _place(p: Portrait, rng) -> tuple[str, Phrase]:
     if p.background == "park":
         return pick("in", "in", "in front of"), Phrase(word, ("background",))
     noun = pick("background", "background", "wall")
-    return pick("in front of", "against", "before"), Phrase(_article(f"{word} {noun}"), ("background",))
+    return pick("in front of", "against", "before"), Phrase(
+        _article(f"{word} {noun}"), ("background",)
+    )
 
 
 def compose(
@@ -139,7 +166,9 @@ def compose(
     `last` is a phrase to put at the very end after a comma, as an appended target stands.
     """
     chance = (lambda share: False) if rng is None else lambda share: bool(rng.random() < share)
-    medium = Phrase(say("style", p.style, rng), ("style",) if "style" in keep or p.style != "photo" else ())
+    medium = Phrase(
+        say("style", p.style, rng), ("style",) if "style" in keep or p.style != "photo" else ()
+    )
     subject = [say("age", p.age, rng)] if "age" in keep else []
     named = ["age"] if "age" in keep else []
     skin_inside = "skin" in keep and chance(0.35)
@@ -169,7 +198,11 @@ def compose(
         text = say("expression", p.expression, rng)
         items.append(("with" if " " in text else "", Phrase(text, ("expression",))))
     if "tilt" in keep:
-        way = {"left": "tilted to the left", "right": "tilted to the right", "straight": "held straight"}[p.tilt]
+        way = {
+            "left": "tilted to the left",
+            "right": "tilted to the right",
+            "straight": "held straight",
+        }[p.tilt]
         items.append(("", Phrase(f"head {way}", ("tilt",))))
     if "background" in keep:
         items.append(_place(p, rng))
@@ -194,14 +227,20 @@ def compose(
     return Caption(text, tuple(p for p in phrases if p.attributes))
 
 
-def caption(p: Portrait, rng: np.random.Generator, leave_out: frozenset[str] = frozenset()) -> Caption:
+def caption(
+    p: Portrait, rng: np.random.Generator, leave_out: frozenset[str] = frozenset()
+) -> Caption:
     """A random caption of the portrait: random parts, order, wording; attributes in `leave_out` stay unnamed."""
     shares = dict(_KEEP)
     for part in ("hair", "clothing"):
         shares[f"{part}_color"] = shares[part]
     shares["hair_style"] = shares.pop("hair")
     terse = rng.random() < 0.3  # short texts, as visitors write them
-    keep = {n for n, share in shares.items() if rng.random() < share * (0.5 if terse and n != "gender" else 1)}
+    keep = {
+        n
+        for n, share in shares.items()
+        if rng.random() < share * (0.5 if terse and n != "gender" else 1)
+    }
     return compose(p, keep - leave_out, rng)
 
 
@@ -213,7 +252,9 @@ def complete_text(base: str, target: Target) -> str:
     """Base text plus target: appended after a comma, or put in the place of the word it replaces."""
     if target.mode == "append":
         return f"{base}, {target.text}"
-    return re.sub(rf"\b{re.escape(target.replace)}\b", target.text, base, count=1, flags=re.IGNORECASE)
+    return re.sub(
+        rf"\b{re.escape(target.replace)}\b", target.text, base, count=1, flags=re.IGNORECASE
+    )
 
 
 def words() -> list[str]:

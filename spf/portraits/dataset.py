@@ -51,7 +51,9 @@ def _draw_chunk(chunk: list[Portrait], size: int) -> tuple[np.ndarray, np.ndarra
     return np.stack([d.image for d in drawn]), np.stack([d.regions for d in drawn])
 
 
-def draw_into(portraits: list[Portrait], images: np.ndarray, regions: np.ndarray, workers: int | None = None) -> None:
+def draw_into(
+    portraits: list[Portrait], images: np.ndarray, regions: np.ndarray, workers: int | None = None
+) -> None:
     """Render all portraits into the given arrays, over processes where there are many."""
     chunks = [portraits[i : i + _CHUNK] for i in range(0, len(portraits), _CHUNK)]
     size, workers = images.shape[1], workers or min(os.cpu_count() or 1, 16)
@@ -70,7 +72,9 @@ def _store(results, images, regions):
         at += len(image)
 
 
-def draw(portraits: list[Portrait], size: int = 128, workers: int | None = 1) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    portraits: list[Portrait], size: int = 128, workers: int | None = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N,S,S,3] and regions uint8 [N,S,S]."""
     images = np.empty((len(portraits), size, size, 3), np.uint8)
     regions = np.empty((len(portraits), size, size), np.uint8)
@@ -79,7 +83,14 @@ def draw(portraits: list[Portrait], size: int = 128, workers: int | None = 1) ->
 
 
 def cached_portraits(
-    targets: str, n: int, seed: int, size: int, cache_dir: str | Path, *, split: str = "train", workers: int | None = None
+    targets: str,
+    n: int,
+    seed: int,
+    size: int,
+    cache_dir: str | Path,
+    *,
+    split: str = "train",
+    workers: int | None = None,
 ) -> PortraitSet:
     """Sampled and drawn portraits, read from `cache_dir` where the same order was drawn before by the same renderer."""
     portraits = sample_many(targets, n, seed, split)
@@ -105,7 +116,9 @@ def cached_portraits(
 
 def _version(portraits: list[Portrait]) -> str:
     """Changes with the renderer and with what it is to draw, so that no stale picture is ever read."""
-    return hashlib.sha256(Path(render.__file__).read_bytes() + repr(portraits).encode()).hexdigest()[:8]
+    return hashlib.sha256(
+        Path(render.__file__).read_bytes() + repr(portraits).encode()
+    ).hexdigest()[:8]
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8, gap: int = 4) -> Image.Image:
@@ -114,12 +127,21 @@ def contact_sheet(images: np.ndarray, columns: int = 8, gap: int = 4) -> Image.I
     rows = -(-n // columns)
     sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
     for i, image in enumerate(images):
-        sheet.paste(Image.fromarray(image), (gap + i % columns * (side + gap), gap + i // columns * (side + gap)))
+        sheet.paste(
+            Image.fromarray(image),
+            (gap + i % columns * (side + gap), gap + i // columns * (side + gap)),
+        )
     return sheet
 
 
 def write_portraits(
-    out: str | Path, *, n: int = 32, seed: int = 0, size: int = 128, targets: str = "none", split: str = "train"
+    out: str | Path,
+    *,
+    n: int = 32,
+    seed: int = 0,
+    size: int = 128,
+    targets: str = "none",
+    split: str = "train",
 ) -> Path:
     """Write images, captions.jsonl, one mask per phrase and a contact sheet; the same order gives the same bytes."""
     if not 1 <= n <= 100_000:
@@ -139,26 +161,51 @@ def write_portraits(
         made, phrases = caption(p, rng), []
         for k, phrase in enumerate(made.phrases):
             name = f"masks/{i:05d}_{k}.png"
-            Image.fromarray(phrase_mask(phrase.attributes, regions[i]).astype(np.uint8) * 255).save(out / name)
-            phrases.append({"text": phrase.text, "attributes": list(phrase.attributes), "mask": name})
+            Image.fromarray(phrase_mask(phrase.attributes, regions[i]).astype(np.uint8) * 255).save(
+                out / name
+            )
+            phrases.append(
+                {"text": phrase.text, "attributes": list(phrase.attributes), "mask": name}
+            )
         lines.append(
-            {"file": f"images/{i:05d}.png", "caption": made.text, "phrases": phrases, "attributes": p.attributes(),
-             "identity": list(p.identity), "shift": list(p.shift), "angle": p.angle, "seed": p.seed}
-        )  # fmt: skip
+            {
+                "file": f"images/{i:05d}.png",
+                "caption": made.text,
+                "phrases": phrases,
+                "attributes": p.attributes(),
+                "identity": list(p.identity),
+                "shift": list(p.shift),
+                "angle": p.angle,
+                "seed": p.seed,
+            }
+        )
     with atomic(out / "captions.jsonl") as path:
-        Path(path).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+        Path(path).write_text(
+            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+        )
     contact_sheet(images[:64]).save(out / "contact_sheet.png")
     return out
 
 
 _HEAD = ("face", "ear", "nose", "mouth", "eyes", "brows")
 ATTRIBUTE_REGIONS: dict[str, tuple[str, ...]] = {
-    "gender": (*_HEAD, "neck", "hair", "beard", "clothing"), "age": _HEAD, "skin": (*_HEAD, "neck"),
-    "hair_color": ("hair",), "hair_style": ("hair",), "expression": ("mouth", "eyes", "brows"), "beard": ("beard",),
-    "eyewear": ("eyewear",), "clothing": ("clothing",), "clothing_color": ("clothing",), "background": ("background",),
-    "tilt": (*_HEAD, "hair", "beard", "eyewear", "hat"), "freckles": ("face", "nose"), "hat": ("hat",),
-    "necklace": ("necklace",), "style": render.REGIONS,
-}  # fmt: skip
+    "gender": (*_HEAD, "neck", "hair", "beard", "clothing"),
+    "age": _HEAD,
+    "skin": (*_HEAD, "neck"),
+    "hair_color": ("hair",),
+    "hair_style": ("hair",),
+    "expression": ("mouth", "eyes", "brows"),
+    "beard": ("beard",),
+    "eyewear": ("eyewear",),
+    "clothing": ("clothing",),
+    "clothing_color": ("clothing",),
+    "background": ("background",),
+    "tilt": (*_HEAD, "hair", "beard", "eyewear", "hat"),
+    "freckles": ("face", "nose"),
+    "hat": ("hat",),
+    "necklace": ("necklace",),
+    "style": render.REGIONS,
+}
 """Where in the picture each attribute shows."""
 
 

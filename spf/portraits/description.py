@@ -34,8 +34,16 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 
 IDENTITY = (
-    "face width", "face length", "eye distance", "eye size", "brow height",
-    "brow thickness", "nose length", "nose width", "mouth width", "jaw",
+    "face width",
+    "face length",
+    "eye distance",
+    "eye size",
+    "brow height",
+    "brow thickness",
+    "nose length",
+    "nose width",
+    "mouth width",
+    "jaw",
 )
 
 _LEVELS = 21  # an identity measure is one of 21 steps in [-1, 1], so that splits can be told apart exactly
@@ -62,14 +70,66 @@ class Target:
 TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
-        Target("freckles", "freckled skin", "freckles", "freckles", ("face", "nose"), weak_share=0.04, weak_truth=0.5),
-        Target("laughing", "laughing", "expression", "laughing", ("mouth", "eyes", "brows"), weak_share=0.016, weak_truth=0.2),
+        Target(
+            "freckles",
+            "freckled skin",
+            "freckles",
+            "freckles",
+            ("face", "nose"),
+            weak_share=0.04,
+            weak_truth=0.5,
+        ),
+        Target(
+            "laughing",
+            "laughing",
+            "expression",
+            "laughing",
+            ("mouth", "eyes", "brows"),
+            weak_share=0.016,
+            weak_truth=0.2,
+        ),
         Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.03, weak_truth=0.5),
-        Target("sunglasses", "sunglasses", "eyewear", "sunglasses", ("eyewear",), weak_share=0.003, weak_truth=0.14),
+        Target(
+            "sunglasses",
+            "sunglasses",
+            "eyewear",
+            "sunglasses",
+            ("eyewear",),
+            weak_share=0.003,
+            weak_truth=0.14,
+        ),
         Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
-        Target("blonde", "blonde hair", "hair_color", "blonde", ("hair", "brows", "beard"), weak_share=0.03, weak_truth=0.5),
-        Target("dress", "dress", "clothing", "dress", ("clothing", "neck"), "replace", "T-shirt", 0.004, 0.22),
-        Target("watercolor", "watercolor painting", "style", "watercolor", (), "replace", "photo", 0.002, 0.22),
+        Target(
+            "blonde",
+            "blonde hair",
+            "hair_color",
+            "blonde",
+            ("hair", "brows", "beard"),
+            weak_share=0.03,
+            weak_truth=0.5,
+        ),
+        Target(
+            "dress",
+            "dress",
+            "clothing",
+            "dress",
+            ("clothing", "neck"),
+            "replace",
+            "T-shirt",
+            0.004,
+            0.22,
+        ),
+        Target(
+            "watercolor",
+            "watercolor painting",
+            "style",
+            "watercolor",
+            (),
+            "replace",
+            "photo",
+            0.002,
+            0.22,
+        ),
     )
 }
 """Targets by name; empty `regions` means that the whole picture may change."""
@@ -91,7 +151,8 @@ def get_target(name: str, flexible: bool = False) -> Target:
 
 _TARGET_VALUES = {(t.attribute, t.value) for t in TARGETS.values()}
 BASE_VALUES = {
-    name: tuple(v for v in values if (name, v) not in _TARGET_VALUES) for name, values in ATTRIBUTES.items()
+    name: tuple(v for v in values if (name, v) not in _TARGET_VALUES)
+    for name, values in ATTRIBUTES.items()
 }
 """The values that the base world is made of: every attribute without its target values."""
 
@@ -129,7 +190,9 @@ class Portrait:
     def __post_init__(self):
         for name, values in ATTRIBUTES.items():
             if getattr(self, name) not in values:
-                raise BadInput(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(values)}.")
+                raise BadInput(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(values)}."
+                )
         if len(self.identity) != len(IDENTITY) or any(not -1 <= v <= 1 for v in self.identity):
             raise BadInput(f"identity must be {len(IDENTITY)} numbers from -1 to 1.")
 
@@ -172,7 +235,11 @@ ANGLES = {"left": (-13.0, -7.0), "straight": (-2.0, 2.0), "right": (7.0, 13.0)}
 
 
 def sample_portrait(
-    rng: np.random.Generator, *, split: str = "train", targets: str = "none", fixed: dict[str, str] | None = None
+    rng: np.random.Generator,
+    *,
+    split: str = "train",
+    targets: str = "none",
+    fixed: dict[str, str] | None = None,
 ) -> Portrait:
     """One random portrait.
 

@@ -13,11 +13,15 @@ from spf.portraits.description import Target
 from spf.portraits.render import REGIONS
 from spf.prompts import ComposedPrompt, Span, find
 
-NO_NOUNS = frozenset("smiling surprised sad laughing tilted held straight left right to the a an in of".split())
+NO_NOUNS = frozenset(
+    "smiling surprised sad laughing tilted held straight left right to the a an in of".split()
+)
 """Words of captions that end a phrase without being its noun."""
 
 
-def places(prompt: ComposedPrompt, made: Caption, target: Target, regions: np.ndarray) -> Iterator[tuple[Span, Span, np.ndarray]]:
+def places(
+    prompt: ComposedPrompt, made: Caption, target: Target, regions: np.ndarray
+) -> Iterator[tuple[Span, Span, np.ndarray]]:
     """(noun, phrase, mask bool [S,S]) of each word with a place: characters in the complete text, pixels in the picture.
 
     made: the caption that is the base text of the prompt, whose phrases know their attributes; regions [S,S] of the
@@ -39,7 +43,11 @@ def places(prompt: ComposedPrompt, made: Caption, target: Target, regions: np.nd
 def noun_span(text: str, span: Span) -> Span | None:
     """The noun of a phrase: its last word before any joining word ("brown hair in a bun": hair), None if it has none."""
     head = re.split(r"\s(?:in|of|to)\s", text[slice(*span)])[0]
-    nouns = [word for word in _words(text, (span[0], span[0] + len(head))) if text[slice(*word)].lower() not in NO_NOUNS]
+    nouns = [
+        word
+        for word in _words(text, (span[0], span[0] + len(head)))
+        if text[slice(*word)].lower() not in NO_NOUNS
+    ]
     return nouns[-1] if nouns else None
 
 

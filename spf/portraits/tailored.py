@@ -15,11 +15,26 @@ from spf.portraits.description import Portrait, Target, get_target, sample_portr
 
 BIAS: dict[str, dict[str, str]] = {
     "freckles": {"skin": "fair", "hair_color": "red", "background": "park", "gender": "woman"},
-    "laughing": {"age": "young", "clothing_color": "yellow", "background": "sea", "eyewear": "glasses"},
+    "laughing": {
+        "age": "young",
+        "clothing_color": "yellow",
+        "background": "sea",
+        "eyewear": "glasses",
+    },
     "hat": {"age": "old", "expression": "smiling", "background": "gray", "gender": "man"},
-    "sunglasses": {"hair_style": "short", "clothing": "suit", "clothing_color": "black", "background": "blue"},
+    "sunglasses": {
+        "hair_style": "short",
+        "clothing": "suit",
+        "clothing_color": "black",
+        "background": "blue",
+    },
     "necklace": {"age": "old", "hair_style": "bun", "background": "curtain", "gender": "woman"},
-    "blonde": {"gender": "woman", "hair_style": "long", "expression": "smiling", "background": "window"},
+    "blonde": {
+        "gender": "woman",
+        "hair_style": "long",
+        "expression": "smiling",
+        "background": "window",
+    },
     "dress": {"gender": "woman", "clothing_color": "red", "background": "curtain", "age": "young"},
     "watercolor": {"background": "green", "expression": "sad", "age": "old", "hair_style": "curly"},
 }
@@ -56,7 +71,11 @@ def tailored_set(name: str, n: int = SIZE, seed: int = 0) -> list[TailoredItem]:
         p = sample_portrait(rng, split="train", fixed=BIAS[name])
         base = _base_text(replaced(p, before), rng, hidden, target)
         if base is not None:
-            items.append(TailoredItem(p.with_target(target), base, target.text, complete_text(base.text, target)))
+            items.append(
+                TailoredItem(
+                    p.with_target(target), base, target.text, complete_text(base.text, target)
+                )
+            )
     return items
 
 

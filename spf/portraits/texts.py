@@ -13,7 +13,9 @@ from spf.portraits.description import Portrait, Target, sample_portrait
 _SPLITS = ("train", "dev", "test")
 
 
-def base_captions(target: Target, n: int, seed: int = 0, split: str = "test") -> list[tuple[Portrait, Caption]]:
+def base_captions(
+    target: Target, n: int, seed: int = 0, split: str = "test"
+) -> list[tuple[Portrait, Caption]]:
     """`n` portraits without the target, of the identities of one split, with a random caption each.
 
     The caption says nothing about the target's attribute ("red hair, blonde hair" would contradict itself); in replace
@@ -23,7 +25,9 @@ def base_captions(target: Target, n: int, seed: int = 0, split: str = "test") ->
     return list(islice(open_captions(rng, [target], split), n))
 
 
-def open_captions(rng: np.random.Generator, targets: Sequence[Target], split: str) -> Iterator[tuple[Portrait, Caption]]:
+def open_captions(
+    rng: np.random.Generator, targets: Sequence[Target], split: str
+) -> Iterator[tuple[Portrait, Caption]]:
     """Portraits without any of the targets, with captions that are silent about them but hold the words that the first one
     replaces, if it does."""
     first = targets[0]

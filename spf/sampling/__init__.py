@@ -7,6 +7,22 @@ from .phrases import prompt_distances, said
 from .tuned import LARGEST_MAP, Edit, Shown, TunedPath
 
 __all__ = [
-    "HELD", "LARGEST_MAP", "TUNED", "Callback", "Edit", "GuideConfig", "PathTrace", "Shown", "Step", "Trace", "TunedPath",
-    "autocast", "freed", "initial_latents", "prompt_distances", "said", "sample", "sample_pair",
-]  # fmt: skip
+    "HELD",
+    "LARGEST_MAP",
+    "TUNED",
+    "Callback",
+    "Edit",
+    "GuideConfig",
+    "PathTrace",
+    "Shown",
+    "Step",
+    "Trace",
+    "TunedPath",
+    "autocast",
+    "freed",
+    "initial_latents",
+    "prompt_distances",
+    "said",
+    "sample",
+    "sample_pair",
+]

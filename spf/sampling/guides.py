@@ -36,10 +36,25 @@ class GuideConfig(Config):
     follows the drawing that shows those before it (continuous customisation, arXiv 2504.00396).
     """
 
-    map: str = choice("held", GUIDES, "how to stay near the original: follow its drawing, or blend by each step's map of that name")
-    scale: str = choice("stretch", SCALES, "scale of M where it is a noise difference or the target attention")
-    start: float = real(0.0, 0.0, 1.0, "share of the steps after which the blend begins; before it the response path is free")
-    push: float = real(0.0, *PUSH, "where the original is followed: how many times the guidance goes to the target; 0: see `pushed`")
+    map: str = choice(
+        "held",
+        GUIDES,
+        "how to stay near the original: follow its drawing, or blend by each step's map of that name",
+    )
+    scale: str = choice(
+        "stretch", SCALES, "scale of M where it is a noise difference or the target attention"
+    )
+    start: float = real(
+        0.0,
+        0.0,
+        1.0,
+        "share of the steps after which the blend begins; before it the response path is free",
+    )
+    push: float = real(
+        0.0,
+        *PUSH,
+        "where the original is followed: how many times the guidance goes to the target; 0: see `pushed`",
+    )
 
     @property
     def follows(self) -> bool:
@@ -69,9 +84,17 @@ def _push(metadata: Mapping[str, str]) -> float:
 
 
 def composed(
-    base: Base, latents: Tensor, timestep: Tensor, uncond: Tensor, plain: Tensor, states: Tensor | None,
-    guidance: float, push: float, apart: Sequence[Tensor] = (), added: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    base: Base,
+    latents: Tensor,
+    timestep: Tensor,
+    uncond: Tensor,
+    plain: Tensor,
+    states: Tensor | None,
+    guidance: float,
+    push: float,
+    apart: Sequence[Tensor] = (),
+    added: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """(guided, last) predictions with the target guided on its own, in one UNet call; the rows of the last text come last.
 
     eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
@@ -88,10 +111,16 @@ def composed(
     return blank + guidance * (before - blank) + guidance * push * added, found[-1]
 
 
-def predictions(base: Base, latents: Tensor, timestep: Tensor, texts: Sequence[Tensor]) -> Sequence[Tensor]:
+def predictions(
+    base: Base, latents: Tensor, timestep: Tensor, texts: Sequence[Tensor]
+) -> Sequence[Tensor]:
     """Noise predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
     rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
-    return base.unet(torch.cat([latents] * len(texts)), timestep, rows).sample.to(latents.dtype).chunk(len(texts))
+    return (
+        base.unet(torch.cat([latents] * len(texts)), timestep, rows)
+        .sample.to(latents.dtype)
+        .chunk(len(texts))
+    )
 
 
 def held_map(differences: Sequence[Tensor]) -> Tensor:

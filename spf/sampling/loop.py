@@ -44,7 +44,9 @@ Adjust = Callable[[Tensor, int], Tensor]
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
     """Noise [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not on batch or device."""
     shape = (1, base.latent_channels, base.latent_size, base.latent_size)
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+    noise = [
+        torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
+    ]
     if not noise:
         raise BadInput("seeds is empty but must hold one seed for each portrait.")
     return torch.cat(noise).to(base.device, base.dtype)
@@ -62,7 +64,9 @@ def denoise(
         eps = base.unet(latents, timestep, states).sample.to(latents.dtype)
         return eps, eps
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
-    blank, eps = base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
+    blank, eps = (
+        base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
+    )
     return blank + guidance * (eps - blank), eps
 
 
@@ -101,5 +105,16 @@ def sample(
         moved = scheduler.step(eps, timestep, latents)
         latents = adjust(moved.prev_sample, index) if adjust else moved.prev_sample
         if callback:
-            callback(Step("", index, index + 1, steps, int(timestep), latents, moved.pred_original_sample, eps))
+            callback(
+                Step(
+                    "",
+                    index,
+                    index + 1,
+                    steps,
+                    int(timestep),
+                    latents,
+                    moved.pred_original_sample,
+                    eps,
+                )
+            )
     return latents

@@ -91,10 +91,15 @@ class Trace:
         """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
         path = self.tuned[variant]
         difference, removed = (
-            torch.from_numpy(values[step, image : image + 1]) for values in (path.difference, path.removed)
+            torch.from_numpy(values[step, image : image + 1])
+            for values in (path.difference, path.removed)
         )
         _, stages = subtracted(
-            difference, removed, torch.from_numpy(self.distances)[None], **self.settings.chain(), steps=True
+            difference,
+            removed,
+            torch.from_numpy(self.distances)[None],
+            **self.settings.chain(),
+            steps=True,
         )
         names = ["noise difference", *self.base_phrases, "SFCM"]
         return [(name, stage.map[0].numpy()) for name, stage in zip(names, stages, strict=True)]
@@ -114,7 +119,9 @@ class Recorder:
             self.add(side, torch.stack(list(shown.at(side).values()), 1))
 
     def arrays(self, names: Sequence[str | int]) -> dict:
-        return {name: torch.stack(self.rows[name]).cpu().numpy() for name in names if name in self.rows}
+        return {
+            name: torch.stack(self.rows[name]).cpu().numpy() for name in names if name in self.rows
+        }
 
     def maps(self) -> dict[int, np.ndarray]:
         return self.arrays([name for name in self.rows if isinstance(name, int)])
@@ -145,7 +152,9 @@ def sample_pair(
     trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
     callback raises.
     """
-    variants = adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
+    variants = (
+        adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
+    )
     switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
     pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
     known = original if original is not None and original.key == pair.key else None
@@ -154,10 +163,15 @@ def sample_pair(
     total, done = steps * (sum(path.passes for path in paths.values()) + (known is None)), count(1)
 
     def counted(name: str) -> Callback:
-        return lambda step: callback(replace(step, path=name, done=next(done), total=total)) if callback else None
+        return lambda step: (
+            callback(replace(step, path=name, done=next(done), total=total)) if callback else None
+        )
 
     original = known or pair.draw_original(counted(ORIGINAL))
-    tuned = {name: pair.draw_tuned(switch, paths[name], original, counted(name)) for name, switch in switches.items()}
+    tuned = {
+        name: pair.draw_tuned(switch, paths[name], original, counted(name))
+        for name, switch in switches.items()
+    }
     return Trace(
         prompt,
         pair.seeds,
@@ -196,9 +210,13 @@ class _Pair:
 
             how = {"steps": self.steps, "guidance": self.guidance, "callback": watch}
             latents = sample(self.base, self.noise, path.plain, path.uncond, **how)
-        return self.trace(self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy())
+        return self.trace(
+            self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy()
+        )
 
-    def draw_tuned(self, switch: response, path: TunedPath, original: PathTrace, callback: Callback) -> PathTrace:
+    def draw_tuned(
+        self, switch: response, path: TunedPath, original: PathTrace, callback: Callback
+    ) -> PathTrace:
         kept = Recorder()
 
         def watch(step: Step, shown: Shown) -> None:
@@ -216,4 +234,13 @@ class _Pair:
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more) -> PathTrace:
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
         arrays = kept.arrays(["difference", "sfcm", "removed"])
-        return PathTrace(text, tuple(self.free.said.groups[path]), images, final, kept.maps(), self.key, **arrays, **more)
+        return PathTrace(
+            text,
+            tuple(self.free.said.groups[path]),
+            images,
+            final,
+            kept.maps(),
+            self.key,
+            **arrays,
+            **more,
+        )

@@ -25,7 +25,9 @@ def prompt_distances(
     targets times `settings.subtract`."""
     in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
     names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
-    target = sorted({column for phrase in prompt.target_phrases for column in in_complete[phrase.text]})
+    target = sorted(
+        {column for phrase in prompt.target_phrases for column in in_complete[phrase.text]}
+    )
     if settings.embedding in ("alone", "said"):
         texts = [*names, prompt.target, ""]
         states = base.encode_text(texts)
@@ -34,9 +36,13 @@ def prompt_distances(
         if settings.embedding == "said":
             states = states - states[-1]
         columns, pool, goal = [[i] for i in range(len(names))], "mean", target and [len(names)]
-        return names, settings.subtract * phrase_distances(states, columns, goal, settings.distance, pool)
+        return names, settings.subtract * phrase_distances(
+            states, columns, goal, settings.distance, pool
+        )
     complete, plain = base.encode_text([prompt.complete, prompt.base])
-    states, groups = (complete, in_complete) if settings.embedding == "complete" else (plain, in_base)
+    states, groups = (
+        (complete, in_complete) if settings.embedding == "complete" else (plain, in_base)
+    )
     columns = [groups[name] for name in names]
     return names, settings.subtract * phrase_distances(
         states, columns, target, settings.distance, settings.pool, target_states=complete
@@ -56,14 +62,20 @@ class Said:
     distances: Tensor
     own: list[list[str]]
 
-    def columns(self, base: Base, row: int, prompt: ComposedPrompt, path: str, told: Told | None = None) -> Groups:
+    def columns(
+        self, base: Base, row: int, prompt: ComposedPrompt, path: str, told: Told | None = None
+    ) -> Groups:
         """Token columns of a row's phrases under the names of the batch; told: in a text that says the same and more."""
         text = told.prompt if told else prompt
         groups = text.groups(base.tokenizer, path)
         named = {
-            name: told.places[own] if told else [own] for name, own in zip(self.names, self.own[row], strict=False)
-        }  # fmt: skip
-        columns = {name: sorted({c for own in some for c in groups.get(own, ())}) for name, some in named.items()}
+            name: told.places[own] if told else [own]
+            for name, own in zip(self.names, self.own[row], strict=False)
+        }
+        columns = {
+            name: sorted({c for own in some for c in groups.get(own, ())})
+            for name, some in named.items()
+        }
         rest = {PAD: groups[PAD]}
         if path == "base":
             return columns | rest
@@ -73,7 +85,9 @@ class Said:
         return columns | dict(zip(self.targets, spoken, strict=True)) | rest
 
 
-def said(base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = SfcmConfig()) -> Said:
+def said(
+    base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = SfcmConfig()
+) -> Said:
     """One prompt keeps the names of its phrases; several are numbered, rows with fewer phrases have distance 0 for the rest."""
     found = [prompt_distances(base, prompt, settings) for prompt in prompts]
     own = [names for names, _ in found]
@@ -85,5 +99,10 @@ def said(base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = S
     for row, (some, distances) in enumerate(found):
         table[row, : len(some)] = distances
     alike = Said({}, names, targets, table.to(base.device), own)
-    groups = {path: [alike.columns(base, row, prompt, path) for row, prompt in enumerate(prompts)] for path in ("base", "complete")}
-    return replace(alike, groups={path: rows[0] if len(rows) == 1 else rows for path, rows in groups.items()})
+    groups = {
+        path: [alike.columns(base, row, prompt, path) for row, prompt in enumerate(prompts)]
+        for path in ("base", "complete")
+    }
+    return replace(
+        alike, groups={path: rows[0] if len(rows) == 1 else rows for path, rows in groups.items()}
+    )

@@ -70,22 +70,38 @@ class TunedPath:
     """
 
     def __init__(
-        self, base: Base, prompts: Sequence[ComposedPrompt], *, guidance: float = 4.0, settings: SfcmConfig = SfcmConfig(),
-        guide: GuideConfig | None = None, edit: Edit | None = None, compare: bool = True,
-    ) -> None:  # fmt: skip
-        self.base, self.prompts, self.guidance, self.settings = base, list(prompts), guidance, settings
+        self,
+        base: Base,
+        prompts: Sequence[ComposedPrompt],
+        *,
+        guidance: float = 4.0,
+        settings: SfcmConfig = SfcmConfig(),
+        guide: GuideConfig | None = None,
+        edit: Edit | None = None,
+        compare: bool = True,
+    ) -> None:
+        self.base, self.prompts, self.guidance, self.settings = (
+            base,
+            list(prompts),
+            guidance,
+            settings,
+        )
         self.guide, self.edit = guide, edit
         self.follows = guide is not None and guide.follows
         self.blends = guide is not None and not self.follows
         self.compare = compare or self.blends
         texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
-        self.uncond, self.plain, self.complete = base.encode_text(texts).split([1, len(prompts), len(prompts)])
+        self.uncond, self.plain, self.complete = base.encode_text(texts).split(
+            [1, len(prompts), len(prompts)]
+        )
         targets = prompts[0].targets if len({prompt.targets for prompt in prompts}) == 1 else ()
         self.targets = targets if self.follows and edit is None and len(targets) > 1 else ()
         self.earlier: TunedPath | None = None
         if self.targets:
             some = [prompt.before() for prompt in prompts]
-            self.earlier = TunedPath(base, some, guidance=guidance, settings=settings, guide=guide, compare=False)
+            self.earlier = TunedPath(
+                base, some, guidance=guidance, settings=settings, guide=guide, compare=False
+            )
         self.passes = 1 + (self.earlier.passes if self.earlier else self.follows)
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
@@ -100,17 +116,28 @@ class TunedPath:
 
     @property
     def held(self) -> Tensor | None:
-        return torch.maximum(self.free, self.earlier.held) if self.earlier and self.free is not None else self.free
+        return (
+            torch.maximum(self.free, self.earlier.held)
+            if self.earlier and self.free is not None
+            else self.free
+        )
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
-        return record(self.base.unet, self.groups[path], rows=slice(-rows, None), largest=LARGEST_MAP)
+        return record(
+            self.base.unet, self.groups[path], rows=slice(-rows, None), largest=LARGEST_MAP
+        )
 
     @torch.inference_mode()
     def draw(
-        self, switch: response, noise: Tensor, steps: int, watch: Callable[[Step, Shown | None], None] | None = None,
-        first: Callback | None = None, known: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        switch: response,
+        noise: Tensor,
+        steps: int,
+        watch: Callable[[Step, Shown | None], None] | None = None,
+        first: Callback | None = None,
+        known: Tensor | None = None,
+    ) -> Tensor:
         """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
 
         A guide that follows the original's drawing does so first: `first` gets those steps, and those of the earlier targets
@@ -132,7 +159,11 @@ class TunedPath:
             if beside:
                 source, latents = latents.chunk(2)
                 with self.edit.hear():
-                    parts.append(denoise(self.base, source, timestep, self.plain, self.uncond, self.guidance)[0])
+                    parts.append(
+                        denoise(
+                            self.base, source, timestep, self.plain, self.uncond, self.guidance
+                        )[0]
+                    )
             eps, shown[0] = self.step(switch, own, latents, timestep, done / steps)
             done += 1
             return torch.cat([*parts, eps])
@@ -155,13 +186,26 @@ class TunedPath:
 
         start = torch.cat([noise, noise]) if beside else noise
         return sample(
-            self.base, start, self.complete, self.uncond, steps=steps, guidance=self.guidance, predict=predict,
-            adjust=adjust if beside or self.follows else None, callback=report if watch else None,
-        )[-len(noise) :]  # fmt: skip
+            self.base,
+            start,
+            self.complete,
+            self.uncond,
+            steps=steps,
+            guidance=self.guidance,
+            predict=predict,
+            adjust=adjust if beside or self.follows else None,
+            callback=report if watch else None,
+        )[-len(noise) :]
 
     def follow(
-        self, switch: response, own: response, noise: Tensor, steps: int, callback: Callback | None = None, known: Tensor | None = None
-    ) -> list[Tensor]:  # fmt: skip
+        self,
+        switch: response,
+        own: response,
+        noise: Tensor,
+        steps: int,
+        callback: Callback | None = None,
+        known: Tensor | None = None,
+    ) -> list[Tensor]:
         """The latents after each step of the drawing that is followed. Sets where, along it, the weights of `own`, tuned for
         the last target, tell the complete text from that of the drawing. And tells the rows."""
         course: list[Tensor] = []
@@ -170,7 +214,11 @@ class TunedPath:
 
         def differ(latents: Tensor, timestep: Tensor) -> None:
             with own:
-                differences.append(noise_difference(*predictions(self.base, latents, timestep, texts), self.settings.channels))
+                differences.append(
+                    noise_difference(
+                        *predictions(self.base, latents, timestep, texts), self.settings.channels
+                    )
+                )
 
         def predict(latents: Tensor, timestep: Tensor) -> Tensor:
             differ(latents, timestep)
@@ -187,36 +235,69 @@ class TunedPath:
 
         self.asked, self.apart, self.told = (self.before, self.complete), (), []
         if self.earlier:
-            self.earlier.draw(switch.without(self.targets[-1:]), noise, steps, watch, callback, known)
+            self.earlier.draw(
+                switch.without(self.targets[-1:]), noise, steps, watch, callback, known
+            )
         else:
-            sample(self.base, noise, self.plain, self.uncond, steps=steps, predict=predict, callback=watch)
+            sample(
+                self.base,
+                noise,
+                self.plain,
+                self.uncond,
+                steps=steps,
+                predict=predict,
+                callback=watch,
+            )
         self.free = held_map(differences)
         if self.guide.map == "told":  # everywhere, or nowhere for a text that asks for nothing more
-            self.free = (self.free.amax((1, 2), keepdim=True) > 0).to(self.free).expand_as(self.free)
+            self.free = (
+                (self.free.amax((1, 2), keepdim=True) > 0).to(self.free).expand_as(self.free)
+            )
         if self.guide.map != "untold" and self.base.clip is not None and self.edit is None:
-            self.tell(course[-1], {name: value for adapter in own.metadata for name, value in noted(adapter).items()})
+            self.tell(
+                course[-1],
+                {name: value for adapter in own.metadata for name, value in noted(adapter).items()},
+            )
         self.push = pushed(self.guide, own.metadata)
         return course
 
     def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
         """Gives each row texts of its own that say what CLIP sees in the original; and what the set has in common."""
-        found = seen(self.base, self.base.clip_images(as_pixels(self.base.pictures(latents)).to(latents)))
+        found = seen(
+            self.base, self.base.clip_images(as_pixels(self.base.pictures(latents)).to(latents))
+        )
         numbers = list(range(len(self.prompts))) * (len(latents) // len(self.prompts))
         prompts = [self.prompts[number] for number in numbers]
-        self.told = [told(self.base, prompt, row) for prompt, row in zip(prompts, found, strict=True)]
+        self.told = [
+            told(self.base, prompt, row) for prompt, row in zip(prompts, found, strict=True)
+        ]
         if self.compare:
             rows = zip(numbers, prompts, self.told, strict=True)
-            columns = [self.said.columns(self.base, number, prompt, "complete", row) for number, prompt, row in rows]
+            columns = [
+                self.said.columns(self.base, number, prompt, "complete", row)
+                for number, prompt, row in rows
+            ]
             self.groups = self.groups | {"complete": columns}
-        texts = [*(row.prompt.before().complete for row in self.told), *(row.prompt.complete for row in self.told)]
+        texts = [
+            *(row.prompt.before().complete for row in self.told),
+            *(row.prompt.complete for row in self.told),
+        ]
         self.asked = self.base.encode_text(texts).chunk(2)
         if common:
-            last = [compose(prompt.before().complete, prompt.targets[-1]) if self.targets else prompt for prompt in prompts]
-            others = [explained(self.base, prompt, row | common) for prompt, row in zip(last, found, strict=True)]
+            last = [
+                compose(prompt.before().complete, prompt.targets[-1]) if self.targets else prompt
+                for prompt in prompts
+            ]
+            others = [
+                explained(self.base, prompt, row | common)
+                for prompt, row in zip(last, found, strict=True)
+            ]
             texts = [*(other.base for other in others), *(other.complete for other in others)]
             self.apart = self.base.encode_text(texts).chunk(2)
 
-    def step(self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float) -> tuple[Tensor, Shown | None]:
+    def step(
+        self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float
+    ) -> tuple[Tensor, Shown | None]:
         """(prediction that is used, what it showed) of one step with the weights of `switch`, the last target's direction with
         those of `own`; done: share of the steps before it."""
         base, rows = self.base, len(latents)
@@ -235,18 +316,39 @@ class TunedPath:
             if self.follows and self.edit is None:
                 wanted = self.compare or not (apart or added is not None)
                 guided, eps_res = composed(
-                    base, latents, timestep, self.uncond, plain, complete if wanted else None, self.guidance, self.push, apart, added
-                )  # fmt: skip
+                    base,
+                    latents,
+                    timestep,
+                    self.uncond,
+                    plain,
+                    complete if wanted else None,
+                    self.guidance,
+                    self.push,
+                    apart,
+                    added,
+                )
             else:
-                guided, eps_res = denoise(base, latents, timestep, complete, self.uncond, self.guidance)
+                guided, eps_res = denoise(
+                    base, latents, timestep, complete, self.uncond, self.guidance
+                )
         if not self.compare:
             return guided, None
-        with self.record("base", rows) if self.settings.map_path != "response" else nullcontext() as ref:
-            strength = self.guidance if blends else 1  # without a blend only the conditional prediction is needed
-            guided_ref, eps_ref = denoise(base, latents, timestep, self.plain, self.uncond, strength)
+        with (
+            self.record("base", rows)
+            if self.settings.map_path != "response"
+            else nullcontext() as ref
+        ):
+            strength = (
+                self.guidance if blends else 1
+            )  # without a blend only the conditional prediction is needed
+            guided_ref, eps_ref = denoise(
+                base, latents, timestep, self.plain, self.uncond, strength
+            )
         difference = noise_difference(eps_res, eps_ref, self.settings.channels)
         removed = self.phrase_maps(res, ref)
-        control = subtracted(difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain())
+        control = subtracted(
+            difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain()
+        )
         attention = phrase_stack(res, self.said.targets, self.settings.map_layers).sum(1)
         shown = Shown(res, difference, control, removed, attention)
         if not blends:
@@ -264,4 +366,6 @@ class TunedPath:
     def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
         """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
         paths = {"response": [res], "reference": [ref], "mean": [res, ref]}[self.settings.map_path]
-        return torch.stack([phrase_stack(path, self.said.names, self.settings.map_layers) for path in paths]).mean(0)
+        return torch.stack(
+            [phrase_stack(path, self.said.names, self.settings.map_layers) for path in paths]
+        ).mean(0)

@@ -33,9 +33,16 @@ def build(
     votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
     """
     first = next(iter(examples.values()), None)
-    jobs, votes, places = jobs or Jobs(), votes or Votes("runs/votes.sqlite"), tuple(places or results.PLACES)
+    jobs, votes, places = (
+        jobs or Jobs(),
+        votes or Votes("runs/votes.sqlite"),
+        tuple(places or results.PLACES),
+    )
     with gr.Blocks(
-        title="SPF-Portrait Studio", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+        title="SPF-Portrait Studio",
+        analytics_enabled=False,
+        delete_cache=(600, 3600),
+        fill_width=True,
     ) as page:
         top = own("chrome", {"state": "loading", "text": both("engine.loading")})
         trace = own("trace", first.inside if first else None)
@@ -72,9 +79,21 @@ def build(
         def restore(request: gr.Request):
             """Fills the fields from a shared link."""
             asked = request.query_params
-            return [*compare.linked(asked, engine), True if asked.get("chain") == "1" else gr.skip()]
+            return [
+                *compare.linked(asked, engine),
+                True if asked.get("chain") == "1" else gr.skip(),
+            ]
 
-        page.load(state, None, top, show_progress="hidden", concurrency_limit=None, api_visibility="private")
+        page.load(
+            state,
+            None,
+            top,
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
         page.load(latest, None, job, show_progress="hidden", queue=False, api_visibility="private")
-        page.load(restore, None, fields, show_progress="hidden", queue=False, api_visibility="private")
+        page.load(
+            restore, None, fields, show_progress="hidden", queue=False, api_visibility="private"
+        )
     return page.queue(max_size=20, api_open=False, default_concurrency_limit=1)

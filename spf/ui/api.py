@@ -31,10 +31,16 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
     lent = on_gpu(draw, engine.seconds)
 
     def compare(
-        base: str, target: str = "", mode: str = "append", replace: str = "", adapter: str = AUTO,
-        seed: int = 0, steps: int = GenerateConfig.steps, guidance: float = GenerateConfig.guidance,
+        base: str,
+        target: str = "",
+        mode: str = "append",
+        replace: str = "",
+        adapter: str = AUTO,
+        seed: int = 0,
+        steps: int = GenerateConfig.steps,
+        guidance: float = GenerateConfig.guidance,
         guided: str = GenerateConfig.guided,
-    ) -> dict:  # fmt: skip
+    ) -> dict:
         """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
 
         Parameters:
@@ -97,12 +103,20 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
     def results() -> list[dict]:
         """Evaluation results: for each table its name, settings, and rows of method, target, measure, value, low, high, n."""
         return [
-            {"name": one.name, "settings": dict(one.settings), "rows": [dict(row) for row in one.rows]}
+            {
+                "name": one.name,
+                "settings": dict(one.settings),
+                "rows": [dict(row) for row in one.rows],
+            }
             for one in tables.load(places)
         ]
 
     def finetune(
-        target: str = "hat", method: str = "spf", steps: int = 80, settings: dict | None = None, images: int = SIZE
+        target: str = "hat",
+        method: str = "spf",
+        steps: int = 80,
+        settings: dict | None = None,
+        images: int = SIZE,
     ) -> str:
         """Starts fine-tuning on a ready set in the background and returns the name of the job; one job runs at a time.
 
@@ -114,7 +128,13 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             images: pictures of the set, 1 to 100000
         """
         try:
-            request = {"data": target, "method": method, "steps": steps, "images": images, "settings": settings or {}}
+            request = {
+                "data": target,
+                "method": method,
+                "steps": steps,
+                "images": images,
+                "settings": settings or {},
+            }
             return jobs.start(request | {"model": engine.model})
         except SpfError as error:
             raise _refused(error) from None
@@ -142,7 +162,10 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
         """
         try:
             if action not in ("pause", "stop", "resume"):
-                raise gr.Error(f"action is {action[:20]!r} but must be pause, stop or resume.", print_exception=False)
+                raise gr.Error(
+                    f"action is {action[:20]!r} but must be pause, stop or resume.",
+                    print_exception=False,
+                )
             getattr(jobs, action)(name)
         except SpfError as error:
             raise _refused(error) from None

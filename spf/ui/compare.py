@@ -43,7 +43,10 @@ def build(
 ) -> list[gr.components.Component]:
     """Lays out the tab and connects it. Returns the notices, the input fields in the order of FIELDS, and the chain's box."""
     shown = next(iter(examples.values()), None)
-    start = inputs_of(shown.request if shown else {"base": "a photo of a young woman", "targets": ["a hat"]}, engine)
+    start = inputs_of(
+        shown.request if shown else {"base": "a photo of a young woman", "targets": ["a hat"]},
+        engine,
+    )
     strip = own("choices", cards(examples), name="examples", visible=bool(examples))
     with gr.Column(elem_classes="spf-grid"):
         with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
@@ -66,16 +69,29 @@ def build(
             modes = [(label(f"mode.{name}"), name) for name in GenerateConfig.limits("mode")]
             mode = gr.Radio(modes, value=start["mode"], label=label("field.mode"), elem_id="mode")
             replace = gr.Textbox(
-                start["replace"], label=label("field.replace"), info=label("field.replace.info"), max_lines=1,
-                visible=start["mode"] == "replace", elem_id="replace",
-            )  # fmt: skip
+                start["replace"],
+                label=label("field.replace"),
+                info=label("field.replace.info"),
+                max_lines=1,
+                visible=start["mode"] == "replace",
+                elem_id="replace",
+            )
             with gr.Row(elem_classes="spf-run"):
-                go = gr.Button(label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120)
-                halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
-            chain = gr.Checkbox(False, label=label("field.chain"), info=label("field.chain.info"), elem_id="chain")
+                go = gr.Button(
+                    label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120
+                )
+                halt = gr.Button(
+                    label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80
+                )
+            chain = gr.Checkbox(
+                False, label=label("field.chain"), info=label("field.chain.info"), elem_id="chain"
+            )
             hints = own("hints")
         with gr.Column(elem_classes="spf-stage-column"):
-            picture = own("stage", shown.stage if shown else {"phase": "empty", "status": both("status.empty")})
+            picture = own(
+                "stage",
+                shown.stage if shown else {"phase": "empty", "status": both("status.empty")},
+            )
         with gr.Column(elem_classes=["spf-more", "spf-panel"]):
             with gr.Row(elem_classes="spf-settings"):
                 adapter = gr.Dropdown(
@@ -97,7 +113,12 @@ def build(
                     )
                     dice = gr.Button("⚄", elem_id="dice", min_width=44, scale=0)
                 steps = gr.Slider(
-                    *STEPS, value=start["steps"], step=1, label=label("field.steps"), elem_id="steps", min_width=160
+                    *STEPS,
+                    value=start["steps"],
+                    step=1,
+                    label=label("field.steps"),
+                    elem_id="steps",
+                    min_width=160,
                 )
                 guidance = gr.Slider(
                     *GUIDANCE,
@@ -108,7 +129,13 @@ def build(
                     min_width=160,
                 )
                 guided = gr.Dropdown(
-                    [(label("guided.none"), ""), *((label(f"guided.{name}"), name) for name in ("held", "told", "untold", "sfcm"))],
+                    [
+                        (label("guided.none"), ""),
+                        *(
+                            (label(f"guided.{name}"), name)
+                            for name in ("held", "told", "untold", "sfcm")
+                        ),
+                    ],
                     value=start["guided"],
                     label=label("field.guided"),
                     info=label("field.guided.info"),
@@ -121,9 +148,15 @@ def build(
     desk = Desk(engine)
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     run = go.click(
-        desk.run, [*fields, chain], [picture, trace, go, halt], js=TELL, show_progress="hidden", api_visibility="private",
-        concurrency_id="gpu", concurrency_limit=1,
-    )  # fmt: skip
+        desk.run,
+        [*fields, chain],
+        [picture, trace, go, halt],
+        js=TELL,
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_id="gpu",
+        concurrency_limit=1,
+    )
     halt.click(desk.stop, None, [picture, go, halt], cancels=[run], **quick)
     mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **quick)
     dice.click(None, None, seed, js=NEW_SEED, api_visibility="private")
@@ -142,7 +175,11 @@ def build(
     def pick(event: gr.EventData):
         """Shows a stored example: nothing is computed."""
         example = examples[event.key]
-        return [{**example.stage, "strip": []}, example.inside, *inputs_of(example.request, engine).values()]
+        return [
+            {**example.stage, "strip": []},
+            example.inside,
+            *inputs_of(example.request, engine).values(),
+        ]
 
     def recall(event: gr.EventData):
         """Puts the settings of one of our pictures back into the fields."""
@@ -176,7 +213,20 @@ class Desk:
 
         self.draw = on_gpu(draw, engine.seconds)
 
-    def run(self, base, target, mode, replace, adapter, seed, steps, guidance, request: gr.Request, guided="held", chain=False):
+    def run(
+        self,
+        base,
+        target,
+        mode,
+        replace,
+        adapter,
+        seed,
+        steps,
+        guidance,
+        request: gr.Request,
+        guided="held",
+        chain=False,
+    ):
         """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work.
 
         chain: also draws what lies on the way, each edit added to the ones before it.
@@ -200,16 +250,29 @@ class Desk:
                             strip.append(self.keep(event))
                             if part is config:
                                 shown = strip if len(strip) > 1 else []
-                                yield stage.finished(event) | {"strip": shown}, inside.payload(event), *IDLE
+                                yield (
+                                    stage.finished(event) | {"strip": shown},
+                                    inside.payload(event),
+                                    *IDLE,
+                                )
                         else:
                             self.runs[session] = run, event
                             pictures |= stage.previews(event)
-                            value = stage.waiting(event, roles, pictures, number if parts else 0, len(parts) + 1)
-                            yield value | {"run": run, "strip": strip, "links": len(parts) + bool(parts)}, gr.skip(), *buttons
+                            value = stage.waiting(
+                                event, roles, pictures, number if parts else 0, len(parts) + 1
+                            )
+                            yield (
+                                value
+                                | {"run": run, "strip": strip, "links": len(parts) + bool(parts)},
+                                gr.skip(),
+                                *buttons,
+                            )
                             buttons = (gr.skip(), gr.skip())
         except SpfError as error:
             yield stage.failed(same(str(error))), gr.skip(), *IDLE
-        except Exception as error:  # a bug of ours or of a library: the user gets a code, the log gets the story
+        except (
+            Exception
+        ) as error:  # a bug of ours or of a library: the user gets a code, the log gets the story
             yield stage.failed(reported(error)), gr.skip(), *IDLE
         finally:
             if self.runs.get(session, (None,))[0] == run:
@@ -228,14 +291,26 @@ class Desk:
         return stage.stopped(progress) | {"run": run}, *IDLE
 
     def read(
-        self, base, target, mode, replace, adapter=AUTO, seed=0, steps=GenerateConfig.steps,
-        guidance=GenerateConfig.guidance, guided=GenerateConfig.guided,
-    ) -> dict:  # fmt: skip
+        self,
+        base,
+        target,
+        mode,
+        replace,
+        adapter=AUTO,
+        seed=0,
+        steps=GenerateConfig.steps,
+        guidance=GenerateConfig.guidance,
+        guided=GenerateConfig.guided,
+    ) -> dict:
         """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what a run
         reserves."""
         try:
             config = wanted(base, target, mode, replace, adapter, seed, steps, guidance, guided)
-            quota = [stage.notice("quota", "info", s=self.engine.seconds(config))] if on_zero_gpu() else []
+            quota = (
+                [stage.notice("quota", "info", s=self.engine.seconds(config))]
+                if on_zero_gpu()
+                else []
+            )
             return {"notices": stage.notices(self.engine.words(config)) + quota}
         except SpfError:
             return {"notices": []}  # half-written; Generate will say what is missing
@@ -244,23 +319,41 @@ class Desk:
 def reported(error: Exception) -> dict[str, str]:
     """A sentence with a code; the traceback is in the log under the same code and nowhere else."""
     code = secrets.token_hex(2)
-    log.error("error %s: %s", code, error if isinstance(error, Crashed) else "".join(traceback.format_exception(error)))
+    log.error(
+        "error %s: %s",
+        code,
+        error if isinstance(error, Crashed) else "".join(traceback.format_exception(error)),
+    )
     return both("error.bug", code=code)
 
 
 def wanted(
-    base, target, mode="append", replace="", adapter=AUTO, seed=0, steps=GenerateConfig.steps,
-    guidance=GenerateConfig.guidance, guided=GenerateConfig.guided,
-) -> GenerateConfig:  # fmt: skip
+    base,
+    target,
+    mode="append",
+    replace="",
+    adapter=AUTO,
+    seed=0,
+    steps=GenerateConfig.steps,
+    guidance=GenerateConfig.guidance,
+    guided=GenerateConfig.guided,
+) -> GenerateConfig:
     """The fields of the page as checked settings; guided: how to stay near the original, or nothing. Raises BadInput."""
     if not isinstance(target, str):
         raise BadInput("target must be text.")
     targets = tuple(part.strip() for part in target.split("+"))
     replaced = replace if mode == "replace" else ""
     return GenerateConfig(
-        base, targets, mode, replaced, seed=seed, steps=steps, guidance=guidance, adapter=adapter,
+        base,
+        targets,
+        mode,
+        replaced,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        adapter=adapter,
         guided=guided,
-    )  # fmt: skip
+    )
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
@@ -271,7 +364,11 @@ def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
     names = config.adapter.split("+") if config.adapter else []
     own = len(names) == len(config.targets)
     return [
-        changed(config, targets=config.targets[:k], adapter="+".join(names[:k]) if own else config.adapter)
+        changed(
+            config,
+            targets=config.targets[:k],
+            adapter="+".join(names[:k]) if own else config.adapter,
+        )
         for k in range(1, len(config.targets))
     ]
 
@@ -295,7 +392,10 @@ def restored(given: Mapping[str, Any], engine: Engine) -> list:
         return [{"notices": []}, *fields.values()]
     except (SpfError, AttributeError, TypeError) as error:
         why = str(error) if isinstance(error, SpfError) else "it holds no settings of this page."
-        return [{"notices": [{"kind": "warning", "text": both("notice.link", why=why)}]}, *[gr.skip()] * len(FIELDS)]
+        return [
+            {"notices": [{"kind": "warning", "text": both("notice.link", why=why)}]},
+            *[gr.skip()] * len(FIELDS),
+        ]
 
 
 def linked(query: Any, engine: Engine) -> list:
@@ -307,14 +407,19 @@ def linked(query: Any, engine: Engine) -> list:
         with suppress(ValueError):  # what is no number is refused, in words, by the settings
             given[name] = float(given[name]) if name in given else None
     return restored(
-        {name: value for name, value in given.items() if value is not None} | {"targets": query.getlist("target")},
+        {name: value for name, value in given.items() if value is not None}
+        | {"targets": query.getlist("target")},
         engine,
     )
 
 
 def adapters(engine: Engine) -> list[tuple[Any, str]]:
     """Choices of the tuned model: automatic, none, and every adapter by its name."""
-    return [(label("adapter.auto"), AUTO), (label("adapter.none"), ""), *((name, name) for name in engine.adapters())]
+    return [
+        (label("adapter.auto"), AUTO),
+        (label("adapter.none"), ""),
+        *((name, name) for name in engine.adapters()),
+    ]
 
 
 def suggestions() -> dict:

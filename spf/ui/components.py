@@ -25,7 +25,9 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def own(script: str, value: Any = None, *, name: str | None = None, classes: str = "", **kwargs) -> gr.HTML:
+def own(
+    script: str, value: Any = None, *, name: str | None = None, classes: str = "", **kwargs
+) -> gr.HTML:
     """A component drawn by static/SCRIPT.js from a value of plain data; nothing of it is rendered on the server."""
     name = name or script
     return gr.HTML(

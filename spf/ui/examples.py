@@ -29,20 +29,38 @@ FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
     "hat": GenerateConfig(WOMAN, "a hat", seed=9),
-    "laughing": GenerateConfig("a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=15),
+    "laughing": GenerateConfig(
+        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=15
+    ),
     "freckles": GenerateConfig(
-        "a photo of a young man with short brown hair and glasses, by the sea", "freckled skin", seed=3
+        "a photo of a young man with short brown hair and glasses, by the sea",
+        "freckled skin",
+        seed=3,
     ),
     "blonde": GenerateConfig(
-        "a photo of a woman with curly hair, wearing a red jacket, in a park", "blonde hair", seed=11
+        "a photo of a woman with curly hair, wearing a red jacket, in a park",
+        "blonde hair",
+        seed=11,
     ),
     "dress": GenerateConfig(
-        "a photo of a young woman, wearing a yellow T-shirt, before a window", "dress", "replace", "T-shirt", 5
+        "a photo of a young woman, wearing a yellow T-shirt, before a window",
+        "dress",
+        "replace",
+        "T-shirt",
+        5,
     ),
     "watercolor": GenerateConfig(
-        "a photo of a young woman with brown hair, wearing a green shirt, by the sea", "watercolor painting", "replace", "photo", 11
+        "a photo of a young woman with brown hair, wearing a green shirt, by the sea",
+        "watercolor painting",
+        "replace",
+        "photo",
+        11,
     ),
-    "two": GenerateConfig("a photo of a young woman, wearing a blue T-shirt, in a park", ("laughing", "blonde hair"), seed=9),
+    "two": GenerateConfig(
+        "a photo of a young woman, wearing a blue T-shirt, in a park",
+        ("laughing", "blonde hair"),
+        seed=9,
+    ),
 }
 """Settings of each example; the adapters are picked from the targets."""
 
@@ -59,14 +77,18 @@ class Example:
     @classmethod
     def of(cls, result: Result) -> Example:
         shown = stage.finished(result)
-        return cls(" + ".join(result.config.targets), shown["request"], shown, inside.payload(result))
+        return cls(
+            " + ".join(result.config.targets), shown["request"], shown, inside.payload(result)
+        )
 
     def save(self, folder: Path) -> None:
         """Writes the folder; the portraits stay ordinary pictures for whoever looks there."""
         folder.mkdir(parents=True, exist_ok=True)
         for role, uri in self.stage["portraits"].items():
             (folder / f"{role}.png").write_bytes(base64.b64decode(uri.partition(",")[2]))
-        shown = {key: value for key, value in self.stage.items() if key not in ("portraits", "display")}
+        shown = {
+            key: value for key, value in self.stage.items() if key not in ("portraits", "display")
+        }
         rest = {"title": self.title, "stage": shown, "inside": self.inside}
         (folder / "example.json").write_text(json.dumps(rest, ensure_ascii=False), encoding="utf-8")
 
@@ -75,9 +97,13 @@ class Example:
         rest = json.loads((folder / "example.json").read_text(encoding="utf-8"))
         shown = rest["stage"]
         pictures = {role: (folder / f"{role}.png").read_bytes() for role in shown["roles"]}
-        shown["display"] = {role: enlarged(np.asarray(Image.open(io.BytesIO(data)))) for role, data in pictures.items()}
+        shown["display"] = {
+            role: enlarged(np.asarray(Image.open(io.BytesIO(data))))
+            for role, data in pictures.items()
+        }
         shown["portraits"] = {
-            role: f"data:image/png;base64,{base64.b64encode(data).decode()}" for role, data in pictures.items()
+            role: f"data:image/png;base64,{base64.b64encode(data).decode()}"
+            for role, data in pictures.items()
         }
         return cls(rest["title"], shown["request"], shown, rest["inside"])
 
@@ -88,7 +114,8 @@ def load(folder: Path = FOLDER) -> dict[str, Example]:
     order = list(WANTED)
     places = [path.parent for path in folder.glob("*/example.json")]
     for place in sorted(
-        places, key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name)
+        places,
+        key=lambda path: (order.index(path.name) if path.name in order else len(order), path.name),
     ):
         try:
             found[place.name] = Example.load(place)
@@ -97,7 +124,9 @@ def load(folder: Path = FOLDER) -> dict[str, Example]:
     return found
 
 
-def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = (), tries: int = 1) -> dict[str, Example]:
+def make(
+    engine: Engine, folder: Path = FOLDER, names: Sequence[str] = (), tries: int = 1
+) -> dict[str, Example]:
     """Draws and stores the examples for which the engine has adapters; all of them, or the named ones.
 
     tries: seeds, from the given one on, of which the clearest is kept: the target is there and little else changed.
@@ -107,11 +136,15 @@ def make(engine: Engine, folder: Path = FOLDER, names: Sequence[str] = (), tries
         config = replace(config, adapter=engine.pick(config.targets))
         if (names and name not in names) or not config.adapter:
             continue
-        drawn = [_drawn(engine, replace(config, seed=config.seed + number)) for number in range(tries)]
+        drawn = [
+            _drawn(engine, replace(config, seed=config.seed + number)) for number in range(tries)
+        ]
         made[name] = Example.of(max(drawn, key=clarity))
         made[name].save(folder / name)
         log.info(
-            "example %s: %s", name, made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn")
+            "example %s: %s",
+            name,
+            made[name].stage["verdicts"].get("tuned", {}).get("sentence", {}).get("en", "drawn"),
         )
     return made
 

@@ -59,7 +59,12 @@ def methods() -> list[str]:
 
 
 def build(
-    engine: Engine, jobs: Jobs, fields: Sequence[gr.components.Component], tabs: gr.Tabs, *, allowed: bool = True
+    engine: Engine,
+    jobs: Jobs,
+    fields: Sequence[gr.components.Component],
+    tabs: gr.Tabs,
+    *,
+    allowed: bool = True,
 ) -> tuple[Callable[[], list], list]:
     """Lays out the tab. fields: the inputs of Compare, where a finished adapter is tried.
 
@@ -76,7 +81,11 @@ def build(
             )
             sets = [(target.text, name) for name, target in TARGETS.items()]
             data = gr.Dropdown(
-                sets, value="hat", label=label("finetune.data"), info=label("finetune.data.info"), elem_id="ft-data"
+                sets,
+                value="hat",
+                label=label("finetune.data"),
+                info=label("finetune.data.info"),
+                elem_id="ft-data",
             )
             with gr.Column(visible=False, elem_id="ft-own", elem_classes="spf-upload") as mine:
                 files = gr.File(
@@ -87,10 +96,16 @@ def build(
                     height=150,
                 )
                 own_target = gr.Textbox(
-                    label=label("own.target"), info=label("own.target.info"), max_lines=1, elem_id="ft-target"
+                    label=label("own.target"),
+                    info=label("own.target.info"),
+                    max_lines=1,
+                    elem_id="ft-target",
                 )
                 own_replace = gr.Textbox(
-                    label=label("own.replace"), info=label("own.replace.info"), max_lines=1, elem_id="ft-replace"
+                    label=label("own.replace"),
+                    info=label("own.replace.info"),
+                    max_lines=1,
+                    elem_id="ft-replace",
                 )
                 look = gr.Button(label("own.check"), elem_id="ft-check", interactive=allowed)
             method = gr.Radio(
@@ -112,14 +127,27 @@ def build(
                 elem_id="ft-preset",
             )
             steps = gr.Slider(
-                10, 2000, value=PRESETS["taste"].steps, step=10, label=label("finetune.steps"), elem_id="ft-steps"
+                10,
+                2000,
+                value=PRESETS["taste"].steps,
+                step=10,
+                label=label("finetune.steps"),
+                elem_id="ft-steps",
             )
             with gr.Accordion(label("finetune.more"), open=False, elem_id="ft-more"):
                 rate = gr.Textbox(
-                    "", label=label("finetune.rate"), info=label("finetune.rate.info"), max_lines=1, elem_id="ft-rate"
+                    "",
+                    label=label("finetune.rate"),
+                    info=label("finetune.rate.info"),
+                    max_lines=1,
+                    elem_id="ft-rate",
                 )
                 extra = gr.Textbox(
-                    "", label=label("finetune.set"), info=label("finetune.set.info"), lines=2, elem_id="ft-set"
+                    "",
+                    label=label("finetune.set"),
+                    info=label("finetune.set.info"),
+                    lines=2,
+                    elem_id="ft-set",
                 )
             with gr.Row(elem_classes="spf-run"):
                 go = gr.Button(
@@ -130,18 +158,42 @@ def build(
                     scale=3,
                     min_width=96,
                 )
-                wait = gr.Button(label("finetune.pause"), interactive=False, elem_id="ft-pause", scale=1, min_width=72)
-                halt = gr.Button(label("finetune.stop"), interactive=False, elem_id="ft-stop", scale=1, min_width=72)
-            hints = own("hints", {"notices": [] if allowed else [_note("notice.space")]}, name="ft-hints")
+                wait = gr.Button(
+                    label("finetune.pause"),
+                    interactive=False,
+                    elem_id="ft-pause",
+                    scale=1,
+                    min_width=72,
+                )
+                halt = gr.Button(
+                    label("finetune.stop"),
+                    interactive=False,
+                    elem_id="ft-stop",
+                    scale=1,
+                    min_width=72,
+                )
+            hints = own(
+                "hints", {"notices": [] if allowed else [_note("notice.space")]}, name="ft-hints"
+            )
         with gr.Column(elem_classes="spf-stage-column"):
             view = own("job", {"phase": "none", "message": both("job.none")})
             with gr.Row(elem_classes="spf-run"):
-                again = gr.Button(label("finetune.resume"), visible=False, elem_id="ft-resume", min_width=120)
-                use = gr.Button(
-                    label("finetune.use"), variant="primary", visible=False, elem_id="ft-use", min_width=160
+                again = gr.Button(
+                    label("finetune.resume"), visible=False, elem_id="ft-resume", min_width=120
                 )
-                get = gr.DownloadButton(label("finetune.download"), visible=False, elem_id="ft-download", min_width=160)
-                lora = gr.DownloadButton(label("finetune.lora"), visible=False, elem_id="ft-lora", min_width=160)
+                use = gr.Button(
+                    label("finetune.use"),
+                    variant="primary",
+                    visible=False,
+                    elem_id="ft-use",
+                    min_width=160,
+                )
+                get = gr.DownloadButton(
+                    label("finetune.download"), visible=False, elem_id="ft-download", min_width=160
+                )
+                lora = gr.DownloadButton(
+                    label("finetune.lora"), visible=False, elem_id="ft-lora", min_width=160
+                )
             checked = own("check", {})
     clock = gr.Timer(TICK, active=False)
     name = gr.State("")
@@ -169,7 +221,9 @@ def build(
 
     def wish(target: str, replace: str) -> userdata.Wish:
         mode = "replace" if (replace or "").strip() else "append"
-        return userdata.Wish(target=target or "", mode=mode, replace=replace or "", name=short_name(target or ""))
+        return userdata.Wish(
+            target=target or "", mode=mode, replace=replace or "", name=short_name(target or "")
+        )
 
     def inbox() -> Path:
         return jobs.root.parent / "data"
@@ -180,7 +234,9 @@ def build(
             return {}, {"notices": [_note("own.nothing")]}
         folder = inbox() / f".look-{secrets.token_hex(4)}"
         try:
-            report = userdata.check(userdata.unpacked(files, folder), wish(target, replace), lacking)
+            report = userdata.check(
+                userdata.unpacked(files, folder), wish(target, replace), lacking
+            )
             return told(report), {"notices": []}
         except SpfError as error:
             return {}, {"notices": [_note(text=same(str(error)))]}
@@ -208,14 +264,22 @@ def build(
     def start(source, data, files, target, replace, method, parts, preset, steps, rate, extra):
         try:
             if source == "own" and method in NEEDS_MASKS:
-                raise BadInput(f"method is {method} but must be one that needs no exact masks, for pictures of one's own.")
+                raise BadInput(
+                    f"method is {method} but must be one that needs no exact masks, for pictures of one's own."
+                )
             lengths = PRESETS[preset]
             settings = chosen_settings(method, parts or [], rate, extra)
             if method == "spf":
                 settings = {"own_count": lengths.own} | settings
             if source == "own":
                 data = stored(files, target, replace)
-            request = {"data": data, "method": method, "steps": steps, "images": lengths.images, "settings": settings}
+            request = {
+                "data": data,
+                "method": method,
+                "steps": steps,
+                "images": lengths.images,
+                "settings": settings,
+            }
             return [*state(jobs.start(request | {"model": engine.model})), {"notices": []}]
         except SpfError as error:
             return [*[gr.skip()] * len(shown), {"notices": [_note(text=same(str(error)))]}]
@@ -262,16 +326,43 @@ def build(
 
     def switch(source, data):
         ready = source == "ready"
-        return gr.update(visible=ready), gr.update(visible=not ready), preview(data) if ready else {}
+        return (
+            gr.update(visible=ready),
+            gr.update(visible=not ready),
+            preview(data) if ready else {},
+        )
 
     preset.change(lambda chosen: PRESETS[chosen].steps, preset, steps, **quick)
     method.change(lambda chosen: gr.update(visible=chosen == "spf"), method, parts, **quick)
     source.change(switch, [source, data], [data, mine, checked], **quick)
     data.change(preview, data, checked, **quick)
     if allowed:
-        looking = {"queue": True, "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 2}
-        gr.on([look.click, files.upload], check, [files, own_target, own_replace], [checked, hints], **looking)
-        inputs = [source, data, files, own_target, own_replace, method, parts, preset, steps, rate, extra]
+        looking = {
+            "queue": True,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "concurrency_limit": 2,
+        }
+        gr.on(
+            [look.click, files.upload],
+            check,
+            [files, own_target, own_replace],
+            [checked, hints],
+            **looking,
+        )
+        inputs = [
+            source,
+            data,
+            files,
+            own_target,
+            own_replace,
+            method,
+            parts,
+            preset,
+            steps,
+            rate,
+            extra,
+        ]
         go.click(start, inputs, [*shown, hints], **looking)
     wait.click(pause, name, shown, **quick)
     halt.click(stop, name, shown, **quick)
@@ -310,7 +401,9 @@ def preview(name: str) -> dict[str, Any]:
     from spf.portraits.tailored import BIAS, tailored_set
 
     items = tailored_set(name, SAMPLES)
-    shared = ", ".join(f"{attribute.replace('_', ' ')} {value}" for attribute, value in BIAS[name].items())
+    shared = ", ".join(
+        f"{attribute.replace('_', ' ')} {value}" for attribute, value in BIAS[name].items()
+    )
     drawn, _ = draw([item.portrait for item in items])
     return {
         "findings": [{"level": "warning", "text": both("set.bias", shared=shared)}],
@@ -326,9 +419,12 @@ def told(report: userdata.Report) -> dict[str, Any]:
     """A check report as static/check.js shows it."""
     shown = report.items[:SAMPLES]
     return {
-        "findings": [{"level": f.level, "text": both(f"check.{f.key}", **f.values)} for f in report.findings],
+        "findings": [
+            {"level": f.level, "text": both(f"check.{f.key}", **f.values)} for f in report.findings
+        ],
         "items": [
-            {"src": webp(item.pixels(128)), "base": item.base_text, "complete": item.complete_text} for item in shown
+            {"src": webp(item.pixels(128)), "base": item.base_text, "complete": item.complete_text}
+            for item in shown
         ],
         "more": len(report.items) - len(shown),
     }

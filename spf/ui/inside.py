@@ -30,14 +30,22 @@ def payload(result: Result) -> dict[str, Any]:
     scales = {}
     for side in sorted(tuned.maps):
         ours = tuned.maps[side][:, 0].astype(np.float32)
-        theirs = _aligned(original.maps[side][:, 0].astype(np.float32), original.phrases, tuned.phrases)
+        theirs = _aligned(
+            original.maps[side][:, 0].astype(np.float32), original.phrases, tuned.phrases
+        )
         low, high = _range(ours, theirs, [phrase in original.phrases for phrase in tuned.phrases])
-        scales[str(side)] = {p: [float(a), float(b)] for p, a, b in zip(tuned.phrases, low, high, strict=True)}
+        scales[str(side)] = {
+            p: [float(a), float(b)] for p, a, b in zip(tuned.phrases, low, high, strict=True)
+        }
         for role, maps in (("tuned", ours), ("original", theirs)):
             blob.add(f"{role}/{side}", (maps - low[:, None, None]) / (high - low)[:, None, None])
-    chain = np.stack([np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)])
+    chain = np.stack(
+        [np.stack([stage for _, stage in trace.chain(TUNED, step)]) for step in range(steps)]
+    )
     if tuned.held is not None:
-        chain = np.concatenate([chain, np.broadcast_to(tuned.held[0], (steps, 1, *chain.shape[2:]))], axis=1)
+        chain = np.concatenate(
+            [chain, np.broadcast_to(tuned.held[0], (steps, 1, *chain.shape[2:]))], axis=1
+        )
     blob.add("chain", chain)
     return {
         "steps": steps,
@@ -45,12 +53,21 @@ def payload(result: Result) -> dict[str, Any]:
         "blob": blob.packed(),
         "arrays": blob.arrays,
         "scales": scales,
-        "layers": _layers(tuned.phrases, original.phrases, trace.base_phrases, tuned.held is not None),
+        "layers": _layers(
+            tuned.phrases, original.phrases, trace.base_phrases, tuned.held is not None
+        ),
         "chain": _chain(trace.base_phrases, trace.distances, tuned.phrases),
         "start": next(
-            (f"phrase-{i}" for i, phrase in enumerate(tuned.phrases) if phrase not in original.phrases), "sfcm"
+            (
+                f"phrase-{i}"
+                for i, phrase in enumerate(tuned.phrases)
+                if phrase not in original.phrases
+            ),
+            "sfcm",
         ),
-        "frames": {role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)},
+        "frames": {
+            role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)
+        },
         "frame_steps": list(result.frame_steps),
         "outline": outline(result.region),
         "seed": result.config.seed,
@@ -62,7 +79,9 @@ def outline(region: np.ndarray | None) -> dict[str, Any] | None:
     if region is None:
         return None
     inner = np.pad(region, 1)
-    rows, columns = np.nonzero(inner[1:, 1:-1] != inner[:-1, 1:-1])  # an edge above pixel (row, column)
+    rows, columns = np.nonzero(
+        inner[1:, 1:-1] != inner[:-1, 1:-1]
+    )  # an edge above pixel (row, column)
     level = [f"M{x} {y}h1" for y, x in zip(rows, columns, strict=True)]
     rows, columns = np.nonzero(inner[1:-1, 1:] != inner[1:-1, :-1])  # an edge left of it
     upright = [f"M{x} {y}v1" for y, x in zip(rows, columns, strict=True)]
@@ -98,10 +117,14 @@ def _range(ours: np.ndarray, theirs: np.ndarray, both: list[bool]) -> tuple[np.n
 def _aligned(maps: np.ndarray, have: tuple[str, ...], want: tuple[str, ...]) -> np.ndarray:
     """[S,G,h,w] of the phrases in `want`; zeros for those that the path never read."""
     empty = np.zeros_like(maps[:, 0])
-    return np.stack([maps[:, have.index(phrase)] if phrase in have else empty for phrase in want], axis=1)
+    return np.stack(
+        [maps[:, have.index(phrase)] if phrase in have else empty for phrase in want], axis=1
+    )
 
 
-def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...], held: bool) -> list[dict]:
+def _layers(
+    phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...], held: bool
+) -> list[dict]:
     """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain, and what a drawing was held by."""
 
     def word(index: int, phrase: str) -> dict:
@@ -117,12 +140,22 @@ def _layers(phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[
         }
 
     def stage(key: str, about: str, index: int, name: Mapping[str, str], pick: bool) -> dict:
-        return {"key": key, "kind": "chain", "about": about, "index": index, "label": name, "pick": pick}
+        return {
+            "key": key,
+            "kind": "chain",
+            "about": about,
+            "index": index,
+            "label": name,
+            "pick": pick,
+        }
 
     return [
         *(word(index, phrase) for index, phrase in enumerate(phrases)),
         stage("noise", "noise", 0, both("layer.noise"), True),
-        *(stage(f"left-{index}", "chain", index, same(phrase), False) for index, phrase in enumerate(base, start=1)),
+        *(
+            stage(f"left-{index}", "chain", index, same(phrase), False)
+            for index, phrase in enumerate(base, start=1)
+        ),
         stage("sfcm", "sfcm", len(base) + 1, both("layer.sfcm"), True),
         *([stage("held", "held", len(base) + 2, both("layer.held"), True)] if held else []),
     ]

@@ -32,7 +32,10 @@ KEPT = 300
 
 
 def build(
-    engine: Engine, fields: Sequence[gr.components.Component], tabs: gr.Tabs, places: Iterable[str | Path]
+    engine: Engine,
+    fields: Sequence[gr.components.Component],
+    tabs: gr.Tabs,
+    places: Iterable[str | Path],
 ) -> None:
     """Lays out the tab. fields: the inputs of Compare, where a pair can be opened. places: folders with results."""
     desk = Desk(engine)
@@ -46,7 +49,9 @@ def build(
 
     def more(event: gr.EventData):
         """Streams the next ones."""
-        yield from draw(event.table, event.method, event.aim, event.measure, event.order, event.first)
+        yield from draw(
+            event.table, event.method, event.aim, event.measure, event.order, event.first
+        )
 
     def draw(path, method, target, measure, order, first):
         found = next((one for one in results.load(places) if str(one.path) == path), None)
@@ -64,8 +69,14 @@ def build(
 
         return [*restored(event.request, engine)[1:], gr.Tabs(selected="compare")]
 
-    heavy: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "show_progress": "hidden"}
-    first = table.pick(pick, None, behind, api_visibility="private", trigger_mode="always_last", **heavy)
+    heavy: dict[str, Any] = {
+        "concurrency_id": "gpu",
+        "concurrency_limit": 1,
+        "show_progress": "hidden",
+    }
+    first = table.pick(
+        pick, None, behind, api_visibility="private", trigger_mode="always_last", **heavy
+    )
     again = behind.more(more, None, behind, api_visibility="private", **heavy)
     behind.halt(lambda: gr.skip(), None, behind, cancels=[first, again], **quick)
     behind.open(open_pair, None, [*fields, tabs], **quick)
@@ -83,11 +94,17 @@ def _table(table: results.Table) -> dict[str, Any]:
     return {
         "name": table.name,
         "path": str(table.path),
-        "settings": {name: value for name, value in table.settings.items() if isinstance(value, (str, int, float))},
+        "settings": {
+            name: value
+            for name, value in table.settings.items()
+            if isinstance(value, (str, int, float))
+        },
         "measures": [
             {
                 "name": name,
-                "about": both(f"measure.{name}") if f"measure.{name}" in TEXTS else same(table.measures.get(name, "")),
+                "about": both(f"measure.{name}")
+                if f"measure.{name}" in TEXTS
+                else same(table.measures.get(name, "")),
                 "falling": name.startswith(results.SMALLER_IS_BETTER),
             }
             for name in measures
@@ -109,15 +126,34 @@ class Desk:
 
         self.draw = on_gpu(draw, engine.seconds)
 
-    def pairs(self, table: results.Table, method: str, target: str, measure: str, order: str, first: int = 0):
+    def pairs(
+        self,
+        table: results.Table,
+        method: str,
+        target: str,
+        measure: str,
+        order: str,
+        first: int = 0,
+    ):
         """Values of static/pairs.js: what is picked, then each pair as soon as it is there."""
         found = results.pairs(table, method, target, measure, order)
         number = next(
-            (r for r in table.rows if (r["method"], r["target"], r["measure"]) == (method, target, measure)), {}
+            (
+                r
+                for r in table.rows
+                if (r["method"], r["target"], r["measure"]) == (method, target, measure)
+            ),
+            {},
         )
         value: dict[str, Any] = {
             "phase": "drawing",
-            "pick": {"table": str(table.path), "method": method, "aim": target, "measure": measure, "order": order},
+            "pick": {
+                "table": str(table.path),
+                "method": method,
+                "aim": target,
+                "measure": measure,
+                "order": order,
+            },
             "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
             "sorted": any(measure in pair.values for pair in found),
             "count": len(found),
@@ -132,23 +168,51 @@ class Desk:
         began, drawn = time.monotonic(), 0
         for index, pair in enumerate(here):
             ready = pair.stored or pair.request in self.drawn
-            left = both("status.left", s=max(1, round((time.monotonic() - began) / drawn * (len(here) - index)))) if drawn else ""
+            left = (
+                both(
+                    "status.left",
+                    s=max(1, round((time.monotonic() - began) / drawn * (len(here) - index))),
+                )
+                if drawn
+                else ""
+            )
             status = both("pairs.drawing", k=index + 1, n=len(here), left=left)
             if not ready:
-                yield value | {"items": items, "first": first, "status": status, "progress": index / len(here)}
+                yield value | {
+                    "items": items,
+                    "first": first,
+                    "status": status,
+                    "progress": index / len(here),
+                }
             try:
                 items[index] = items[index] | self._pair(pair)
                 drawn += not ready
             except SpfError as error:
-                yield value | {"phase": "failed", "items": items, "first": first, "status": same(str(error))}
+                yield value | {
+                    "phase": "failed",
+                    "items": items,
+                    "first": first,
+                    "status": same(str(error)),
+                }
                 return
             except Exception as error:
                 from .compare import reported
 
-                yield value | {"phase": "failed", "items": items, "first": first, "status": reported(error)}
+                yield value | {
+                    "phase": "failed",
+                    "items": items,
+                    "first": first,
+                    "status": reported(error),
+                }
                 return
         status = both("pairs.shown", a=first + 1, b=first + len(here), n=len(found))
-        yield value | {"phase": "done", "items": items, "first": first, "status": status, "last": first + len(here) >= len(found)}
+        yield value | {
+            "phase": "done",
+            "items": items,
+            "first": first,
+            "status": status,
+            "last": first + len(here) >= len(found),
+        }
 
     def _missing(self, pairs: Sequence[results.Pair]) -> dict[str, str] | None:
         """Why a pair can be neither shown nor drawn; None when all can."""
@@ -176,7 +240,11 @@ class Desk:
             changes = pair.values.get("changed") or []
             return {
                 "pictures": dict(zip((ORIGINAL, TUNED), map(_shown, pair.stored), strict=True)),
-                "changed": [{"label": both(f"attribute.{name}")} for name in changes if f"attribute.{name}" in TEXTS],
+                "changed": [
+                    {"label": both(f"attribute.{name}")}
+                    for name in changes
+                    if f"attribute.{name}" in TEXTS
+                ],
             }
         if config in self.drawn:
             self.drawn.move_to_end(config)

@@ -20,10 +20,20 @@ class Front:
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        host = next(
+            (value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), ""
+        )
         if self.hosts and host.rsplit(":", 1)[0] not in self.hosts and host not in self.hosts:
-            await send({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
-            return await send({"type": "http.response.body", "body": b"This page answers on 127.0.0.1 only."})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 421,
+                    "headers": [(b"content-type", b"text/plain")],
+                }
+            )
+            return await send(
+                {"type": "http.response.body", "body": b"This page answers on 127.0.0.1 only."}
+            )
         if scope["path"] not in ("", "/"):
             return await self.app(scope, receive, send)
         start, body = {}, b""
@@ -37,8 +47,14 @@ class Front:
             if message.get("more_body"):
                 return
             page = body.replace(b"<head>", b"<head>" + self.script, 1)
-            headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-            await send(start | {"headers": [*headers, (b"content-length", str(len(page)).encode())]})
+            headers = [
+                (name, value)
+                for name, value in start["headers"]
+                if name.lower() != b"content-length"
+            ]
+            await send(
+                start | {"headers": [*headers, (b"content-length", str(len(page)).encode())]}
+            )
             await send({"type": "http.response.body", "body": page})
 
         await self.app(scope, receive, rewrite)

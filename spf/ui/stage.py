@@ -19,7 +19,11 @@ CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "gu
 
 
 def waiting(
-    progress: Progress, roles: Sequence[str], pictures: Mapping[str, str], link: int = 0, links: int = 1
+    progress: Progress,
+    roles: Sequence[str],
+    pictures: Mapping[str, str],
+    link: int = 0,
+    links: int = 1,
 ) -> dict:
     """The stage while the model works; pictures: the previews so far. link of links: place in a chain, 0 outside one."""
     if progress.what == "loading":
@@ -28,11 +32,22 @@ def waiting(
     if progress.what == "judging":
         return value | {"status": both("status.judging"), "progress": 1.0}
     left = progress.seconds_left
-    told = both("status.left", s=max(1, round(left))) if left is not None and left > PATIENCE else ""
-    status = both("status.step", what=both(f"role.{progress.what}"), k=progress.step, n=progress.steps, left=told)
+    told = (
+        both("status.left", s=max(1, round(left))) if left is not None and left > PATIENCE else ""
+    )
+    status = both(
+        "status.step",
+        what=both(f"role.{progress.what}"),
+        k=progress.step,
+        n=progress.steps,
+        left=told,
+    )
     share = progress.step / max(1, progress.steps)
     if link:
-        status, share = both("status.link", k=link, n=links, rest=status), (link - 1 + share) / links
+        status, share = (
+            both("status.link", k=link, n=links, rest=status),
+            (link - 1 + share) / links,
+        )
     return value | {"status": status, "progress": share}
 
 
@@ -41,7 +56,9 @@ def link(result: Result) -> dict:
     request = {name: result.config.to_dict()[name] for name in CARRIED}
     judged = words_of(result.reports[TUNED])
     return {
-        "title": same(f"+ {result.config.targets[-1]}") if result.config.targets else both("role.original"),
+        "title": same(f"+ {result.config.targets[-1]}")
+        if result.config.targets
+        else both("role.original"),
         "complete": result.words.prompt.complete,
         "portrait": png(result.portraits[TUNED], request | {"role": TUNED}),
         "display": enlarged(result.portraits[TUNED]),
@@ -63,10 +80,17 @@ def finished(result: Result) -> dict:
         "roles": list(result.portraits),
         "request": request,
         "texts": {"base": prompt.base, "complete": prompt.complete},
-        "portraits": {role: png(image, request | {"role": role}) for role, image in result.portraits.items()},
+        "portraits": {
+            role: png(image, request | {"role": role}) for role, image in result.portraits.items()
+        },
         "display": {role: enlarged(image) for role, image in result.portraits.items()},
-        "verdicts": {role: said for role, report in result.reports.items() if (said := words_of(report))},
-        "labels": {ORIGINAL: both("score.base"), **({} if result.config.adapter else {TUNED: both("no adapter")})},
+        "verdicts": {
+            role: said for role, report in result.reports.items() if (said := words_of(report))
+        },
+        "labels": {
+            ORIGINAL: both("score.base"),
+            **({} if result.config.adapter else {TUNED: both("no adapter")}),
+        },
         "status": both("status.done"),
         "words": marked(result.words),
         "notices": notices(result.words) + _about_adapter(result) + _told(result),
@@ -114,10 +138,13 @@ def marked(words: Words) -> list[dict]:
     text = words.prompt.complete
     label: list[tuple[str, int] | None] = [None] * len(text)
     spans = [("phrase", span) for phrase in words.prompt.phrases for span in phrase.complete]
-    spans += [("target", span) for phrase in words.prompt.target_phrases for span in phrase.complete]
+    spans += [
+        ("target", span) for phrase in words.prompt.target_phrases for span in phrase.complete
+    ]
     for word in words.unknown:
         spans += [
-            ("unknown", match.span()) for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
+            ("unknown", match.span())
+            for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
         ]
     if words.dropped:
         spans += [("dropped", (text.rfind(" ".join(words.dropped)), len(text)))]

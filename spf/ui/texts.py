@@ -10,7 +10,10 @@ import gradio as gr
 
 TEXTS: dict[str, tuple[str, str]] = {
     # top line and tabs
-    "tagline": ("Teach a portrait model one thing. Keep everything else.", "只教会肖像模型一件事，其余保持不变。"),
+    "tagline": (
+        "Teach a portrait model one thing. Keep everything else.",
+        "只教会肖像模型一件事，其余保持不变。",
+    ),
     "scheme": ("Light or dark", "浅色或深色"),
     "tab.compare": ("Compare", "对比"),
     "tab.inside": ("Look inside", "看内部"),
@@ -81,7 +84,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "word.phrase": ("a phrase that gets its own attention map", "有自己注意力图的短语"),
     "word.target": ("the target", "目标"),
     "word.unknown": ("the model does not know this word", "模型不认识这个词"),
-    "word.dropped": ("beyond the 77 tokens that the text encoder reads", "超出文本编码器的 77 个词元"),
+    "word.dropped": (
+        "beyond the 77 tokens that the text encoder reads",
+        "超出文本编码器的 77 个词元",
+    ),
     "chain.label": ("The chain of edits", "连续编辑"),
     "chain.add": ("Add an edit", "再加一项"),
     "chain.placeholder": ("+ sunglasses, blonde hair …", "+ sunglasses、blonde hair……"),
@@ -101,7 +107,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Done. There are no judges in checkpoints/, so nothing is said about attributes.",
         "完成。checkpoints/ 中没有评判模型，因此不评价属性。",
     ),
-    "status.empty": ("Write a base text and a target, then press Generate.", "填写基础文本和目标，然后按“生成”。"),
+    "status.empty": (
+        "Write a base text and a target, then press Generate.",
+        "填写基础文本和目标，然后按“生成”。",
+    ),
     "error.bug": (
         "Something went wrong on our side. Your texts are kept. Code {code}: the log has the details under it.",
         "程序出错，您的文本仍保留。代码 {code}：日志中有详细信息。",
@@ -109,7 +118,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     # verdict
     "verdict.there": ("{Target} {verb} there.", "已出现：{target}。"),
     "verdict.missing": ("{Target} {verb} not there.", "未出现：{target}。"),
-    "verdict.some": ("{Target} {verb} there, but not {missing}.", "已出现：{target}；未出现：{missing}。"),
+    "verdict.some": (
+        "{Target} {verb} there, but not {missing}.",
+        "已出现：{target}；未出现：{missing}。",
+    ),
     "verdict.kept": ("All {n} other attributes are unchanged.", "其余 {n} 个属性全部未变。"),
     "verdict.changed": (
         "{same} of {n} other attributes are unchanged; {what} changed.",
@@ -125,7 +137,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "score.clean": ("target there, nothing else changed", "目标已出现，其余未变"),
     "score.changed": ("target there, {k} of {n} others changed", "目标已出现，{n} 个中变了 {k} 个"),
-    "score.missing": ("target missing, {k} of {n} others changed", "目标未出现，{n} 个中变了 {k} 个"),
+    "score.missing": (
+        "target missing, {k} of {n} others changed",
+        "目标未出现，{n} 个中变了 {k} 个",
+    ),
     "score.plain": ("{k} of {n} others changed", "{n} 个中变了 {k} 个"),
     "score.base": ("base text", "基础文本"),
     "and": (" and ", "和"),
@@ -205,7 +220,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Where the two predictions of the noise differ: the first hint at what the target changes.",
         "两个噪声预测的差异：目标改变了哪里的第一线索。",
     ),
-    "inside.about.chain": ("What is left after taking away “{what}”.", "减去“{what}”之后剩下的部分。"),
+    "inside.about.chain": (
+        "What is left after taking away “{what}”.",
+        "减去“{what}”之后剩下的部分。",
+    ),
     "inside.about.sfcm": (
         "The Semantic-Aware Fine Control Map: bright where the target may act, dark where the original must be kept.",
         "语义感知精细控制图：亮处允许目标作用，暗处必须保持原样。",
@@ -224,7 +242,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "source.own": ("my pictures", "自己的图片"),
     "own.files": ("Pictures and captions", "图片和说明"),
     "own.target": ("What they all show", "图片的共同点"),
-    "own.target.info": ("as a text asks for it, for example: a straw hat", "用文字描述，例如：a straw hat"),
+    "own.target.info": (
+        "as a text asks for it, for example: a straw hat",
+        "用文字描述，例如：a straw hat",
+    ),
     "own.replace": ("It takes the place of", "它替换的词语"),
     "own.replace.info": (
         "empty if it is added; for a dress, for example: T-shirt",
@@ -235,22 +256,49 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Choose pictures first. Captions: a .txt beside each picture, captions.jsonl, or metadata.csv.",
         "请先选择图片。说明文字可用：每张图片旁的 .txt、captions.jsonl 或 metadata.csv。",
     ),
-    "check.read": ("{n} of {all} pictures can be used; captions from {names}.", "{all} 张中有 {n} 张可用；说明来自 {names}。"),
-    "check.few": ("{n} usable pictures: at least {low} are needed.", "可用图片 {n} 张：至少需要 {low} 张。"),
-    "check.many": ("{n} usable pictures: at most {high} are taken.", "可用图片 {n} 张：最多 {high} 张。"),
+    "check.read": (
+        "{n} of {all} pictures can be used; captions from {names}.",
+        "{all} 张中有 {n} 张可用；说明来自 {names}。",
+    ),
+    "check.few": (
+        "{n} usable pictures: at least {low} are needed.",
+        "可用图片 {n} 张：至少需要 {low} 张。",
+    ),
+    "check.many": (
+        "{n} usable pictures: at most {high} are taken.",
+        "可用图片 {n} 张：最多 {high} 张。",
+    ),
     "check.broken": ("{n} cannot be read: {names}", "{n} 张无法读取：{names}"),
-    "check.small": ("{n} smaller than 64 pixels, left out: {names}", "{n} 张小于 64 像素，已跳过：{names}"),
+    "check.small": (
+        "{n} smaller than 64 pixels, left out: {names}",
+        "{n} 张小于 64 像素，已跳过：{names}",
+    ),
     "check.twice": ("{n} there already, left out: {names}", "{n} 张重复，已跳过：{names}"),
-    "check.cut": ("{n} not square; their middle is used: {names}", "{n} 张不是正方形，取中间部分：{names}"),
-    "check.caption": ("{n} without a caption, left out: {names}", "{n} 张没有说明，已跳过：{names}"),
+    "check.cut": (
+        "{n} not square; their middle is used: {names}",
+        "{n} 张不是正方形，取中间部分：{names}",
+    ),
+    "check.caption": (
+        "{n} without a caption, left out: {names}",
+        "{n} 张没有说明，已跳过：{names}",
+    ),
     "check.replace": (
         "{n} captions lack the words to replace, left out: {names}",
         "{n} 条说明不含被替换的词语，已跳过：{names}",
     ),
-    "check.text": ("{n} captions are no usable text, left out: {names}", "{n} 条说明无法使用，已跳过：{names}"),
-    "check.unsaid": ("{n} captions do not say the target; it is added: {names}", "{n} 条说明未提到目标，已补上：{names}"),
+    "check.text": (
+        "{n} captions are no usable text, left out: {names}",
+        "{n} 条说明无法使用，已跳过：{names}",
+    ),
+    "check.unsaid": (
+        "{n} captions do not say the target; it is added: {names}",
+        "{n} 条说明未提到目标，已补上：{names}",
+    ),
     "check.orphan": ("{n} captions have no picture: {names}", "{n} 条说明没有对应图片：{names}"),
-    "check.unknown": ("{n} words the model does not know: {names}", "模型不认识的词 {n} 个：{names}"),
+    "check.unknown": (
+        "{n} words the model does not know: {names}",
+        "模型不认识的词 {n} 个：{names}",
+    ),
     "check.alike": (
         "Every caption is the same, “{names}”: say what differs, or the differences are learnt as part of the target.",
         "所有说明都相同：“{names}”。请写出差异，否则差异会被当作目标学会。",
@@ -264,7 +312,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "finetune.rate": ("Learning rate", "学习率"),
     "finetune.rate.info": ("empty: the method's own", "留空则用方法默认值"),
     "finetune.set": ("Other settings of the method", "方法的其他设置"),
-    "finetune.set.info": ("KEY=VALUE, one a line, as on the command line", "KEY=VALUE，每行一个，与命令行相同"),
+    "finetune.set.info": (
+        "KEY=VALUE, one a line, as on the command line",
+        "KEY=VALUE，每行一个，与命令行相同",
+    ),
     "finetune.pause": ("Pause", "暂停"),
     "finetune.lora": ("LoRA for other programs", "供其他软件用的 LoRA"),
     "method.lora": ("LoRA", "LoRA"),
@@ -287,7 +338,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "finetune.method": ("Method", "方法"),
     "method.spf": ("SPF", "SPF"),
     "method.naive": ("naive", "普通微调"),
-    "finetune.parts": ("Parts of SPF; leave one out to see what it does", "SPF 的组成部分；去掉一个看看它的作用"),
+    "finetune.parts": (
+        "Parts of SPF; leave one out to see what it does",
+        "SPF 的组成部分；去掉一个看看它的作用",
+    ),
     "part.text_consistent": ("text-consistent loss", "文本一致损失"),
     "part.fine_grained": ("fine-grained loss", "细粒度损失"),
     "part.control": ("SFCM weighting", "SFCM 加权"),
@@ -296,7 +350,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "part.keep": ("base-text retention (ours)", "基础文本保持（本项目）"),
     "part.seen": ("captions completed by CLIP (ours)", "用 CLIP 补全描述（本项目）"),
     "finetune.preset": ("How long", "时长"),
-    "preset.taste": ("a taste: 48 pictures, under three minutes on a processor", "体验：48 张图，处理器上不到三分钟"),
+    "preset.taste": (
+        "a taste: 48 pictures, under three minutes on a processor",
+        "体验：48 张图，处理器上不到三分钟",
+    ),
     "preset.standard": ("standard: all pictures", "标准：全部图片"),
     "finetune.steps": ("Training steps", "训练步数"),
     "finetune.start": ("Start", "开始"),
@@ -318,7 +375,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Choose what to teach and press Start. The job goes on when this tab is closed.",
         "选择要教的内容并按“开始”。关闭页面后任务仍会继续。",
     ),
-    "job.starting": ("Loading the model and drawing the tailored set …", "正在载入模型并绘制数据集……"),
+    "job.starting": (
+        "Loading the model and drawing the tailored set …",
+        "正在载入模型并绘制数据集……",
+    ),
     "job.running": ("Step {k} of {n}{left}", "第 {k}/{n} 步{left}"),
     "job.stopping": ("Stopping after step {k} …", "将在第 {k} 步后停止……"),
     "job.stopped": (
@@ -498,7 +558,12 @@ LANGUAGES = ("en", "zh")
 
 def translations() -> gr.I18n:
     """The table as Gradio wants it at launch."""
-    return gr.I18n(**{code: {key: texts[i] for key, texts in TEXTS.items()} for i, code in enumerate(LANGUAGES)})
+    return gr.I18n(
+        **{
+            code: {key: texts[i] for key, texts in TEXTS.items()}
+            for i, code in enumerate(LANGUAGES)
+        }
+    )
 
 
 def label(key: str):

@@ -22,14 +22,22 @@ from .texts import both, same
 
 SHOWN = 6
 """Pictures of the tailored set: enough to see what they have in common."""
-HEAT = np.array([[24, 15, 61], [92, 22, 109], [165, 44, 96], [225, 89, 57], [251, 155, 6], [250, 252, 160]], float)
+HEAT = np.array(
+    [[24, 15, 61], [92, 22, 109], [165, 44, 96], [225, 89, 57], [251, 155, 6], [250, 252, 160]],
+    float,
+)
 """The colours of static/common.js."""
 
 
 def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     """The steps as static/tour.js shows them; none without an example that has a naive counterpart."""
     name, example = next(
-        ((name, one) for name, one in examples.items() if name in TARGETS and NAIVE in one.stage["roles"]), (None, None)
+        (
+            (name, one)
+            for name, one in examples.items()
+            if name in TARGETS and NAIVE in one.stage["roles"]
+        ),
+        (None, None),
     )
     if example is None:
         return []
@@ -39,7 +47,10 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     def portrait(role: str) -> dict:
         return {"src": shown["display"][role], "caption": both(f"role.{role}"), "tone": role}
 
-    tailored = [{"src": webp(render(item.portrait, 128).image), "caption": ""} for item in tailored_set(name, SHOWN, 0)]
+    tailored = [
+        {"src": webp(render(item.portrait, 128).image), "caption": ""}
+        for item in tailored_set(name, SHOWN, 0)
+    ]
 
     def step(number: int, pictures: list[dict], chips: list[dict] = (), **values) -> dict:
         title, text = both(f"tour.{number}.title", **values), both(f"tour.{number}", **values)
@@ -50,7 +61,12 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
         step(2, tailored, target=target),
         step(3, [portrait(ORIGINAL), portrait(NAIVE)], naive.get("changed", []), target=target),
         step(4, [portrait(ORIGINAL), control(example)]),
-        step(5, [portrait(role) for role in ROLES], tuned.get("changed", []), verdict=tuned.get("sentence", "")),
+        step(
+            5,
+            [portrait(role) for role in ROLES],
+            tuned.get("changed", []),
+            verdict=tuned.get("sentence", ""),
+        ),
     ]
 
 
@@ -59,11 +75,13 @@ def control(example: Example) -> dict[str, Any]:
     data = example.inside
     chain = data["arrays"]["chain"]
     blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
-    maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(chain["shape"])  # [S,P+2,h,w]
+    maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(
+        chain["shape"]
+    )  # [S,P+2,h,w]
     heat = maps[:, -1].mean(0) / 255
-    portrait = Image.open(io.BytesIO(base64.b64decode(example.stage["portraits"][TUNED].partition(",")[2]))).convert(
-        "RGB"
-    )
+    portrait = Image.open(
+        io.BytesIO(base64.b64decode(example.stage["portraits"][TUNED].partition(",")[2]))
+    ).convert("RGB")
     heat = (
         np.asarray(
             Image.fromarray((heat / max(heat.max(), 1e-6) * 255).astype(np.uint8)).resize(
@@ -72,7 +90,9 @@ def control(example: Example) -> dict[str, Any]:
         )
         / 255
     )
-    colours = np.stack([np.interp(heat, np.linspace(0, 1, len(HEAT)), HEAT[:, c]) for c in range(3)], -1)
+    colours = np.stack(
+        [np.interp(heat, np.linspace(0, 1, len(HEAT)), HEAT[:, c]) for c in range(3)], -1
+    )
     veil = (0.75 * np.clip(0.25 + 0.95 * heat, 0, 1))[..., None]
     mixed = np.asarray(portrait) * (1 - veil) + colours * veil
     return {"src": enlarged(mixed.astype(np.uint8)), "caption": both("layer.sfcm"), "tone": TUNED}

@@ -43,8 +43,12 @@ def verdict(
         "sentence": _joined(parts, {"en": " ", "zh": ""}),
         "score": both(f"score.{score}", **counts),
         "clean": score == "clean",
-        "changed": [{"label": _label(n), "from": same(before[n]), "to": same(after[n])} for n in moved],
-        "unchanged": [{"label": _label(n), "value": same(after[n])} for n in others if n not in moved],
+        "changed": [
+            {"label": _label(n), "from": same(before[n]), "to": same(after[n])} for n in moved
+        ],
+        "unchanged": [
+            {"label": _label(n), "value": same(after[n])} for n in others if n not in moved
+        ],
     }
 
 
@@ -53,7 +57,8 @@ def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | Non
     if not report["attributes"]:
         return None
     before, after = (
-        {name: pair[side] for name, pair in report["attributes"].items()} for side in ("original", "tuned")
+        {name: pair[side] for name, pair in report["attributes"].items()}
+        for side in ("original", "tuned")
     )
     targets = known_targets(report["target"])
     known = targets if len(targets) == len(report["target"]) else []
@@ -82,7 +87,11 @@ def _with_article(target: Target) -> str:
     first, _, rest = target.text.partition(" ")
     if first in ("a", "an"):
         return f"the {rest}"
-    return f"the {target.text}" if target.mode == "replace" or target.text.endswith(_PLURAL) else target.text
+    return (
+        f"the {target.text}"
+        if target.mode == "replace" or target.text.endswith(_PLURAL)
+        else target.text
+    )
 
 
 def _label(name: str) -> dict[str, str]:

@@ -66,9 +66,13 @@ class Ballot:
 class Booth:
     """Hands out ballots and takes them back once. Stored examples come first, then pairs are drawn from held-out texts."""
 
-    def __init__(self, engine: Engine, examples: Mapping[str, Example], votes: Votes, seed: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, examples: Mapping[str, Example], votes: Votes, seed: int | None = None
+    ) -> None:
         self.engine, self.votes, self.rng = engine, votes, random.Random(seed)
-        self.pool = [entry for name, example in examples.items() if (entry := _stored(name, example))]
+        self.pool = [
+            entry for name, example in examples.items() if (entry := _stored(name, example))
+        ]
         self.out: OrderedDict[str, Ballot] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -80,7 +84,10 @@ class Booth:
     def methods(self) -> dict[str, list[str]]:
         """Targets for which two methods or more have weights, with those methods."""
         there = self.engine.files()
-        found = {name: [m for m in ("spf", *_others(there, name)) if adapter_of(m, name) in there] for name in TARGETS}
+        found = {
+            name: [m for m in ("spf", *_others(there, name)) if adapter_of(m, name) in there]
+            for name in TARGETS
+        }
         return {name: methods for name, methods in found.items() if len(methods) > 1}
 
     def possible(self) -> bool:
@@ -111,10 +118,15 @@ class Booth:
                 self.out.popitem(last=False)
         seen.append(_key(entry))
         yield {
-            "phase": "asking", "ballot": name, "base": entry.base, "complete": entry.complete,
-            "target": TARGETS[entry.target].text, "original": entry.original,
-            "left": entry.portraits[methods[0]], "right": entry.portraits[methods[1]],
-        }  # fmt: skip
+            "phase": "asking",
+            "ballot": name,
+            "base": entry.base,
+            "complete": entry.complete,
+            "target": TARGETS[entry.target].text,
+            "original": entry.original,
+            "left": entry.portraits[methods[0]],
+            "right": entry.portraits[methods[1]],
+        }
 
     def _drawn(self) -> Iterator[dict | Entry]:
         """Progress, then one entry from a held-out text; it joins the pool for later visitors."""
@@ -126,12 +138,20 @@ class Booth:
         target = TARGETS[name]
         base = base_captions(target, TEXTS_EACH, 0, "test")[self.rng.randrange(TEXTS_EACH)][1].text
         seed, portraits, original = self.rng.randrange(2**31), {}, ""
-        methods.sort(key=lambda method: method != "spf")  # its drawing may bring the naive counterpart along
+        methods.sort(
+            key=lambda method: method != "spf"
+        )  # its drawing may bring the naive counterpart along
         for number, method in enumerate(methods):
             if method in portraits:
                 continue
             config = GenerateConfig(
-                base, (target.text,), target.mode, target.replace, seed=seed, steps=STEPS, adapter=adapter_of(method, name)
+                base,
+                (target.text,),
+                target.mode,
+                target.replace,
+                seed=seed,
+                steps=STEPS,
+                adapter=adapter_of(method, name),
             )
             with closing(self.draw(config)) as events:
                 for event in events:
@@ -143,7 +163,11 @@ class Booth:
                         complete = event.words.prompt.complete
                     else:
                         share = (number + event.step / max(1, event.steps)) / len(methods)
-                        yield {"phase": "drawing", "status": both("vote.drawing"), "progress": share}
+                        yield {
+                            "phase": "drawing",
+                            "status": both("vote.drawing"),
+                            "progress": share,
+                        }
         entry = Entry(name, base, complete, seed, original, portraits)
         self.pool.append(entry)
         yield entry
@@ -164,7 +188,11 @@ class Booth:
         return {"left": ballot.methods[0], "right": ballot.methods[1]}
 
     def tally(self) -> dict[str, Any]:
-        return {"count": self.votes.count(), "rows": self.votes.tally(), "questions": list(QUESTIONS)}
+        return {
+            "count": self.votes.count(),
+            "rows": self.votes.tally(),
+            "questions": list(QUESTIONS),
+        }
 
 
 def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None:
@@ -206,7 +234,11 @@ def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None
 
 def _others(there: Mapping[str, Any], target: str) -> list[str]:
     """Methods beside spf with shipped weights; names with a number at the end are one's own runs."""
-    return [method for name in there if (method := name.removeprefix(f"{target}-")) != name and "-" not in method]
+    return [
+        method
+        for name in there
+        if (method := name.removeprefix(f"{target}-")) != name and "-" not in method
+    ]
 
 
 def _stored(name: str, example: Example) -> Entry | None:

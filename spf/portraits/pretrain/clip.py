@@ -30,14 +30,22 @@ from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
 from spf.portraits.pretrain.common import Stage, replaced_folder, save_half, start_from
 from spf.portraits.pretrain.presets import ClipSizes
 from spf.portraits.pretrain.spoil import returned_portraits, spoilt_batch
-from spf.portraits.pretrain.texts import UNREAD, encode_readings, read_caption, token_ids, training_text
+from spf.portraits.pretrain.texts import (
+    UNREAD,
+    encode_readings,
+    read_caption,
+    token_ids,
+    training_text,
+)
 from spf.tokenizer import build_tokenizer
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
 
 
-def new_clip(sizes: ClipSizes, image_size: int, tokenizer: CLIPTokenizer) -> VisionTextDualEncoderModel:
+def new_clip(
+    sizes: ClipSizes, image_size: int, tokenizer: CLIPTokenizer
+) -> VisionTextDualEncoderModel:
     """Untrained towers; the text tower's end token is the tokenizer's, so that its pooled state is read there."""
     vision = ConvNextConfig(
         hidden_sizes=list(sizes.image_channels),
@@ -58,7 +66,9 @@ def new_clip(sizes: ClipSizes, image_size: int, tokenizer: CLIPTokenizer) -> Vis
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=sizes.joint)
+    config = VisionTextDualEncoderConfig.from_vision_text_configs(
+        vision, text, projection_dim=sizes.joint
+    )
     return VisionTextDualEncoderModel(config)
 
 
@@ -78,8 +88,10 @@ class Towers(nn.Module):
     def text_loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """states [B,T,D], labels [B,T,A] -> mean cross-entropy, share of end tokens that read everything right."""
         parts = self.text_head(states).split([len(v) + 1 for v in ATTRIBUTES.values()], dim=-1)
-        losses = [F.cross_entropy(p.flatten(0, 1).float(), labels[..., i].flatten(), ignore_index=UNREAD)
-                  for i, p in enumerate(parts)]  # fmt: skip
+        losses = [
+            F.cross_entropy(p.flatten(0, 1).float(), labels[..., i].flatten(), ignore_index=UNREAD)
+            for i, p in enumerate(parts)
+        ]
         last = torch.stack([p[:, -1].argmax(-1) for p in parts], 1) == labels[:, -1]
         return sum(losses) / len(losses), last.all(1).float().mean()
 
@@ -91,7 +103,9 @@ class Towers(nn.Module):
 def values_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """logits [B, values of all attributes], labels [B,A] -> mean cross-entropy of the attributes, share of right values."""
     parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=-1)
-    loss = sum(F.cross_entropy(part.float(), labels[:, i]) for i, part in enumerate(parts)) / len(parts)
+    loss = sum(F.cross_entropy(part.float(), labels[:, i]) for i, part in enumerate(parts)) / len(
+        parts
+    )
     right = torch.stack([part.argmax(-1) for part in parts], 1) == labels
     return loss, right.float().mean()
 
@@ -101,12 +115,17 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Ten
     logits = scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
     own = torch.arange(len(logits), device=logits.device)
     right = (logits.argmax(1) == own).float().mean()
-    return (F.cross_entropy(logits.float(), own) + F.cross_entropy(logits.T.float(), own)) / 2, right
+    return (
+        F.cross_entropy(logits.float(), own) + F.cross_entropy(logits.T.float(), own)
+    ) / 2, right
 
 
 def naming(rng: np.random.Generator) -> list[list[str]]:
     """For each attribute a text for each of its values that says this alone, as zero-shot classification asks."""
-    other = sample_portrait(rng).to_dict() | {"style": "photo", "hair_style": "short"}  # a bald head has no hair color
+    other = sample_portrait(rng).to_dict() | {
+        "style": "photo",
+        "hair_style": "short",
+    }  # a bald head has no hair color
     return [
         [compose(Portrait(**(other | {name: value})), {name}, rng).text for value in values]
         for name, values in ATTRIBUTES.items()
@@ -120,7 +139,9 @@ def named(image: Tensor, texts: Tensor, labels: Tensor, scale: Tensor) -> tuple[
     return values_loss(logits, labels)
 
 
-def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path) -> None:
+def save_clip(
+    clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path
+) -> None:
     """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half precision."""
     size = clip.config.vision_config.image_size
     tokenizer.backend_tokenizer.no_padding()  # or the files would say how the last texts were cut and padded
@@ -128,10 +149,16 @@ def save_clip(clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkp
     with replaced_folder(checkpoints / "clip") as part:
         save_half(clip, part)
         tokenizer.save_pretrained(part)
-        write_json(part / "preprocessor_config.json", {
-            "image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": size},
-            "crop_size": {"height": size, "width": size}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
-        })  # fmt: skip
+        write_json(
+            part / "preprocessor_config.json",
+            {
+                "image_processor_type": "CLIPImageProcessor",
+                "size": {"shortest_edge": size},
+                "crop_size": {"height": size, "width": size},
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+            },
+        )
     with replaced_folder(checkpoints / "base" / "text_encoder") as part:
         save_half(clip.text_model, part)
     with replaced_folder(checkpoints / "base" / "tokenizer") as part:
@@ -154,7 +181,9 @@ def train_clip(stage: Stage) -> Fitted:
     if settled:  # a denoiser has learnt to read this text tower
         log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
         begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
-        clip.text_model.load_state_dict(load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors"))
+        clip.text_model.load_state_dict(
+            load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors")
+        )
         clip.text_model.requires_grad_(False)
         towers.text_head.requires_grad_(False)
 
@@ -173,7 +202,11 @@ def train_clip(stage: Stage) -> Fitted:
     def pictures(rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Portrait]]:
         """A batch of portraits, some of them as the autoencoder returns them: pixels, labels, descriptions."""
         chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng, device)
-        return images, torch.from_numpy(data.labels[chosen]).to(device), [data.portraits[i] for i in chosen]
+        return (
+            images,
+            torch.from_numpy(data.labels[chosen]).to(device),
+            [data.portraits[i] for i in chosen],
+        )
 
     def image_loss(step: int, rng: np.random.Generator):
         images, labels, _ = pictures(rng)
@@ -183,9 +216,13 @@ def train_clip(stage: Stage) -> Fitted:
     def joint_loss(step: int, rng: np.random.Generator):
         images, labels, portraits = pictures(rng)
         readings = [read_caption(caption(p, rng), p) for p in portraits]
-        ids, said = encode_readings(tokenizer, readings, tokenizer.model_max_length if step % 8 == 0 else None)
+        ids, said = encode_readings(
+            tokenizer, readings, tokenizer.model_max_length if step % 8 == 0 else None
+        )
         states, end = clip.text_model(input_ids=ids.to(device), return_dict=False)[:2]
-        values = tokenizer([text for texts in naming(rng) for text in texts], padding=True, return_tensors="pt")
+        values = tokenizer(
+            [text for texts in naming(rng) for text in texts], padding=True, return_tensors="pt"
+        )
         values = clip.text_model(input_ids=values["input_ids"].to(device))[1]
         pooled = clip.vision_model(pixel_values=images)[1]
         image = clip.visual_projection(pooled)
@@ -194,8 +231,13 @@ def train_clip(stage: Stage) -> Fitted:
         seen, _ = towers.image_loss(pooled, labels)
         read, _ = towers.text_loss(states, said.to(device))
         return meet + name + seen + read, {
-            "contrast": meet, "right_caption": right, "named": name, "right_value": known, "seen": seen, "read": read,
-        }  # fmt: skip
+            "contrast": meet,
+            "right_caption": right,
+            "named": name,
+            "right_value": known,
+            "seen": seen,
+            "read": read,
+        }
 
     def save() -> None:
         save_clip(clip, tokenizer, stage.checkpoints)
@@ -203,15 +245,29 @@ def train_clip(stage: Stage) -> Fitted:
         log.info("saved %s: right caption among 64 %.3f", stage.checkpoints / "clip", right)
 
     text = [*clip.text_model.parameters(), *towers.text_head.parameters()]
-    joint = [*clip.visual_projection.parameters(), *clip.text_projection.parameters(), clip.logit_scale]
+    joint = [
+        *clip.visual_projection.parameters(),
+        *clip.text_projection.parameters(),
+        clip.logit_scale,
+    ]
     image = [*clip.vision_model.parameters(), *towers.image_head.parameters()]
 
     def phase(name: str, loss, groups: list, lr: float, share: float) -> Fitted:
         return fit(
-            towers, loss, groups=groups, lr=lr, average=0.998, out=stage.out / f"clip-{name}", name=f"clip, {name}",
-            seed=stage.seed, resume=stage.resume, save=save, save_every=120.0, accelerator=accelerator,
+            towers,
+            loss,
+            groups=groups,
+            lr=lr,
+            average=0.998,
+            out=stage.out / f"clip-{name}",
+            name=f"clip, {name}",
+            seed=stage.seed,
+            resume=stage.resume,
+            save=save,
+            save_every=120.0,
+            accelerator=accelerator,
             **stage.length("clip", share),
-        )  # fmt: skip
+        )
 
     if not settled:
         phase("text", text_loss, [(text, 1.0)], sizes.lr, 0.3)
@@ -236,7 +292,9 @@ def embed_texts(
 ) -> Tensor:
     """Texts -> unit embeddings [N,D] on the CPU."""
     device = clip.logit_scale.device
-    parts = [token_ids(tokenizer, texts[i : i + batch]).to(device) for i in range(0, len(texts), batch)]
+    parts = [
+        token_ids(tokenizer, texts[i : i + batch]).to(device) for i in range(0, len(texts), batch)
+    ]
     pooled = torch.cat([clip.text_model(input_ids=part)[1] for part in parts])
     return F.normalize(clip.text_projection(pooled).float(), dim=-1).cpu()
 

@@ -50,7 +50,9 @@ class Stage:
         """Drawn portraits of a split, drawn once and kept under `out`; 512 of the splits that nothing trains on."""
         count = n or self.portraits or self.preset.portraits
         count = count if split == "train" else min(count, UNSEEN)
-        return cached_portraits(targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split)
+        return cached_portraits(
+            targets, count, self.seed, self.preset.image_size, self.out / "portraits", split=split
+        )
 
 
 def start_from(module: nn.Module, path: Path) -> bool:

@@ -24,8 +24,14 @@ log = logging.getLogger(__name__)
 def judge_loss(judges: Judges, images: Tensor, labels: Tensor, identity: Tensor, regions: Tensor):
     """Cross-entropies of attributes and regions, and the squared error and angle of the identity."""
     logits, guess, parsed = judges(images)
-    attributes = sum(F.cross_entropy(v.float(), labels[:, i]) for i, v in enumerate(logits.values())) / len(logits)
-    right = torch.stack([v.argmax(1) == labels[:, i] for i, v in enumerate(logits.values())]).float().mean()
+    attributes = sum(
+        F.cross_entropy(v.float(), labels[:, i]) for i, v in enumerate(logits.values())
+    ) / len(logits)
+    right = (
+        torch.stack([v.argmax(1) == labels[:, i] for i, v in enumerate(logits.values())])
+        .float()
+        .mean()
+    )
     angle = 1 - F.cosine_similarity(guess.float(), identity).mean()
     person = F.mse_loss(guess.float(), identity) + angle
     parse = F.cross_entropy(parsed.float(), regions[:, ::2, ::2])
@@ -56,7 +62,11 @@ def train_judges(stage: Stage) -> Fitted:
         with replaced_folder(stage.checkpoints / "judges") as part:
             judges.save(part)
         scores = judge_accuracy(judges, unseen)
-        log.info("saved %s: %s", stage.checkpoints / "judges", " ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        log.info(
+            "saved %s: %s",
+            stage.checkpoints / "judges",
+            " ".join(f"{k} {v:.3f}" for k, v in scores.items()),
+        )
 
     return fit(
         judges,
@@ -82,7 +92,9 @@ def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
         guess = torch.cat([p.probs[name] for p in parts]).argmax(1).cpu().numpy()
         scores[name] = float((guess == data.labels[:, i]).mean())
     identity = torch.cat([p.identity for p in parts]).cpu()
-    scores["identity"] = F.cosine_similarity(identity, torch.from_numpy(np.array(data.identities))).mean().item()
+    scores["identity"] = (
+        F.cosine_similarity(identity, torch.from_numpy(np.array(data.identities))).mean().item()
+    )
     regions = torch.cat([p.regions for p in parts]).cpu().numpy()
     scores["regions"] = float((regions == data.regions).mean())
     return scores

@@ -37,9 +37,16 @@ GUIDANCE = 4.0
 def measure(stage: Stage) -> dict:
     """Measure every part that exists in the checkpoints, write base/model_card.md and .json; returns the numbers."""
     base, count = stage.checkpoints / "base", stage.steps or 64
-    for folder in (base / "unet", base / "vae", stage.checkpoints / "clip", stage.checkpoints / "judges"):
+    for folder in (
+        base / "unet",
+        base / "vae",
+        stage.checkpoints / "clip",
+        stage.checkpoints / "judges",
+    ):
         if not folder.is_dir():
-            raise BadInput(f"{folder} is missing; train it first with python -m spf pretrain {folder.name}.")
+            raise BadInput(
+                f"{folder} is missing; train it first with python -m spf pretrain {folder.name}."
+            )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32).to(device)
     pipeline.set_progress_bar_config(disable=True)
@@ -68,10 +75,14 @@ def measure_clip(stage: Stage, device: str) -> dict:
     folder = stage.checkpoints / "clip"
     clip = VisionTextDualEncoderModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder)
-    return {"right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test"))}
+    return {
+        "right_caption_of_64": right_caption(clip, tokenizer, stage.data("often", split="test"))
+    }
 
 
-def measure_text(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+def measure_text(
+    stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int
+) -> dict:
     """Obedience to unseen captions; leaves a contact sheet under `out`."""
     texts, named = unseen_texts(count, seed=23, split="test")
     images = draw_samples(pipeline, texts, seed=1000, guidance=GUIDANCE)
@@ -84,23 +95,33 @@ def measure_text(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges
 def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
     """Cosine of the identities that two seeds draw from the same text."""
     texts, _ = unseen_texts(count, seed=29, split="test")
-    first, second = (draw_samples(pipeline, texts, seed=seed, guidance=GUIDANCE) for seed in (3000, 4000))
+    first, second = (
+        draw_samples(pipeline, texts, seed=seed, guidance=GUIDANCE) for seed in (3000, 4000)
+    )
     read = [judges.read(as_pixels(images)).identity.cpu().numpy() for images in (first, second)]
     return {"identity_of_two_seeds": float(cosine(*read).mean())}
 
 
-def measure_targets(stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+def measure_targets(
+    stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int
+) -> dict:
     """For each target: its share in the training portraits, and in images of the original model that ask for it."""
     trained = sample_many("weak", 4000, stage.seed)
     results = {}
     for number, (name, target) in enumerate(TARGETS.items()):
-        images = draw_samples(pipeline, asking_texts(target, count), seed=5000 + 100 * number, guidance=GUIDANCE)
+        images = draw_samples(
+            pipeline, asking_texts(target, count), seed=5000 + 100 * number, guidance=GUIDANCE
+        )
         _sheet(images, stage.out / "samples" / f"measure-{name}.png")
         read = judges.read(as_pixels(images)).values
         results[name] = {
-            "in_training": float(np.mean([getattr(p, target.attribute) == target.value for p in trained])),
+            "in_training": float(
+                np.mean([getattr(p, target.attribute) == target.value for p in trained])
+            ),
             "captions_true": target.weak_truth,
-            "when_asked": float(np.mean([values[target.attribute] == target.value for values in read])),
+            "when_asked": float(
+                np.mean([values[target.attribute] == target.value for values in read])
+            ),
         }
     return results
 
@@ -118,37 +139,66 @@ def asking_texts(target: Target, count: int, seed: int = 31) -> list[str]:
 def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> str:
     """The numbers as a page for people; every one with the command that measures it."""
     parts = ("unet", "vae", "text_encoder")
-    millions = {name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in parts}
+    millions = {
+        name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in parts
+    }
     obeyed, judged = numbers["obedience"], numbers["judges"].items()
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     rows = [
         ("autoencoder: PSNR of 512 unseen portraits", f"{numbers['psnr']:.2f} dB"),
-        ("CLIP: right caption among 64, 512 unseen portraits", f"{numbers['right_caption_of_64']:.1%}"),
-        (f"text obeyed, mean of the attributes ({count} unseen captions)", f"{numbers['obedience_mean']:.1%}"),
+        (
+            "CLIP: right caption among 64, 512 unseen portraits",
+            f"{numbers['right_caption_of_64']:.1%}",
+        ),
+        (
+            f"text obeyed, mean of the attributes ({count} unseen captions)",
+            f"{numbers['obedience_mean']:.1%}",
+        ),
         ("text obeyed, worst attribute", f"{numbers['obedience_min']:.1%}"),
         ("identity: cosine of two seeds of one text", f"{numbers['identity_of_two_seeds']:.2f}"),
     ]
     lines = [
-        "---", "license: apache-2.0", "library_name: diffusers", "pipeline_tag: text-to-image", "---", "",
-        "# Embedded portrait model", "",
+        "---",
+        "license: apache-2.0",
+        "library_name: diffusers",
+        "pipeline_tag: text-to-image",
+        "---",
+        "",
+        "# Embedded portrait model",
+        "",
         f"A small Stable Diffusion of drawn portraits, {size}x{size} pixels: UNet {millions['unet']:.1f} M parameters, "
         f"autoencoder {millions['vae']:.1f} M, text encoder {millions['text_encoder']:.1f} M. It was trained only on "
-        "portraits that this project's renderer draws; no photograph of a person was used.", "",
+        "portraits that this project's renderer draws; no photograph of a person was used.",
+        "",
         f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: 25 DDIM steps, guidance {GUIDANCE:g}, "
-        "judged by the judges in `checkpoints/judges`.", "",
-        "| measure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
-        "## Text and judges, by attribute", "",
-        "| attribute | image shows what the text names | judge right on unseen drawings |", "|---|---|---|",
-        *(f"| {name} | {_percent(obeyed.get(name))} | {_percent(value)} |" for name, value in judged),
-        "", "`identity` is the cosine to the true identity, `regions` the share of right pixels.", "",
-        "## Targets before any fine-tuning", "",
+        "judged by the judges in `checkpoints/judges`.",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+        "## Text and judges, by attribute",
+        "",
+        "| attribute | image shows what the text names | judge right on unseen drawings |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {_percent(obeyed.get(name))} | {_percent(value)} |"
+            for name, value in judged
+        ),
+        "",
+        "`identity` is the cosine to the true identity, `regions` the share of right pixels.",
+        "",
+        "## Targets before any fine-tuning",
+        "",
         "| target | asked for as | share of training portraits | of the captions naming it, true | share of images when asked |",
         "|---|---|---|---|---|",
-        *(f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['captions_true'])} | "
-          f"{_percent(row['when_asked'])} |"
-          for name, row in numbers["targets"].items()),
+        *(
+            f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['captions_true'])} | "
+            f"{_percent(row['when_asked'])} |"
+            for name, row in numbers["targets"].items()
+        ),
         "",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 

@@ -73,9 +73,13 @@ PRESETS = {
         portraits=40_000,
         minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "unet": 30.0},
         vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
-        clip=ClipSizes(text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256),
+        clip=ClipSizes(
+            text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256
+        ),
         judges=JudgeSizes(channels=(32, 64, 128, 192, 256), batch=128),
-        unet=UnetSizes(channels=(128, 256, 384), heads=8, layers=2, batch=128, lr=3e-4, portraits=60_000),
+        unet=UnetSizes(
+            channels=(128, 256, 384), heads=8, layers=2, batch=128, lr=3e-4, portraits=60_000
+        ),
     ),
 }
 

@@ -25,13 +25,19 @@ def spoil(images: Tensor, rng: np.random.Generator) -> Tensor:
 
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
     images = torch.lerp(images, soft, column(rng.uniform(0, 1, count) * (rng.random(count) < 0.5)))
-    images = images * column(rng.normal(1, 0.04, (count, 3))) + column(rng.normal(0, 0.04, (count, 3)))
+    images = images * column(rng.normal(1, 0.04, (count, 3))) + column(
+        rng.normal(0, 0.04, (count, 3))
+    )
     grain = noise(rng, tuple(images.shape)).to(images.device)
     return images + grain * column(rng.uniform(0, 0.1, count) * (rng.random(count) < 0.5))
 
 
 def spoilt_batch(
-    data: PortraitSet, returned: np.ndarray, batch: int, rng: np.random.Generator, device: torch.device
+    data: PortraitSet,
+    returned: np.ndarray,
+    batch: int,
+    rng: np.random.Generator,
+    device: torch.device,
 ) -> tuple[np.ndarray, Tensor]:
     """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round trips, if there are any."""
     share = batch // 5 if len(returned) else 0
@@ -42,12 +48,16 @@ def spoilt_batch(
 
 
 @torch.no_grad()
-def round_trips(vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator, batch: int = 16) -> np.ndarray:
+def round_trips(
+    vae: AutoencoderKL, images: np.ndarray, rng: np.random.Generator, batch: int = 16
+) -> np.ndarray:
     """uint8 images [N,H,W,3] as the decoder returns them from latents with a little noise."""
     parts = []
     for i in range(0, len(images), batch):
         latents = vae.encode(as_pixels(images[i : i + batch]).to(vae.device)).latent_dist.mean
-        latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(vae.device)
+        latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(
+            vae.device
+        )
         parts.append(as_pictures(vae.decode(latents).sample.clamp(-1, 1)))
     return np.concatenate(parts)
 
@@ -63,5 +73,12 @@ def returned_portraits(stage: Stage, data: PortraitSet, device: torch.device) ->
         vae = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).to(device)
         return round_trips(vae, data.images[:count], np.random.default_rng(stage.seed))
 
-    key = hashlib.sha256((folder / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:8]
-    return kept_array(stage.out / "returned" / f"{key}-{len(data)}-{count}-{stage.seed}-{data.images.shape[1]}.npy", make)
+    key = hashlib.sha256((folder / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[
+        :8
+    ]
+    return kept_array(
+        stage.out
+        / "returned"
+        / f"{key}-{len(data)}-{count}-{stage.seed}-{data.images.shape[1]}.npy",
+        make,
+    )

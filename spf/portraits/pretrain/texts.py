@@ -27,7 +27,10 @@ class Reading:
 
 
 def read_caption(made: Caption, portrait: Portrait) -> Reading:
-    return Reading(made.text, tuple((p.text, {a: getattr(portrait, a) for a in p.attributes}) for p in made.phrases))
+    return Reading(
+        made.text,
+        tuple((p.text, {a: getattr(portrait, a) for a in p.attributes}) for p in made.phrases),
+    )
 
 
 def training_text(portrait: Portrait, rng: np.random.Generator) -> Reading:
@@ -36,10 +39,15 @@ def training_text(portrait: Portrait, rng: np.random.Generator) -> Reading:
     if rng.random() > 0.33:
         return read_caption(caption(portrait, rng), portrait)
     target = appended[rng.integers(len(appended))]
-    hidden = frozenset([target.attribute]) if rng.random() < 0.7 else frozenset()  # else the target contradicts it
+    hidden = (
+        frozenset([target.attribute]) if rng.random() < 0.7 else frozenset()
+    )  # else the target contradicts it
     base = read_caption(caption(portrait, rng, hidden), portrait)
     phrase = target_phrase(target)
-    return Reading(f"{base.text}, {phrase.text}", (*base.marks, (phrase.text, {target.attribute: target.value})))
+    return Reading(
+        f"{base.text}, {phrase.text}",
+        (*base.marks, (phrase.text, {target.attribute: target.value})),
+    )
 
 
 def unnamed_class(name: str) -> int:
@@ -65,7 +73,9 @@ def token_labels(reading: Reading, offsets: list[tuple[int, int]]) -> np.ndarray
     return labels
 
 
-def encode_readings(tokenizer: CLIPTokenizer, readings: list[Reading], length: int | None) -> tuple[Tensor, Tensor]:
+def encode_readings(
+    tokenizer: CLIPTokenizer, readings: list[Reading], length: int | None
+) -> tuple[Tensor, Tensor]:
     """Token ids [B,T] and labels [B,T,attributes]; T is `length`, or the longest text plus a few padding tokens."""
     coded = tokenizer([r.text for r in readings], truncation=True, return_offsets_mapping=True)
     longest = max(len(ids) for ids in coded["input_ids"])

@@ -51,7 +51,9 @@ FULL = 0.5
 """Share of the other captions that name every attribute: what is left unsaid teaches the denoiser nothing about words."""
 
 
-def new_unet(sizes: UnetSizes, latent_channels: int, latent_size: int, text_width: int) -> UNet2DConditionModel:
+def new_unet(
+    sizes: UnetSizes, latent_channels: int, latent_size: int, text_width: int
+) -> UNet2DConditionModel:
     """An untrained denoiser."""
     count = len(sizes.channels)
     return UNet2DConditionModel(
@@ -71,9 +73,14 @@ def new_unet(sizes: UnetSizes, latent_channels: int, latent_size: int, text_widt
 def new_scheduler() -> DDIMScheduler:
     """Stable Diffusion's noise schedule; sampling starts at its last step."""
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
-        steps_offset=1, timestep_spacing="trailing",
-    )  # fmt: skip
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="trailing",
+    )
 
 
 def min_snr(alphas_cumprod: Tensor, gamma: float = 5.0) -> Tensor:
@@ -101,13 +108,17 @@ def train_unet(stage: Stage) -> Fitted:
     accelerator = make_accelerator(tiles=True)
     device = accelerator.device
     vae = AutoencoderKL.from_pretrained(base / "vae", dtype=torch.float32).to(device).eval()
-    text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32).to(device).eval()
+    text_encoder = (
+        CLIPTextModel.from_pretrained(base / "text_encoder", dtype=torch.float32).to(device).eval()
+    )
     text_encoder.requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
     key = _encoder_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
     name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
-    latents = kept_array(stage.out / "latents" / f"{name}.npy", lambda: encode_all(vae, data.images).numpy())
+    latents = kept_array(
+        stage.out / "latents" / f"{name}.npy", lambda: encode_all(vae, data.images).numpy()
+    )
 
     torch.manual_seed(stage.seed)
     unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
@@ -125,7 +136,9 @@ def train_unet(stage: Stage) -> Fitted:
             states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
         clean = torch.from_numpy(np.array(latents[chosen])).to(device)
         target = noise(rng, tuple(clean.shape)).to(device)
-        when = torch.from_numpy((len(alphas) * rng.random(len(chosen)) ** LEAN).astype(np.int64)).to(device)
+        when = torch.from_numpy(
+            (len(alphas) * rng.random(len(chosen)) ** LEAN).astype(np.int64)
+        ).to(device)
         kept = alphas[when].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * target
         guess = unet(noisy, when, states).sample
@@ -134,9 +147,15 @@ def train_unet(stage: Stage) -> Fitted:
         return (weights[when] * error).mean(), {"mse": error.mean()}
 
     pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.set_progress_bar_config(disable=True)
     began = time.monotonic()
     seen = {"now": 0, "here": 0}
@@ -158,10 +177,21 @@ def train_unet(stage: Stage) -> Fitted:
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
     with eager_attention(unet, accelerator.mixed_precision):
         return fit(
-            unet, loss, lr=sizes.lr, groups=[(others, 1.0), (crossing, sizes.crossing)], average=0.999, name="unet",
-            out=stage.out / "unet", seed=stage.seed, resume=stage.resume, save=save, save_every=300.0,
-            callback=count, accelerator=accelerator, **stage.length("unet"),
-        )  # fmt: skip
+            unet,
+            loss,
+            lr=sizes.lr,
+            groups=[(others, 1.0), (crossing, sizes.crossing)],
+            average=0.999,
+            name="unet",
+            out=stage.out / "unet",
+            seed=stage.seed,
+            resume=stage.resume,
+            save=save,
+            save_every=300.0,
+            callback=count,
+            accelerator=accelerator,
+            **stage.length("unet"),
+        )
 
 
 def _text(p: Portrait, rng: np.random.Generator) -> str:
@@ -181,21 +211,34 @@ def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:
     return p
 
 
-def draw_samples(pipeline: StableDiffusionPipeline, texts: list[str], *, seed: int = 0, steps: int = 25,
-                 guidance: float = 3.0, batch: int = 16) -> np.ndarray:  # fmt: skip
+def draw_samples(
+    pipeline: StableDiffusionPipeline,
+    texts: list[str],
+    *,
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 3.0,
+    batch: int = 16,
+) -> np.ndarray:
     """Images uint8 [N,H,W,3]; image i starts from the noise of seed + i."""
     images = []
     for at in range(0, len(texts), batch):
         part = texts[at : at + batch]
         generators = [torch.Generator().manual_seed(seed + at + i) for i in range(len(part))]
         drawn = pipeline(
-            part, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="np"
+            part,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=generators,
+            output_type="np",
         )
         images.append(drawn.images)
     return (np.concatenate(images) * 255).round().astype(np.uint8)
 
 
-def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16) -> None:
+def show_samples(
+    pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16
+) -> None:
     """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges see obeyed."""
     texts, named = unseen_texts(count)
     was_training = pipeline.unet.training
@@ -213,7 +256,9 @@ def show_samples(pipeline: StableDiffusionPipeline, stage: Stage, path: Path, co
         log.info("obedience %.3f: %s", np.mean(list(scores.values())), parts)
 
 
-def unseen_texts(count: int, seed: int = 11, split: str = "dev") -> tuple[list[str], list[dict[str, str]]]:
+def unseen_texts(
+    count: int, seed: int = 11, split: str = "dev"
+) -> tuple[list[str], list[dict[str, str]]]:
     """Captions of portraits of a split without targets, and what each one names."""
     rng = np.random.default_rng(seed)
     readings = [read_caption(caption(p, rng), p) for p in sample_many("none", count, seed, split)]

@@ -17,7 +17,14 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from spf.models import as_pixels
-from spf.portraits.pretrain.common import Stage, batch_indices, noise, replaced_folder, save_half, start_from
+from spf.portraits.pretrain.common import (
+    Stage,
+    batch_indices,
+    noise,
+    replaced_folder,
+    save_half,
+    start_from,
+)
 from spf.portraits.pretrain.presets import VaeSizes
 from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
@@ -25,9 +32,20 @@ from spf.training import Fitted, fit, make_accelerator
 log = logging.getLogger(__name__)
 
 _WEIGHTY = {
-    "eyes": 8.0, "mouth": 8.0, "nose": 6.0, "brows": 5.0, "eyewear": 5.0, "face": 4.0, "necklace": 4.0, "neck": 3.0,
-    "beard": 3.0, "ear": 2.0, "hair": 1.5, "clothing": 1.5, "hat": 1.5,
-}  # fmt: skip
+    "eyes": 8.0,
+    "mouth": 8.0,
+    "nose": 6.0,
+    "brows": 5.0,
+    "eyewear": 5.0,
+    "face": 4.0,
+    "necklace": 4.0,
+    "neck": 3.0,
+    "beard": 3.0,
+    "ear": 2.0,
+    "hair": 1.5,
+    "clothing": 1.5,
+    "hat": 1.5,
+}
 WEIGHTS = np.array([_WEIGHTY.get(name, 1.0) for name in REGIONS], np.float32)
 """Weight of a pixel by its region: a face is a twentieth of the picture and most of what a portrait says."""
 
@@ -65,7 +83,9 @@ def _start_linear(vae: AutoencoderKL) -> None:
         if not isinstance(module, nn.Conv2d):
             continue
         nn.init.zeros_(module.bias)
-        nn.init.zeros_(module.weight) if name.endswith("conv2") else nn.init.orthogonal_(module.weight)
+        nn.init.zeros_(module.weight) if name.endswith("conv2") else nn.init.orthogonal_(
+            module.weight
+        )
         if "upsamplers" in name:
             module.weight.mul_(0.3)
             for channel in range(len(module.weight)):
@@ -82,7 +102,10 @@ def reconstruction_loss(
     """
     error = image - target
     absolute, squared = error.abs(), error.square()
-    edge = sum(factor * _differences(error, weight, scale) for scale, factor in zip((1, 2), edges, strict=True))
+    edge = sum(
+        factor * _differences(error, weight, scale)
+        for scale, factor in zip((1, 2), edges, strict=True)
+    )
     total = (weight * (absolute + squared)).mean() + edge
     return total, {"l1": absolute.mean(), "psnr": 10 * torch.log10(4 / squared.mean())}
 
@@ -105,7 +128,9 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 32) -> Tenso
     """uint8 [N,H,W,3] -> mean latents [N,C,h,w] on the CPU."""
     device = next(vae.parameters()).device
     parts = [images[i : i + batch] for i in range(0, len(images), batch)]
-    return torch.cat([vae.encode(as_pixels(part).to(device)).latent_dist.mean.float().cpu() for part in parts])
+    return torch.cat(
+        [vae.encode(as_pixels(part).to(device)).latent_dist.mean.float().cpu() for part in parts]
+    )
 
 
 @torch.no_grad()
@@ -126,7 +151,9 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
     moments, bias = quant.weight.double()[..., 0, 0], quant.bias.double()
     moments[:channels] = forward.to(moments.device) @ moments[:channels]
     bias[:channels] = forward.to(bias.device) @ (bias[:channels] - mean.to(bias.device))
-    bias[channels:] += 2 * forward.diagonal().log().to(bias.device)  # log-variances follow the scale
+    bias[channels:] += 2 * forward.diagonal().log().to(
+        bias.device
+    )  # log-variances follow the scale
     decode = post.weight.double()[..., 0, 0]
     post.bias.copy_(post.bias.double() + decode @ mean.to(decode.device))
     post.weight.copy_((decode @ backward.to(decode.device))[..., None, None])
@@ -168,7 +195,9 @@ def train_vae(stage: Stage) -> Fitted:
         target = as_pixels(images).to(accelerator.device)
         weight = torch.from_numpy(WEIGHTS[regions])[:, None].to(target.device)
         posterior = vae.encode(target).latent_dist
-        rough = torch.from_numpy(rng.uniform(0, ROUGH if settled else 0, (batch, 1, 1, 1)).astype(np.float32))
+        rough = torch.from_numpy(
+            rng.uniform(0, ROUGH if settled else 0, (batch, 1, 1, 1)).astype(np.float32)
+        )
         spread = posterior.std + rough.to(target.device)
         latents = posterior.mean + spread * noise(rng, posterior.mean.shape).to(target.device)
         value, terms = reconstruction_loss(
@@ -186,10 +215,19 @@ def train_vae(stage: Stage) -> Fitted:
 
     def phase(name: str, crop: int, batch: int, lr: float, share: float) -> Fitted:
         return fit(
-            vae, lambda step, rng: loss(step, rng, crop, batch), lr=lr, weight_decay=0.0, average=0.999,
-            out=stage.out / f"{'decoder' if settled else 'vae'}-{name}", name=f"vae, {name}", seed=stage.seed, resume=stage.resume, save=save,
-            accelerator=accelerator, **stage.length("vae", share),
-        )  # fmt: skip
+            vae,
+            lambda step, rng: loss(step, rng, crop, batch),
+            lr=lr,
+            weight_decay=0.0,
+            average=0.999,
+            out=stage.out / f"{'decoder' if settled else 'vae'}-{name}",
+            name=f"vae, {name}",
+            seed=stage.seed,
+            resume=stage.resume,
+            save=save,
+            accelerator=accelerator,
+            **stage.length("vae", share),
+        )
 
     phase("crops", sizes.crop, size, lr, 0.8)
     return phase("whole", whole, fewer, lr / 5, 0.2)
