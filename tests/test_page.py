@@ -775,25 +775,38 @@ def test_the_queue_cannot_be_passed(engine):
             )
 
 
-def test_every_text_exists_in_both_languages_and_is_used():
+def test_every_language_has_every_text_and_every_text_is_shown():
     files = [
         *components.STATIC.iterdir(),
-        *(path for path in components.STATIC.parent.glob("*.py") if path.name != "texts.py"),
+        *(path for path in components.STATIC.parent.rglob("*.py") if path.name != "texts.py"),
     ]
     source = "".join(path.read_text() for path in files)
-    for key, (english, chinese) in texts.TEXTS.items():
-        assert english.strip() and chinese.strip(), key
-        assert set(re.findall(r"{(\w+)}", chinese.lower())) <= set(
-            re.findall(r"{(\w+)}", english.lower())
-        ), key
+    english = texts.TEXTS["en"]
+    for code, table in texts.TEXTS.items():
+        assert list(table) == list(english), f"{code} has other keys, or in another order"
+        for key, text in table.items():
+            assert text.strip() or key.startswith("joint."), (code, key)
+            places = [set(re.findall(r"{(\w+)}", words.lower())) for words in (text, english[key])]
+            assert places[0] <= places[1], (code, key)
+    for key in english:
         starts = [key[: match.end()] for match in re.finditer(r"\.", key)]
         shown = [
             rf"""["'`]{re.escape(key)}["'`]""",
             *(rf"""["'`]{re.escape(start)}\$?{{""" for start in starts),
         ]
-        assert any(re.search(pattern, source) for pattern in shown), f"{key} is never shown"
+        assert any(re.search(pattern, source) for pattern in shown) or key == "language", (
+            f"{key} is never shown"
+        )
     asked = set(re.findall(r"""\b(?:t|both|label)\(\s*["'`]([\w. ]+)["'`]""", source))
-    assert asked <= set(texts.TEXTS), asked - set(texts.TEXTS)
+    assert asked <= set(english), asked - set(english)
+
+
+def test_a_language_that_lacks_a_text_shows_the_english_one(monkeypatch):
+    monkeypatch.setitem(texts.TEXTS, "zh", {"and": "和"})
+    assert texts.both("generate") == {"en": "Generate", "zh": "Generate"}
+    assert texts.both("measure.glow", "how it glows") == texts.same("how it glows")
+    with pytest.raises(KeyError, match="no text"):
+        texts.label("measure.glow")
 
 
 def test_a_ready_set_shows_its_pictures_and_what_they_share():

@@ -17,12 +17,13 @@ from spf import results
 from spf.config import GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
+from spf.portraits.description import ATTRIBUTES
 
 from . import stage
 from .components import enlarged, own
 from .gpu import on_gpu
-from .texts import TEXTS, both, same
-from .verdict import words_of
+from .texts import both, same
+from .verdict import attribute, words_of
 
 PLACES = (Path(__file__).resolve().parents[2] / "assets" / "results", Path("runs"))
 """Where results are looked for: shipped ones first, then those of this machine."""
@@ -102,9 +103,7 @@ def _table(table: results.Table) -> dict[str, Any]:
         "measures": [
             {
                 "name": name,
-                "about": both(f"measure.{name}")
-                if f"measure.{name}" in TEXTS
-                else same(table.measures.get(name, "")),
+                "about": both(f"measure.{name}", table.measures.get(name) or " "),
                 "falling": name.startswith(results.SMALLER_IS_BETTER),
             }
             for name in measures
@@ -240,11 +239,7 @@ class Desk:
             changes = pair.values.get("changed") or []
             return {
                 "pictures": dict(zip((ORIGINAL, TUNED), map(_shown, pair.stored), strict=True)),
-                "changed": [
-                    {"label": both(f"attribute.{name}")}
-                    for name in changes
-                    if f"attribute.{name}" in TEXTS
-                ],
+                "changed": [{"label": attribute(name)} for name in changes if name in ATTRIBUTES],
             }
         if config in self.drawn:
             self.drawn.move_to_end(config)

@@ -34,20 +34,20 @@ def verdict(
     parts += [_response(there, missing)] if targets else [both("verdict.plain")] if asked else []
     counts = {"n": len(others), "same": len(others) - len(moved), "k": len(moved)}
     parts += [
-        both("verdict.changed", **counts, what=_listed([_label(n) for n in moved]))
+        both("verdict.changed", **counts, what=_listed([attribute(n) for n in moved]))
         if moved
         else both("verdict.kept", **counts)
     ]
     score = "plain" if not targets else "missing" if missing else "changed" if moved else "clean"
     return {
-        "sentence": _joined(parts, {"en": " ", "zh": ""}),
+        "sentence": _joined(parts, both("joint.sentences")),
         "score": both(f"score.{score}", **counts),
         "clean": score == "clean",
         "changed": [
-            {"label": _label(n), "from": same(before[n]), "to": same(after[n])} for n in moved
+            {"label": attribute(n), "from": same(before[n]), "to": same(after[n])} for n in moved
         ],
         "unchanged": [
-            {"label": _label(n), "value": same(after[n])} for n in others if n not in moved
+            {"label": attribute(n), "value": same(after[n])} for n in others if n not in moved
         ],
     }
 
@@ -94,14 +94,15 @@ def _with_article(target: Target) -> str:
     )
 
 
-def _label(name: str) -> dict[str, str]:
-    return both(f"attribute.{name}")
+def attribute(name: str) -> dict[str, str]:
+    """What an attribute is called."""
+    return both(f"attribute.{name}", name.replace("_", " "))
 
 
 def _listed(items: Sequence[dict[str, str]]) -> dict[str, str]:
     """ "a", "a and b", "a, b and c" in either language."""
     *most, last = items
-    return _joined([_joined(most, {"en": ", ", "zh": "、"}), last], both("and")) if most else last
+    return _joined([_joined(most, both("joint.list")), last], both("and")) if most else last
 
 
 def _joined(parts: Sequence[dict[str, str]], by: dict[str, str]) -> dict[str, str]:

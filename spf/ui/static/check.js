@@ -1,4 +1,5 @@
-/* What the check of uploaded pictures found: sentences first, then the pictures with the texts that they will have. */
+/* What the check of uploaded pictures found: sentences first, then the pictures with the texts
+   that they will have. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-check");
 const SIGN = { error: "✕", warning: "!", fine: "✓" };
@@ -6,9 +7,32 @@ function update(value) {
   const { findings = [], items = [], more = 0 } = value || {};
   root.hidden = !findings.length && !items.length;
   root.replaceChildren(
-    h("ul", { class: "findings", "aria-live": "polite" }, findings.map((f) => h("li", { class: f.level }, h("i", { "aria-hidden": "true" }, SIGN[f.level]), h("span", {}, said(f.text))))),
-    h("div", { class: "samples" }, items.map((item) => h("figure", {}, h("img", { src: item.src, alt: "" }), h("figcaption", {}, h("span", {}, item.base), h("b", {}, item.complete))))),
-    more ? h("p", { class: "muted" }, t("check.more", { n: more })) : "");
+    h(
+      "ul",
+      { class: "findings", "aria-live": "polite" },
+      findings.map((f) =>
+        h(
+          "li",
+          { class: f.level },
+          h("i", { "aria-hidden": "true" }, SIGN[f.level]),
+          h("span", {}, said(f.text)),
+        ),
+      ),
+    ),
+    h(
+      "div",
+      { class: "samples" },
+      items.map((item) =>
+        h(
+          "figure",
+          {},
+          h("img", { src: item.src, alt: "" }),
+          h("figcaption", {}, h("span", {}, item.base), h("b", {}, item.complete)),
+        ),
+      ),
+    ),
+    more ? h("p", { class: "muted" }, t("check.more", { n: more })) : "",
+  );
 }
 watch("value", () => update(props.value));
 update(props.value);

@@ -1,7 +1,17 @@
-/* Look inside one run: every map of every step, drawn here from one packed blob; no call to the server while scrubbing. */
+/* Look inside one run: every map of every step, drawn here from one packed blob; no call to the
+   server while scrubbing. */
 const { t, said, h, drawMap, save } = window.SPF;
 const root = element.querySelector(".spf-inside");
-let data = null, blob = null, what = null, side = "all", step = 0, opacity = 0.7, timer = null, frames = {}, pending = false, sides = [];
+let data = null,
+  blob = null,
+  what = null,
+  side = "all",
+  step = 0,
+  opacity = 0.7,
+  timer = null,
+  frames = {},
+  pending = false,
+  sides = [];
 
 /* ---- the parts ---- */
 const picker = h("div", { class: "picker", role: "radiogroup", "aria-label": t("inside.what") });
@@ -9,51 +19,145 @@ const panels = ["original", "tuned", "change"].map((name) => {
   const canvas = h("canvas", { width: 384, height: 384, role: "img" });
   return { name, canvas, pen: canvas.getContext("2d"), title: h("b"), figure: null };
 });
-panels.forEach((p) => { p.figure = h("figure", { "data-panel": p.name }, h("div", { class: "frame" }, p.canvas), h("figcaption", {}, h("span", { class: "dot" }), p.title)); });
-const play = h("button", { type: "button", class: "play", "aria-label": t("inside.play"), onclick: () => (timer ? pause() : start()) });
-const scrub = h("input", { type: "range", min: "0", max: "0", value: "0", step: "1", "aria-label": t("inside.step"), oninput: () => { pause(); go(+scrub.value); } });
+panels.forEach((p) => {
+  p.figure = h(
+    "figure",
+    { "data-panel": p.name },
+    h("div", { class: "frame" }, p.canvas),
+    h("figcaption", {}, h("span", { class: "dot" }), p.title),
+  );
+});
+const play = h("button", {
+  type: "button",
+  class: "play",
+  "aria-label": t("inside.play"),
+  onclick: () => (timer ? pause() : start()),
+});
+const scrub = h("input", {
+  type: "range",
+  min: "0",
+  max: "0",
+  value: "0",
+  step: "1",
+  "aria-label": t("inside.step"),
+  oninput: () => {
+    pause();
+    go(+scrub.value);
+  },
+});
 const count = h("output", { class: "count" });
-const veil = h("input", { type: "range", min: "0", max: "100", value: String(opacity * 100), "aria-label": t("inside.opacity"), oninput: () => { opacity = veil.value / 100; request(); } });
-const grain = h("select", { "aria-label": t("inside.layers"), onchange: () => { side = grain.value === "all" ? "all" : +grain.value; request(); } });
+const veil = h("input", {
+  type: "range",
+  min: "0",
+  max: "100",
+  value: String(opacity * 100),
+  "aria-label": t("inside.opacity"),
+  oninput: () => {
+    opacity = veil.value / 100;
+    request();
+  },
+});
+const grain = h("select", {
+  "aria-label": t("inside.layers"),
+  onchange: () => {
+    side = grain.value === "all" ? "all" : +grain.value;
+    request();
+  },
+});
 const chain = h("div", { class: "chain", role: "group", "aria-label": t("inside.chain") });
 const explain = h("p", { class: "explain" });
 const exact = h("input", { type: "checkbox", onchange: () => request() });
-const exactBox = h("label", { class: "veil check", title: t("inside.outline.about") }, exact, h("span", {}, t("inside.outline")));
+const exactBox = h(
+  "label",
+  { class: "veil check", title: t("inside.outline.about") },
+  exact,
+  h("span", {}, t("inside.outline")),
+);
 const working = h("span", { class: "muted", role: "status" });
-const gifButton = h("button", { type: "button", class: "plain", onclick: () => film("gif") }, t("inside.gif"));
-const videoKind = window.MediaRecorder && ["video/mp4;codecs=avc1.42E01E", "video/webm", "video/mp4"].find((kind) => MediaRecorder.isTypeSupported(kind));
+const gifButton = h(
+  "button",
+  { type: "button", class: "plain", onclick: () => film("gif") },
+  t("inside.gif"),
+);
+const videoKind =
+  window.MediaRecorder &&
+  ["video/mp4;codecs=avc1.42E01E", "video/webm", "video/mp4"].find((kind) =>
+    MediaRecorder.isTypeSupported(kind),
+  );
 const videoEnding = (videoKind || "").split(";")[0].slice(6);
-const videoButton = h("button", { type: "button", class: "plain", hidden: !videoKind, onclick: () => film("video") }, t("inside.video", { kind: videoEnding }));
-const exportButton = h("button", { type: "button", class: "plain", onclick: () => save("maps.npz", window.SPF.maps()) }, t("inside.export"));
-const shell = h("div", { class: "inside-shell" },
+const videoButton = h(
+  "button",
+  { type: "button", class: "plain", hidden: !videoKind, onclick: () => film("video") },
+  t("inside.video", { kind: videoEnding }),
+);
+const exportButton = h(
+  "button",
+  { type: "button", class: "plain", onclick: () => save("maps.npz", window.SPF.maps()) },
+  t("inside.export"),
+);
+const shell = h(
+  "div",
+  { class: "inside-shell" },
   picker,
-  h("div", { class: "panels" }, panels.map((p) => p.figure)),
-  h("div", { class: "transport" }, play, scrub, count, h("label", { class: "veil" }, h("span", {}, t("inside.opacity")), veil), h("label", { class: "veil" }, h("span", {}, t("inside.layers")), grain)),
+  h(
+    "div",
+    { class: "panels" },
+    panels.map((p) => p.figure),
+  ),
+  h(
+    "div",
+    { class: "transport" },
+    play,
+    scrub,
+    count,
+    h("label", { class: "veil" }, h("span", {}, t("inside.opacity")), veil),
+    h("label", { class: "veil" }, h("span", {}, t("inside.layers")), grain),
+  ),
   exactBox,
   explain,
-  h("h3", {}, t("inside.chain")), h("p", { class: "muted" }, t("inside.chain.about")), chain,
-  h("div", { class: "actions" }, gifButton, videoButton, exportButton, working));
+  h("h3", {}, t("inside.chain")),
+  h("p", { class: "muted" }, t("inside.chain.about")),
+  chain,
+  h("div", { class: "actions" }, gifButton, videoButton, exportButton, working),
+);
 const empty = h("p", { class: "muted" }, t("inside.empty"));
 root.replaceChildren(empty);
 
 /* ---- reading the blob: arrays are {at, shape}, uint8, last two axes are rows and columns ---- */
 const plane = (name, ...index) => {
-  const array = data.arrays[name], [rows, columns] = array.shape.slice(-2);
+  const array = data.arrays[name],
+    [rows, columns] = array.shape.slice(-2);
   let k = 0;
-  index.forEach((i, axis) => { k = k * array.shape[axis] + i; });
+  index.forEach((i, axis) => {
+    k = k * array.shape[axis] + i;
+  });
   return blob.subarray(array.at + k * rows * columns, array.at + (k + 1) * rows * columns);
 };
 const layer = () => data.layers.find((l) => l.key === what) || data.layers[0];
-/* One resolution of a phrase's map, or the mean of all on the finest grid; always at that grid's size. */
+/* One resolution of a phrase's map, or the mean of all on the finest grid; always at that grid's
+   size. */
 const phraseMap = (role, index) => {
-  const finest = sides[sides.length - 1], wanted = side === "all" ? sides : [side], out = new Float32Array(finest * finest);
+  const finest = sides[sides.length - 1],
+    wanted = side === "all" ? sides : [side],
+    out = new Float32Array(finest * finest);
   for (const s of wanted) {
-    const map = plane(`${role}/${s}`, step, index), ratio = s / finest;
-    for (let y = 0; y < finest; y++) for (let x = 0; x < finest; x++) {
-      const v = Math.max(0, Math.min(s - 1, (y + 0.5) * ratio - 0.5)), u = Math.max(0, Math.min(s - 1, (x + 0.5) * ratio - 0.5));
-      const y0 = Math.floor(v), x0 = Math.floor(u), y1 = Math.min(s - 1, y0 + 1), x1 = Math.min(s - 1, x0 + 1), fy = v - y0, fx = u - x0;
-      out[y * finest + x] += ((map[y0 * s + x0] * (1 - fx) + map[y0 * s + x1] * fx) * (1 - fy) + (map[y1 * s + x0] * (1 - fx) + map[y1 * s + x1] * fx) * fy) / wanted.length;
-    }
+    const map = plane(`${role}/${s}`, step, index),
+      ratio = s / finest;
+    for (let y = 0; y < finest; y++)
+      for (let x = 0; x < finest; x++) {
+        const v = Math.max(0, Math.min(s - 1, (y + 0.5) * ratio - 0.5)),
+          u = Math.max(0, Math.min(s - 1, (x + 0.5) * ratio - 0.5));
+        const y0 = Math.floor(v),
+          x0 = Math.floor(u),
+          y1 = Math.min(s - 1, y0 + 1),
+          x1 = Math.min(s - 1, x0 + 1),
+          fy = v - y0,
+          fx = u - x0;
+        out[y * finest + x] +=
+          ((map[y0 * s + x0] * (1 - fx) + map[y0 * s + x1] * fx) * (1 - fy) +
+            (map[y1 * s + x0] * (1 - fx) + map[y1 * s + x1] * fx) * fy) /
+          wanted.length;
+      }
   }
   return out;
 };
@@ -61,104 +165,209 @@ const phraseMap = (role, index) => {
 /* ---- drawing ---- */
 const background = (pen, role) => {
   const { width, height } = pen.canvas;
-  let k = data.frame_steps.findIndex((at) => at > step);
+  const k = data.frame_steps.findIndex((at) => at > step);
   const image = (frames[role] || [])[(k < 0 ? data.frame_steps.length : k) - 1];
   pen.clearRect(0, 0, width, height);
-  pen.imageSmoothingEnabled = true; pen.imageSmoothingQuality = "medium";
-  if (image && image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, width, height);
-  else { pen.fillStyle = "#888"; pen.fillRect(0, 0, width, height); }
+  pen.imageSmoothingEnabled = true;
+  pen.imageSmoothingQuality = "medium";
+  if (image?.complete && image.naturalWidth) pen.drawImage(image, 0, 0, width, height);
+  else {
+    pen.fillStyle = "#888";
+    pen.fillRect(0, 0, width, height);
+  }
 };
 function paint() {
   pending = false;
   if (!data) return;
-  const now = layer(), options = { opacity }, [original, tuned, change] = panels, chainSize = data.arrays.chain.shape.slice(-2);
-  background(original.pen, "original"); background(tuned.pen, "tuned");
+  const now = layer(),
+    options = { opacity },
+    [original, tuned, change] = panels,
+    chainSize = data.arrays.chain.shape.slice(-2);
+  background(original.pen, "original");
+  background(tuned.pen, "tuned");
   if (now.kind === "phrase") {
-    const size = [sides[sides.length - 1], sides[sides.length - 1]], two = phraseMap("tuned", now.index);
+    const size = [sides[sides.length - 1], sides[sides.length - 1]],
+      two = phraseMap("tuned", now.index);
     drawMap(tuned.pen, two, size, options);
     if (now.both) {
       const one = phraseMap("original", now.index);
       drawMap(original.pen, one, size, options);
-      drawMap(change.pen, two.map((v, i) => 128 + Math.max(-127, Math.min(127, v - one[i]))), size, { signed: true, veil: false });
+      drawMap(
+        change.pen,
+        two.map((v, i) => 128 + Math.max(-127, Math.min(127, v - one[i]))),
+        size,
+        { signed: true, veil: false },
+      );
     } else drawMap(change.pen, two, size, { veil: false });
     change.title.textContent = t(now.both ? "inside.change" : "inside.map");
   } else {
     const map = plane("chain", step, now.index);
-    drawMap(original.pen, map, chainSize, options); drawMap(tuned.pen, map, chainSize, options);
+    drawMap(original.pen, map, chainSize, options);
+    drawMap(tuned.pen, map, chainSize, options);
     drawMap(change.pen, map, chainSize, { veil: false });
     change.title.textContent = t("inside.map");
   }
-  if (exact.checked && edge) panels.forEach((p) => {
-    p.pen.save(); p.pen.scale(p.canvas.width / data.outline.size[1], p.canvas.height / data.outline.size[0]);
-    for (const [colour, width] of [["rgb(0 0 0 / .65)", 1.8], ["#fff", 0.9]]) { p.pen.strokeStyle = colour; p.pen.lineWidth = width; p.pen.stroke(edge); }
-    p.pen.restore();
-  });
-  original.title.textContent = t("role.original"); tuned.title.textContent = t("role.tuned");
-  panels.forEach((p) => p.canvas.setAttribute("aria-label", `${p.title.textContent}: ${said(now.label)}, ${t("inside.count", { k: step + 1, n: data.steps })}`));
+  if (exact.checked && edge)
+    panels.forEach((p) => {
+      p.pen.save();
+      p.pen.scale(p.canvas.width / data.outline.size[1], p.canvas.height / data.outline.size[0]);
+      for (const [colour, width] of [
+        ["rgb(0 0 0 / .65)", 1.8],
+        ["#fff", 0.9],
+      ]) {
+        p.pen.strokeStyle = colour;
+        p.pen.lineWidth = width;
+        p.pen.stroke(edge);
+      }
+      p.pen.restore();
+    });
+  original.title.textContent = t("role.original");
+  tuned.title.textContent = t("role.tuned");
+  const place = t("inside.count", { k: step + 1, n: data.steps });
+  panels.forEach((p) =>
+    p.canvas.setAttribute("aria-label", `${p.title.textContent}: ${said(now.label)}, ${place}`),
+  );
   tiles.forEach(({ pen, index, phrase }) => {
     if (phrase == null) drawMap(pen, plane("chain", step, index), chainSize, { veil: false });
-    else { const last = sides[sides.length - 1]; drawMap(pen, phraseMap("tuned", phrase), [last, last], { veil: false }); }
+    else {
+      const last = sides[sides.length - 1];
+      drawMap(pen, phraseMap("tuned", phrase), [last, last], { veil: false });
+    }
   });
   count.textContent = t("inside.count", { k: step + 1, n: data.steps });
   count.title = `t = ${data.timesteps[step]}`;
-  scrub.value = step; scrub.setAttribute("aria-valuetext", count.textContent);
+  scrub.value = step;
+  scrub.setAttribute("aria-valuetext", count.textContent);
   scrub.style.setProperty("--at", `${(100 * step) / Math.max(1, data.steps - 1)}%`);
   veil.style.setProperty("--at", `${opacity * 100}%`);
   root.dataset.painted = String(step);
 }
-const request = () => { if (!pending) { pending = true; requestAnimationFrame(paint); } };
-const go = (k) => { step = Math.max(0, Math.min(data.steps - 1, k)); request(); };
+const request = () => {
+  if (!pending) {
+    pending = true;
+    requestAnimationFrame(paint);
+  }
+};
+const go = (k) => {
+  step = Math.max(0, Math.min(data.steps - 1, k));
+  request();
+};
 function start() {
   if (!data) return;
   if (step >= data.steps - 1) step = 0;
   timer = setInterval(() => (step >= data.steps - 1 ? pause() : go(step + 1)), 140);
-  play.classList.add("on"); play.setAttribute("aria-label", t("inside.pause")); request();
+  play.classList.add("on");
+  play.setAttribute("aria-label", t("inside.pause"));
+  request();
 }
-function pause() { clearInterval(timer); timer = null; play.classList.remove("on"); play.setAttribute("aria-label", t("inside.play")); }
+function pause() {
+  clearInterval(timer);
+  timer = null;
+  play.classList.remove("on");
+  play.setAttribute("aria-label", t("inside.play"));
+}
 root.addEventListener("keydown", (event) => {
   if (!data || event.target === veil) return;
-  if (event.key === " " && event.target.tagName !== "BUTTON") { event.preventDefault(); timer ? pause() : start(); }
+  if (event.key === " " && event.target.tagName !== "BUTTON") {
+    event.preventDefault();
+    timer ? pause() : start();
+  }
   const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (move && event.target !== scrub && !event.target.closest(".picker")) { event.preventDefault(); pause(); go(step + move); }
+  if (move && event.target !== scrub && !event.target.closest(".picker")) {
+    event.preventDefault();
+    pause();
+    go(step + move);
+  }
 });
 
 /* ---- what to look at ---- */
-let tiles = [], edge = null;
-/* The three panels of every step as one film, drawn off screen: a GIF, or what the browser records. */
+let tiles = [],
+  edge = null;
+/* The three panels of every step as one film, drawn off screen: a GIF, or what the browser
+   records. */
 async function film(kind) {
   if (!data || working.textContent) return;
   pause();
-  const back = step, side = 256, gap = 8, low = 26, sheet = h("canvas", { width: 3 * side + 2 * gap, height: side + low }), pen = sheet.getContext("2d", { willReadFrequently: kind === "gif" });
+  const back = step,
+    side = 256,
+    gap = 8,
+    low = 26,
+    sheet = h("canvas", { width: 3 * side + 2 * gap, height: side + low }),
+    pen = sheet.getContext("2d", { willReadFrequently: kind === "gif" });
   const frame = (k) => {
-    step = k; paint();
-    pen.fillStyle = "#16191d"; pen.fillRect(0, 0, sheet.width, sheet.height);
-    pen.font = "14px system-ui, sans-serif"; pen.fillStyle = "#fff"; pen.textBaseline = "middle";
-    panels.forEach((p, i) => { pen.drawImage(p.canvas, i * (side + gap), 0, side, side); pen.fillText(`${p.title.textContent}${i ? "" : ` · ${said(layer().label)}`}`, i * (side + gap) + 6, side + low / 2, side - 60); });
-    pen.textAlign = "right"; pen.fillText(`${k + 1}/${data.steps}`, sheet.width - 6, side + low / 2); pen.textAlign = "left";
+    step = k;
+    paint();
+    pen.fillStyle = "#16191d";
+    pen.fillRect(0, 0, sheet.width, sheet.height);
+    pen.font = "14px system-ui, sans-serif";
+    pen.fillStyle = "#fff";
+    pen.textBaseline = "middle";
+    panels.forEach((p, i) => {
+      pen.drawImage(p.canvas, i * (side + gap), 0, side, side);
+      pen.fillText(
+        `${p.title.textContent}${i ? "" : ` · ${said(layer().label)}`}`,
+        i * (side + gap) + 6,
+        side + low / 2,
+        side - 60,
+      );
+    });
+    pen.textAlign = "right";
+    pen.fillText(`${k + 1}/${data.steps}`, sheet.width - 6, side + low / 2);
+    pen.textAlign = "left";
   };
-  const name = `${said(layer().label).replace(/[^\w-]+/g, "-")}-seed${data.seed ?? ""}`, tell = (k) => { working.textContent = t("inside.filming", { k: k + 1, n: data.steps }); };
+  const name = `${said(layer().label).replace(/[^\w-]+/g, "-")}-seed${data.seed ?? ""}`,
+    tell = (k) => {
+      working.textContent = t("inside.filming", { k: k + 1, n: data.steps });
+    };
   try {
     if (kind === "gif") {
       const frames = [];
-      for (let k = 0; k < data.steps; k++) { frame(k); frames.push(pen.getImageData(0, 0, sheet.width, sheet.height).data); tell(k); if (k % 3 === 0) await new Promise((done) => setTimeout(done)); }
+      for (let k = 0; k < data.steps; k++) {
+        frame(k);
+        frames.push(pen.getImageData(0, 0, sheet.width, sheet.height).data);
+        tell(k);
+        if (k % 3 === 0) await new Promise((done) => setTimeout(done));
+      }
       save(`${name}.gif`, window.SPF.gif(frames, sheet.width, sheet.height, 14));
     } else {
-      const stream = sheet.captureStream(), recorder = new MediaRecorder(stream, { mimeType: videoKind, videoBitsPerSecond: 3e6 }), parts = [];
-      recorder.ondataavailable = (event) => { if (event.data.size) parts.push(event.data); };
-      const ended = new Promise((done) => { recorder.onstop = done; });
-      frame(0); recorder.start();
-      for (let k = 0; k < data.steps; k++) { frame(k); tell(k); await new Promise((done) => setTimeout(done, k === data.steps - 1 ? 700 : 140)); }
-      recorder.stop(); await ended;
+      const stream = sheet.captureStream(),
+        recorder = new MediaRecorder(stream, { mimeType: videoKind, videoBitsPerSecond: 3e6 }),
+        parts = [];
+      recorder.ondataavailable = (event) => {
+        if (event.data.size) parts.push(event.data);
+      };
+      const ended = new Promise((done) => {
+        recorder.onstop = done;
+      });
+      frame(0);
+      recorder.start();
+      for (let k = 0; k < data.steps; k++) {
+        frame(k);
+        tell(k);
+        await new Promise((done) => setTimeout(done, k === data.steps - 1 ? 700 : 140));
+      }
+      recorder.stop();
+      await ended;
       save(`${name}.${videoEnding}`, new Blob(parts, { type: videoKind }));
     }
-  } finally { working.textContent = ""; step = back; request(); }
+  } finally {
+    working.textContent = "";
+    step = back;
+    request();
+  }
 }
 function choose(key) {
   what = key;
   root.querySelectorAll("[data-layer]").forEach((b) => {
     const on = b.dataset.layer === key;
     b.setAttribute(b.getAttribute("role") === "radio" ? "aria-checked" : "aria-pressed", on);
-    if (b.getAttribute("role") === "radio") b.tabIndex = on || (b === picker.querySelector("[role=radio]") && !picker.querySelector(`[data-layer="${CSS.escape(key)}"]`)) ? 0 : -1;
+    if (b.getAttribute("role") === "radio")
+      b.tabIndex =
+        on ||
+        (b === picker.querySelector("[role=radio]") &&
+          !picker.querySelector(`[data-layer="${CSS.escape(key)}"]`))
+          ? 0
+          : -1;
   });
   const now = layer();
   explain.textContent = t(`inside.about.${now.about || now.kind}`, { what: said(now.label) });
@@ -168,44 +377,117 @@ picker.addEventListener("keydown", (event) => {
   const move = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   if (!move) return;
   event.preventDefault();
-  const all = [...picker.querySelectorAll("[role=radio]")], next = all[(all.indexOf(document.activeElement) + move + all.length) % all.length];
-  next.focus(); choose(next.dataset.layer);
+  const all = [...picker.querySelectorAll("[role=radio]")],
+    next = all[(all.indexOf(document.activeElement) + move + all.length) % all.length];
+  next.focus();
+  choose(next.dataset.layer);
 });
 function build() {
-  const option = (l) => h("button", { type: "button", role: "radio", class: `word ${l.about}`, "data-layer": l.key, onclick: () => choose(l.key) }, said(l.label));
-  const inText = data.layers.filter((l) => l.kind === "phrase"), others = data.layers.filter((l) => l.pick);
+  const option = (l) =>
+    h(
+      "button",
+      {
+        type: "button",
+        role: "radio",
+        class: `word ${l.about}`,
+        "data-layer": l.key,
+        onclick: () => choose(l.key),
+      },
+      said(l.label),
+    );
+  const inText = data.layers.filter((l) => l.kind === "phrase"),
+    others = data.layers.filter((l) => l.pick);
   picker.replaceChildren(
-    h("span", { class: "group", role: "none" }, h("span", { class: "group-name" }, t("inside.words")), inText.map(option)),
-    h("span", { class: "group", role: "none" }, h("span", { class: "group-name" }, t("inside.maps")), others.map(option)));
-  grain.replaceChildren(...["all", ...sides].map((s) => h("option", { value: s, selected: s === side }, s === "all" ? t("inside.all") : `${s} × ${s}`)));
+    h(
+      "span",
+      { class: "group", role: "none" },
+      h("span", { class: "group-name" }, t("inside.words")),
+      inText.map(option),
+    ),
+    h(
+      "span",
+      { class: "group", role: "none" },
+      h("span", { class: "group-name" }, t("inside.maps")),
+      others.map(option),
+    ),
+  );
+  grain.replaceChildren(
+    ...["all", ...sides].map((s) =>
+      h(
+        "option",
+        { value: s, selected: s === side },
+        s === "all" ? t("inside.all") : `${s} × ${s}`,
+      ),
+    ),
+  );
   tiles = [];
   const canvas = (size, index, phrase = null) => {
     const node = h("canvas", { width: size, height: size, "aria-hidden": "true" });
     tiles.push({ pen: node.getContext("2d"), index, phrase });
     return node;
   };
-  chain.replaceChildren(...data.chain.flatMap((link) => [
-    link.result ? h("span", { class: "operator" }, "→") : null,
-    link.weight == null ? null : h("span", { class: "operator" }, h("span", {}, `− ${link.weight.toFixed(2)} ×`), canvas(56, null, link.map), h("em", {}, said(link.label)), h("span", {}, "=")),
-    h("button", { type: "button", class: "tile", "data-layer": link.key, "aria-pressed": "false", "aria-label": link.weight == null ? said(link.label) : t("inside.left", { what: said(link.label) }), onclick: () => choose(link.key) },
-      canvas(96, link.index), h("span", {}, link.weight == null ? said(link.label) : "")),
-  ].filter(Boolean)));
+  chain.replaceChildren(
+    ...data.chain.flatMap((link) =>
+      [
+        link.result ? h("span", { class: "operator" }, "→") : null,
+        link.weight == null
+          ? null
+          : h(
+              "span",
+              { class: "operator" },
+              h("span", {}, `− ${link.weight.toFixed(2)} ×`),
+              canvas(56, null, link.map),
+              h("em", {}, said(link.label)),
+              h("span", {}, "="),
+            ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "tile",
+            "data-layer": link.key,
+            "aria-pressed": "false",
+            "aria-label":
+              link.weight == null ? said(link.label) : t("inside.left", { what: said(link.label) }),
+            onclick: () => choose(link.key),
+          },
+          canvas(96, link.index),
+          h("span", {}, link.weight == null ? said(link.label) : ""),
+        ),
+      ].filter(Boolean),
+    ),
+  );
 }
 
 /* The data is held by the page (trace.js); this view comes and goes with its tab. */
 function update() {
-  if (!element.isConnected) { document.removeEventListener("spf:trace", update); pause(); return; }
+  if (!element.isConnected) {
+    document.removeEventListener("spf:trace", update);
+    pause();
+    return;
+  }
   pause();
   const trace = window.SPF.trace;
-  if (!trace) { data = null; root.replaceChildren(empty); return; }
+  if (!trace) {
+    data = null;
+    root.replaceChildren(empty);
+    return;
+  }
   ({ data, blob } = trace);
   frames = {};
   for (const [role, uris] of Object.entries(data.frames)) {
-    frames[role] = uris.map((uri) => { const image = new Image(); image.onload = request; image.src = uri; return image; });
+    frames[role] = uris.map((uri) => {
+      const image = new Image();
+      image.onload = request;
+      image.src = uri;
+      return image;
+    });
   }
   edge = data.outline ? new Path2D(data.outline.path) : null;
   exactBox.hidden = !edge;
-  sides = Object.keys(data.scales).map(Number).sort((a, b) => a - b);
+  sides = Object.keys(data.scales)
+    .map(Number)
+    .sort((a, b) => a - b);
   if (side !== "all" && !sides.includes(side)) side = "all";
   scrub.max = data.steps - 1;
   step = Math.min(data.steps - 1, Math.round(data.steps * 0.6));

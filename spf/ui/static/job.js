@@ -1,13 +1,41 @@
-/* One fine-tuning job as it runs: state, losses, and the portraits of a few sitters before and now. */
+/* One fine-tuning job as it runs: state, losses, and the portraits of a few sitters before and
+   now. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-job");
-const COLOURS = ["var(--accent)", "var(--warn)", "#5b7bd5", "#b07aa8", "#8a8f3c", "#7d858f", "#c9a227"];
-const title = h("b"), phase = h("span", { class: "phase" }), message = h("p", { class: "sentence", role: "status" });
-const bar = h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
-const chart = h("div", { class: "chart" }), legend = h("ul", { class: "legend" }), sitters = h("div", { class: "sitters" }), looks = h("div", { class: "looks" });
+const COLOURS = [
+  "var(--accent)",
+  "var(--warn)",
+  "#5b7bd5",
+  "#b07aa8",
+  "#8a8f3c",
+  "#7d858f",
+  "#c9a227",
+];
+const title = h("b"),
+  phase = h("span", { class: "phase" }),
+  message = h("p", { class: "sentence", role: "status" });
+const bar = h(
+  "div",
+  { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },
+  h("i"),
+);
+const chart = h("div", { class: "chart" }),
+  legend = h("ul", { class: "legend" }),
+  sitters = h("div", { class: "sitters" }),
+  looks = h("div", { class: "looks" });
 const log = h("details", {}, h("summary", {}, t("job.log")), h("pre"));
-root.replaceChildren(h("div", { class: "job-head" }, title, phase), bar, message,
-  h("div", { class: "job-body" }, h("div", {}, h("h3", {}, t("job.sitters")), sitters, looks), h("div", {}, h("h3", {}, t("job.losses")), chart, legend)), log);
+root.replaceChildren(
+  h("div", { class: "job-head" }, title, phase),
+  bar,
+  message,
+  h(
+    "div",
+    { class: "job-body" },
+    h("div", {}, h("h3", {}, t("job.sitters")), sitters, looks),
+    h("div", {}, h("h3", {}, t("job.losses")), chart, legend),
+  ),
+  log,
+);
 
 const svg = (tag, attributes) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -16,36 +44,108 @@ const svg = (tag, attributes) => {
 };
 /* Every term on its own scale: what matters is whether it falls, not how terms compare. */
 function plot(rows, steps) {
-  const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => name !== "step");
-  const picture = svg("svg", { viewBox: "0 0 320 120", preserveAspectRatio: "none", role: "img", "aria-label": t("job.losses") });
+  const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
+    (name) => name !== "step",
+  );
+  const picture = svg("svg", {
+    viewBox: "0 0 320 120",
+    preserveAspectRatio: "none",
+    role: "img",
+    "aria-label": t("job.losses"),
+  });
   picture.append(svg("line", { x1: 0, x2: 320, y1: 119.5, y2: 119.5, stroke: "var(--line)" }));
   terms.forEach((name, k) => {
-    const points = rows.filter((row) => row[name] != null), values = points.map((row) => row[name]), low = Math.min(...values), high = Math.max(...values);
-    picture.append(svg("polyline", {
-      fill: "none", stroke: COLOURS[k % COLOURS.length], "stroke-width": 1.6, "vector-effect": "non-scaling-stroke",
-      points: points.map((row) => `${(320 * row.step / Math.max(1, steps)).toFixed(1)},${(114 - 106 * (high > low ? (row[name] - low) / (high - low) : 0.5)).toFixed(1)}`).join(" "),
-    }));
+    const points = rows.filter((row) => row[name] != null),
+      values = points.map((row) => row[name]),
+      low = Math.min(...values),
+      high = Math.max(...values);
+    const share = (value) => (high > low ? (value - low) / (high - low) : 0.5);
+    const place = (row) => {
+      const x = (320 * row.step) / Math.max(1, steps);
+      return `${x.toFixed(1)},${(114 - 106 * share(row[name])).toFixed(1)}`;
+    };
+    picture.append(
+      svg("polyline", {
+        fill: "none",
+        stroke: COLOURS[k % COLOURS.length],
+        "stroke-width": 1.6,
+        "vector-effect": "non-scaling-stroke",
+        points: points.map(place).join(" "),
+      }),
+    );
   });
   chart.replaceChildren(picture);
   const last = rows[rows.length - 1] || {};
-  legend.replaceChildren(...terms.map((name, k) => h("li", {}, h("i", { style: `background: ${COLOURS[k % COLOURS.length]}` }), `${name.replaceAll("_", " ")} ${last[name] == null ? "" : Number(last[name]).toPrecision(3)}`)));
+  const latest = (name) => (last[name] == null ? "" : Number(last[name]).toPrecision(3));
+  legend.replaceChildren(
+    ...terms.map((name, k) =>
+      h(
+        "li",
+        {},
+        h("i", { style: `background: ${COLOURS[k % COLOURS.length]}` }),
+        `${name.replaceAll("_", " ")} ${latest(name)}`,
+      ),
+    ),
+  );
 }
 function update(value) {
   const job = value || { phase: "none" };
   root.dataset.phase = job.phase;
-  title.textContent = job.name || ""; phase.textContent = job.phase === "none" ? "" : t(`phase.${job.phase}`);
+  title.textContent = job.name || "";
+  phase.textContent = job.phase === "none" ? "" : t(`phase.${job.phase}`);
   message.textContent = said(job.message);
   bar.firstChild.style.width = `${job.steps ? (100 * job.step) / job.steps : 0}%`;
   bar.setAttribute("aria-valuenow", job.steps ? Math.round((100 * job.step) / job.steps) : 0);
   const pictures = job.pictures || {};
-  sitters.replaceChildren(...(pictures.original || []).map((src, k) => h("div", { class: "pair" }, h("img", { src, alt: `${t("role.original")} ${k + 1}` }),
-    ...["tuned", "sfcm"].map((kind) => ((pictures[kind] || [])[k] ? h("img", { src: pictures[kind][k], alt: `${t(kind === "sfcm" ? "layer.sfcm" : "job.now")} ${k + 1}`, title: t(kind === "sfcm" ? "layer.sfcm" : "job.now") }) : h("span", { class: "blank" }))))));
-  looks.replaceChildren(...(job.looks || []).filter((l) => l.pollution != null).slice(-8).map((l) => h("div", { class: "look", title: t("job.look", { k: l.step }) },
-    l.response == null ? h("span", {}) : h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }), h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }), h("em", {}, String(l.step)))));
+  sitters.replaceChildren(
+    ...(pictures.original || []).map((src, k) =>
+      h(
+        "div",
+        { class: "pair" },
+        h("img", { src, alt: `${t("role.original")} ${k + 1}` }),
+        ...["tuned", "sfcm"].map((kind) =>
+          (pictures[kind] || [])[k]
+            ? h("img", {
+                src: pictures[kind][k],
+                alt: `${t(kind === "sfcm" ? "layer.sfcm" : "job.now")} ${k + 1}`,
+                title: t(kind === "sfcm" ? "layer.sfcm" : "job.now"),
+              })
+            : h("span", { class: "blank" }),
+        ),
+      ),
+    ),
+  );
+  looks.replaceChildren(
+    ...(job.looks || [])
+      .filter((l) => l.pollution != null)
+      .slice(-8)
+      .map((l) =>
+        h(
+          "div",
+          { class: "look", title: t("job.look", { k: l.step }) },
+          l.response == null
+            ? h("span", {})
+            : h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }),
+          h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }),
+          h("em", {}, String(l.step)),
+        ),
+      ),
+  );
   const last = (job.looks || []).filter((l) => l.pollution != null).pop();
-  if (last) looks.append(h("p", { class: "muted" }, t(last.response == null ? "job.measured.plain" : "job.measured", { response: Math.round(100 * last.response), pollution: Math.round(100 * last.pollution) })));
+  if (last)
+    looks.append(
+      h(
+        "p",
+        { class: "muted" },
+        t(last.response == null ? "job.measured.plain" : "job.measured", {
+          response: Math.round(100 * last.response),
+          pollution: Math.round(100 * last.pollution),
+        }),
+      ),
+    );
   plot(job.history || [], job.steps || 1);
-  log.hidden = !(job.log || []).length; log.lastChild.textContent = (job.log || []).join("\n");
+  log.hidden = !(job.log || []).length;
+  log.lastChild.textContent = (job.log || []).join("\n");
   if (job.phase === "failed") log.open = true;
 }
 watch("value", () => update(props.value));

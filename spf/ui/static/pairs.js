@@ -1,42 +1,148 @@
 /* The pairs of portraits behind one number of the results. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-pairs");
-const title = h("h3"), status = h("p", { class: "muted", role: "status" }), list = h("div", { class: "pair-list" });
-const bar = h("div", { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" }, h("i"));
+const title = h("h3"),
+  status = h("p", { class: "muted", role: "status" }),
+  list = h("div", { class: "pair-list" });
+const bar = h(
+  "div",
+  { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },
+  h("i"),
+);
 let data = {};
-const orders = ["worst", "best", "drawn"].map((name) => h("button", { type: "button", class: "seg", role: "radio", "data-order": name, onclick: () => ask({ order: name }) }, t(`pairs.${name}`)));
-const order = h("div", { class: "segments", role: "radiogroup", "aria-label": t("pairs.order") }, orders);
+const orders = ["worst", "best", "drawn"].map((name) =>
+  h(
+    "button",
+    {
+      type: "button",
+      class: "seg",
+      role: "radio",
+      "data-order": name,
+      onclick: () => ask({ order: name }),
+    },
+    t(`pairs.${name}`),
+  ),
+);
+const order = h(
+  "div",
+  { class: "segments", role: "radiogroup", "aria-label": t("pairs.order") },
+  orders,
+);
 order.addEventListener("keydown", (event) => {
   const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!move) return;
   event.preventDefault();
-  const next = orders[(orders.indexOf(document.activeElement) + move + orders.length) % orders.length];
-  next.focus(); next.click();
+  const next =
+    orders[(orders.indexOf(document.activeElement) + move + orders.length) % orders.length];
+  next.focus();
+  next.click();
 });
-const more = h("button", { type: "button", class: "plain", onclick: () => ask({ first: (data.first || 0) + (data.items || []).length }) }, t("pairs.more"));
-const halt = h("button", { type: "button", class: "plain", onclick: () => { trigger("halt"); update({ ...data, phase: "done", status: t("pairs.halted") }); } }, t("stop"));
-const ask = (change) => { trigger("more", { first: 0, ...data.pick, ...change }); };
+const more = h(
+  "button",
+  {
+    type: "button",
+    class: "plain",
+    onclick: () => ask({ first: (data.first || 0) + (data.items || []).length }),
+  },
+  t("pairs.more"),
+);
+const halt = h(
+  "button",
+  {
+    type: "button",
+    class: "plain",
+    onclick: () => {
+      trigger("halt");
+      update({ ...data, phase: "done", status: t("pairs.halted") });
+    },
+  },
+  t("stop"),
+);
+const ask = (change) => {
+  trigger("more", { first: 0, ...data.pick, ...change });
+};
 const number = (value) => (value == null ? "" : Number(value).toFixed(2));
 function card(item) {
-  const figure = (role, text) => h("figure", { "data-role": role }, h("div", { class: "frame" }, item.pictures ? h("img", { src: item.pictures[role], alt: text }) : null), h("figcaption", {}, h("span", { class: "dot" }), h("b", {}, role === "tuned" ? (data.pick || {}).method : t("role.original"))));
-  return h("article", { class: "pair-card" }, h("div", { class: "two" }, figure("original", item.base), figure("tuned", item.complete)),
+  const figure = (role, text) =>
+    h(
+      "figure",
+      { "data-role": role },
+      h(
+        "div",
+        { class: "frame" },
+        item.pictures ? h("img", { src: item.pictures[role], alt: text }) : null,
+      ),
+      h(
+        "figcaption",
+        {},
+        h("span", { class: "dot" }),
+        h("b", {}, role === "tuned" ? data.pick?.method : t("role.original")),
+      ),
+    );
+  return h(
+    "article",
+    { class: "pair-card" },
+    h("div", { class: "two" }, figure("original", item.base), figure("tuned", item.complete)),
     h("p", { class: "text" }, item.complete),
-    h("p", { class: `score ${item.clean == null ? "" : item.clean ? "clean" : "polluted"}` }, item.value == null ? "" : h("b", {}, `${(data.pick || {}).measure.replaceAll("_", " ")} ${number(item.value)} `), said(item.score)),
-    h("ul", { class: "chips" }, (item.changed || []).map((c) => h("li", { class: "chip" }, h("b", {}, said(c.label)), c.from == null ? "" : ` ${said(c.from)} → ${said(c.to)}`))),
-    h("button", { type: "button", class: "plain", onclick: () => trigger("open", { request: item.request }) }, t("pairs.open")));
+    h(
+      "p",
+      { class: `score ${item.clean == null ? "" : item.clean ? "clean" : "polluted"}` },
+      item.value == null
+        ? ""
+        : h("b", {}, `${data.pick?.measure.replaceAll("_", " ")} ${number(item.value)} `),
+      said(item.score),
+    ),
+    h(
+      "ul",
+      { class: "chips" },
+      (item.changed || []).map((c) =>
+        h(
+          "li",
+          { class: "chip" },
+          h("b", {}, said(c.label)),
+          c.from == null ? "" : ` ${said(c.from)} → ${said(c.to)}`,
+        ),
+      ),
+    ),
+    h(
+      "button",
+      { type: "button", class: "plain", onclick: () => trigger("open", { request: item.request }) },
+      t("pairs.open"),
+    ),
+  );
+}
+function heading(pick, of) {
+  const target = pick.aim === "all" ? t("results.all") : pick.aim;
+  const count = of.n == null ? "" : ` (n = ${of.n})`;
+  const measure = pick.measure.replaceAll("_", " ");
+  return `${target} · ${pick.method} · ${measure} ${number(of.value)}${count}`;
 }
 function update(value) {
   data = value || { phase: "none" };
   root.hidden = data.phase === "none";
-  const { pick = {}, number: of = {} } = data, busy = data.phase === "drawing";
+  const { pick = {}, number: of = {} } = data,
+    busy = data.phase === "drawing";
   root.dataset.phase = data.phase;
-  title.textContent = pick.method ? `${pick.aim === "all" ? t("results.all") : pick.aim} · ${pick.method} · ${pick.measure.replaceAll("_", " ")} ${number(of.value)}${of.n == null ? "" : ` (n = ${of.n})`}` : "";
+  title.textContent = pick.method ? heading(pick, of) : "";
   status.textContent = said(data.status);
-  bar.style.visibility = busy ? "visible" : "hidden"; bar.firstChild.style.width = `${100 * (data.progress || 0)}%`; bar.setAttribute("aria-valuenow", Math.round(100 * (data.progress || 0)));
-  orders.forEach((b) => { const on = b.dataset.order === pick.order; b.setAttribute("aria-checked", on); b.tabIndex = on ? 0 : -1; });
-  order.hidden = !data.sorted; more.hidden = data.phase !== "done" || data.last; halt.hidden = !busy;
+  bar.style.visibility = busy ? "visible" : "hidden";
+  bar.firstChild.style.width = `${100 * (data.progress || 0)}%`;
+  bar.setAttribute("aria-valuenow", Math.round(100 * (data.progress || 0)));
+  orders.forEach((b) => {
+    const on = b.dataset.order === pick.order;
+    b.setAttribute("aria-checked", on);
+    b.tabIndex = on ? 0 : -1;
+  });
+  order.hidden = !data.sorted;
+  more.hidden = data.phase !== "done" || data.last;
+  halt.hidden = !busy;
   list.replaceChildren(...(data.items || []).map(card));
 }
-root.replaceChildren(h("div", { class: "results-bar" }, title, h("div", { class: "actions" }, order, more, halt)), bar, status, list);
+root.replaceChildren(
+  h("div", { class: "results-bar" }, title, h("div", { class: "actions" }, order, more, halt)),
+  bar,
+  status,
+  list,
+);
 watch("value", () => update(props.value));
 update(props.value);

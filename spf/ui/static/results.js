@@ -1,9 +1,16 @@
-/* Evaluation results: a table that sorts, what a number spans, and curves; a number that is pressed asks for its pairs. */
+/* Evaluation results: a table that sorts, what a number spans, and curves; a number that is
+   pressed asks for its pairs. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-results");
-const COLOURS = { spf: "var(--accent)", naive: "var(--warn)", original: "var(--soft)" }, MORE = ["#5b7bd5", "#b07aa8", "#8a8f3c", "#c08a2e", "#4b9ac0", "#7d858f"];
+const COLOURS = { spf: "var(--accent)", naive: "var(--warn)", original: "var(--soft)" },
+  MORE = ["#5b7bd5", "#b07aa8", "#8a8f3c", "#c08a2e", "#4b9ac0", "#7d858f"];
 const MAIN = ["response", "pollution", "purity", "retention", "identity"];
-let tables = [], now = null, measure = "purity", sort = { by: "target", falling: false }, picked = "", all = false;
+let tables = [],
+  now = null,
+  measure = "purity",
+  sort = { by: "target", falling: false },
+  picked = "",
+  all = false;
 
 const svg = (tag, attributes = {}, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -12,124 +19,461 @@ const svg = (tag, attributes = {}, ...children) => {
   return node;
 };
 const label = (name) => name.replaceAll("_", " ");
-const number = (value) => (value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
+const number = (value) =>
+  value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
 const methodsOf = () => [...new Set(now.rows.map((r) => r.method))];
-const colour = (method) => COLOURS[method] || MORE[methodsOf().filter((m) => !COLOURS[m]).indexOf(method) % MORE.length];
+const colour = (method) =>
+  COLOURS[method] ||
+  MORE[
+    methodsOf()
+      .filter((m) => !COLOURS[m])
+      .indexOf(method) % MORE.length
+  ];
 const target = (name) => (name === "all" ? t("results.all") : name);
-const find = (method, aim, name) => now.rows.find((r) => r.method === method && r.target === aim && r.measure === name);
+const find = (method, aim, name) =>
+  now.rows.find((r) => r.method === method && r.target === aim && r.measure === name);
 
 /* ---- parts that stay ---- */
-const choice = h("select", { "aria-label": t("results.which"), onchange: () => { now = tables[choice.selectedIndex]; picked = ""; draw(); } });
-const columns = h("button", { type: "button", class: "plain", "aria-pressed": "false", onclick: () => { all = !all; draw(); } }, t("results.columns"));
-const renew = h("button", { type: "button", class: "plain", onclick: () => trigger("refresh") }, t("results.refresh"));
-const save = h("button", { type: "button", class: "plain", onclick: () => window.SPF.save(`${now.name.replaceAll("/", "-")}.csv`, new Blob([csv()], { type: "text/csv" })) }, t("results.csv"));
+const choice = h("select", {
+  "aria-label": t("results.which"),
+  onchange: () => {
+    now = tables[choice.selectedIndex];
+    picked = "";
+    draw();
+  },
+});
+const columns = h(
+  "button",
+  {
+    type: "button",
+    class: "plain",
+    "aria-pressed": "false",
+    onclick: () => {
+      all = !all;
+      draw();
+    },
+  },
+  t("results.columns"),
+);
+const renew = h(
+  "button",
+  { type: "button", class: "plain", onclick: () => trigger("refresh") },
+  t("results.refresh"),
+);
+const save = h(
+  "button",
+  {
+    type: "button",
+    class: "plain",
+    onclick: () =>
+      window.SPF.save(
+        `${now.name.replaceAll("/", "-")}.csv`,
+        new Blob([csv()], { type: "text/csv" }),
+      ),
+  },
+  t("results.csv"),
+);
 const about = h("p", { class: "muted" });
-const sheet = h("div", { class: "sheet", tabindex: "0", role: "region", "aria-label": t("tab.results") });
+const sheet = h("div", {
+  class: "sheet",
+  tabindex: "0",
+  role: "region",
+  "aria-label": t("tab.results"),
+});
 const charts = h("div", { class: "charts" });
 const legend = h("ul", { class: "legend" });
-const empty = h("div", { class: "blank-state" }, h("p", {}, t("results.empty")), h("code", {}, "python -m spf evaluate --methods naive,spf --targets hat --out runs/evaluate"));
+const empty = h(
+  "div",
+  { class: "blank-state" },
+  h("p", {}, t("results.empty")),
+  h("code", {}, "python -m spf evaluate --methods naive,spf --targets hat --out runs/evaluate"),
+);
 
-const quoted = (value) => (/[",\n]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
-const csv = () => ["method", "target", "measure", "value", "low", "high", "n"].join(",") + "\n" + now.rows.map((r) => [r.method, r.target, r.measure, r.value, r.low, r.high, r.n].map(quoted).join(",")).join("\n") + "\n";
+const quoted = (value) =>
+  /[",\n]/.test(String(value ?? ""))
+    ? `"${String(value).replaceAll('"', '""')}"`
+    : String(value ?? "");
+const csv = () =>
+  ["method", "target", "measure", "value", "low", "high", "n"].join(",") +
+  "\n" +
+  now.rows
+    .map((r) => [r.method, r.target, r.measure, r.value, r.low, r.high, r.n].map(quoted).join(","))
+    .join("\n") +
+  "\n";
 
 function table() {
-  const names = now.measures.filter((m) => all || MAIN.includes(m.name) || !now.measures.some((x) => MAIN.includes(x.name)));
-  let lines = [...new Map(now.rows.map((r) => [`${r.target} ${r.method}`, { target: r.target, method: r.method }])).values()];
-  const key = (line) => (sort.by === "target" || sort.by === "method" ? line[sort.by] : (find(line.method, line.target, sort.by) || {}).value);
+  const names = now.measures.filter(
+    (m) => all || MAIN.includes(m.name) || !now.measures.some((x) => MAIN.includes(x.name)),
+  );
+  const lines = [
+    ...new Map(
+      now.rows.map((r) => [`${r.target} ${r.method}`, { target: r.target, method: r.method }]),
+    ).values(),
+  ];
+  const key = (line) =>
+    sort.by === "target" || sort.by === "method"
+      ? line[sort.by]
+      : find(line.method, line.target, sort.by)?.value;
   const order = [...lines];
   lines.sort((a, b) => {
-    const x = key(a), y = key(b);
-    if (x == null || y == null) return (x == null) - (y == null);  // what was not measured comes last either way
+    const x = key(a),
+      y = key(b);
+    // what was not measured comes last either way
+    if (x == null || y == null) return (x == null) - (y == null);
     const sign = typeof x === "string" ? x.localeCompare(y) : x - y;
     return (sort.falling ? -sign : sign) || order.indexOf(a) - order.indexOf(b);
   });
-  const head = (name, text, hint) => h("th", { scope: "col", "aria-sort": sort.by === name ? (sort.falling ? "descending" : "ascending") : "none", class: name === measure ? "chosen" : "" },
-    h("button", { type: "button", title: hint || "", onclick: () => { sort = { by: name, falling: sort.by === name ? !sort.falling : !["target", "method"].includes(name) }; if (!["target", "method"].includes(name)) measure = name; draw(); sheet.querySelector(`[data-head="${name}"]`)?.focus(); }, "data-head": name }, text, h("i", { "aria-hidden": "true" })));
+  const head = (name, text, hint) =>
+    h(
+      "th",
+      {
+        scope: "col",
+        "aria-sort": sort.by === name ? (sort.falling ? "descending" : "ascending") : "none",
+        class: name === measure ? "chosen" : "",
+      },
+      h(
+        "button",
+        {
+          type: "button",
+          title: hint || "",
+          onclick: () => {
+            sort = {
+              by: name,
+              falling: sort.by === name ? !sort.falling : !["target", "method"].includes(name),
+            };
+            if (!["target", "method"].includes(name)) measure = name;
+            draw();
+            sheet.querySelector(`[data-head="${name}"]`)?.focus();
+          },
+          "data-head": name,
+        },
+        text,
+        h("i", { "aria-hidden": "true" }),
+      ),
+    );
   const best = (aim, m) => {
-    const values = now.rows.filter((r) => r.target === aim && r.measure === m.name && r.method !== "original").map((r) => r.value);
+    const values = now.rows
+      .filter((r) => r.target === aim && r.measure === m.name && r.method !== "original")
+      .map((r) => r.value);
     return values.length > 1 ? (m.falling ? Math.min : Math.max)(...values) : null;
   };
   const cell = (line, m) => {
     const row = find(line.method, line.target, m.name);
     if (!row) return h("td", {}, h("span", { class: "muted", "aria-hidden": "true" }, "·"));
-    const id = `${line.target} ${line.method} ${m.name}`, top = row.value === best(line.target, m);
-    return h("td", {}, h("button", { type: "button", class: `cell${top ? " best" : ""}`, "aria-pressed": String(picked === id), title: `${label(m.name)}: ${number(row.value)}${row.low == null ? "" : ` [${number(row.low)}, ${number(row.high)}]`}${row.n == null ? "" : `, n = ${row.n}`}`, onclick: (event) => {
-      picked = id; measure = m.name; sheet.querySelectorAll(".cell").forEach((b) => b.setAttribute("aria-pressed", String(b === event.currentTarget))); chart();
-      trigger("pick", { table: now.path, method: line.method, aim: line.target, measure: m.name, order: "worst" });
-    } }, h("b", {}, number(row.value)), row.low == null ? null : h("small", {}, `${number(row.low)} – ${number(row.high)}`)));
+    const id = `${line.target} ${line.method} ${m.name}`,
+      top = row.value === best(line.target, m),
+      range = row.low == null ? "" : ` [${number(row.low)}, ${number(row.high)}]`,
+      count = row.n == null ? "" : `, n = ${row.n}`;
+    return h(
+      "td",
+      {},
+      h(
+        "button",
+        {
+          type: "button",
+          class: `cell${top ? " best" : ""}`,
+          "aria-pressed": String(picked === id),
+          title: `${label(m.name)}: ${number(row.value)}${range}${count}`,
+          onclick: (event) => {
+            picked = id;
+            measure = m.name;
+            sheet
+              .querySelectorAll(".cell")
+              .forEach((b) => b.setAttribute("aria-pressed", String(b === event.currentTarget)));
+            chart();
+            trigger("pick", {
+              table: now.path,
+              method: line.method,
+              aim: line.target,
+              measure: m.name,
+              order: "worst",
+            });
+          },
+        },
+        h("b", {}, number(row.value)),
+        row.low == null ? null : h("small", {}, `${number(row.low)} – ${number(row.high)}`),
+      ),
+    );
   };
-  return h("table", {}, h("thead", {}, h("tr", {}, head("target", t("results.target")), head("method", t("results.method")), names.map((m) => head(m.name, `${label(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))))),
-    h("tbody", {}, lines.map((line) => h("tr", {}, h("th", { scope: "row" }, target(line.target)), h("td", { class: "method" }, h("i", { style: `background:${colour(line.method)}` }), line.method), names.map((m) => cell(line, m))))));
+  return h(
+    "table",
+    {},
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        head("target", t("results.target")),
+        head("method", t("results.method")),
+        names.map((m) => head(m.name, `${label(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      lines.map((line) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, target(line.target)),
+          h(
+            "td",
+            { class: "method" },
+            h("i", { style: `background:${colour(line.method)}` }),
+            line.method,
+          ),
+          names.map((m) => cell(line, m)),
+        ),
+      ),
+    ),
+  );
 }
 
 /* One measure over the targets: a dot and its interval for each method. */
 function dots() {
-  const rows = now.rows.filter((r) => r.measure === measure), aims = [...new Set(rows.map((r) => r.target))], methods = methodsOf().filter((m) => rows.some((r) => r.method === m));
-  const step = Math.max(26, 11 * methods.length + 10), height = aims.length * step + 26, left = 92, width = 460;
-  const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]), low = Math.min(0, ...ends), high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
+  const rows = now.rows.filter((r) => r.measure === measure),
+    aims = [...new Set(rows.map((r) => r.target))],
+    methods = methodsOf().filter((m) => rows.some((r) => r.method === m));
+  const step = Math.max(26, 11 * methods.length + 10),
+    height = aims.length * step + 26,
+    left = 92,
+    width = 460;
+  const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]),
+    low = Math.min(0, ...ends),
+    high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
   const x = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 12);
-  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label(measure) });
+  const picture = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": label(measure),
+  });
   for (let k = 0; k <= 4; k++) {
     const v = low + (k / 4) * (high - low);
-    picture.append(svg("line", { x1: x(v), x2: x(v), y1: 0, y2: height - 20, class: "grid" }), svg("text", { x: x(v), y: height - 5, "text-anchor": "middle" }, number(v)));
+    picture.append(
+      svg("line", { x1: x(v), x2: x(v), y1: 0, y2: height - 20, class: "grid" }),
+      svg("text", { x: x(v), y: height - 5, "text-anchor": "middle" }, number(v)),
+    );
   }
   aims.forEach((aim, i) => {
-    picture.append(svg("text", { x: left - 10, y: i * step + step / 2 + 4, "text-anchor": "end", class: "name" }, target(aim)));
+    picture.append(
+      svg(
+        "text",
+        { x: left - 10, y: i * step + step / 2 + 4, "text-anchor": "end", class: "name" },
+        target(aim),
+      ),
+    );
     methods.forEach((method, k) => {
-      const row = rows.find((r) => r.target === aim && r.method === method), y = i * step + (step - 11 * (methods.length - 1)) / 2 + 11 * k;
+      const row = rows.find((r) => r.target === aim && r.method === method),
+        y = i * step + (step - 11 * (methods.length - 1)) / 2 + 11 * k;
       if (!row) return;
-      if (row.low != null) picture.append(svg("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y, stroke: colour(method), "stroke-width": 2, opacity: 0.55 }));
-      picture.append(svg("circle", { cx: x(row.value), cy: y, r: 4.2, fill: colour(method) }, svg("title", {}, `${target(aim)}, ${method}: ${number(row.value)}`)));
+      if (row.low != null)
+        picture.append(
+          svg("line", {
+            x1: x(row.low),
+            x2: x(row.high),
+            y1: y,
+            y2: y,
+            stroke: colour(method),
+            "stroke-width": 2,
+            opacity: 0.55,
+          }),
+        );
+      picture.append(
+        svg(
+          "circle",
+          { cx: x(row.value), cy: y, r: 4.2, fill: colour(method) },
+          svg("title", {}, `${target(aim)}, ${method}: ${number(row.value)}`),
+        ),
+      );
     });
   });
-  return h("figure", {}, h("h3", {}, label(measure)), h("p", { class: "muted" }, said((now.measures.find((m) => m.name === measure) || {}).about)), picture);
+  return h(
+    "figure",
+    {},
+    h("h3", {}, label(measure)),
+    h("p", { class: "muted" }, said(now.measures.find((m) => m.name === measure)?.about)),
+    picture,
+  );
 }
 /* What one wants of a method: up and to the left. */
 function plane() {
-  const points = [...new Map(now.rows.map((r) => [`${r.target} ${r.method}`, r])).values()].map((r) => ({ method: r.method, target: r.target, a: find(r.method, r.target, "pollution"), b: find(r.method, r.target, "response") })).filter((p) => p.a && p.b);
+  const points = [...new Map(now.rows.map((r) => [`${r.target} ${r.method}`, r])).values()]
+    .map((r) => ({
+      method: r.method,
+      target: r.target,
+      a: find(r.method, r.target, "pollution"),
+      b: find(r.method, r.target, "response"),
+    }))
+    .filter((p) => p.a && p.b);
   if (!points.length) return null;
-  const width = 460, height = 300, left = 40, under = 34, high = Math.max(0.4, ...points.map((p) => p.a.high ?? p.a.value));
-  const x = (v) => left + (v / high) * (width - left - 14), y = (v) => 24 + (1 - v) * (height - under - 24);
-  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("results.plane") });
-  for (let k = 0; k <= 4; k++) picture.append(svg("line", { x1: left, x2: width - 14, y1: y(k / 4), y2: y(k / 4), class: "grid" }), svg("text", { x: left - 7, y: y(k / 4) + 4, "text-anchor": "end" }, number(k / 4)), svg("text", { x: x((k * high) / 4), y: height - under + 16, "text-anchor": "middle" }, number((k * high) / 4)));
-  picture.append(svg("text", { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" }, "pollution →"), svg("text", { x: left, y: 11, class: "name" }, "↑ response"));
+  const width = 460,
+    height = 300,
+    left = 40,
+    under = 34,
+    high = Math.max(0.4, ...points.map((p) => p.a.high ?? p.a.value));
+  const x = (v) => left + (v / high) * (width - left - 14),
+    y = (v) => 24 + (1 - v) * (height - under - 24);
+  const picture = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": t("results.plane"),
+  });
+  for (let k = 0; k <= 4; k++)
+    picture.append(
+      svg("line", { x1: left, x2: width - 14, y1: y(k / 4), y2: y(k / 4), class: "grid" }),
+      svg("text", { x: left - 7, y: y(k / 4) + 4, "text-anchor": "end" }, number(k / 4)),
+      svg(
+        "text",
+        { x: x((k * high) / 4), y: height - under + 16, "text-anchor": "middle" },
+        number((k * high) / 4),
+      ),
+    );
+  picture.append(
+    svg(
+      "text",
+      { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" },
+      "pollution →",
+    ),
+    svg("text", { x: left, y: 11, class: "name" }, "↑ response"),
+  );
   for (const p of points) {
     const mean = p.target === "all";
-    picture.append(svg("circle", { cx: x(p.a.value), cy: y(p.b.value), r: mean ? 7 : 4.5, fill: mean ? colour(p.method) : "none", stroke: colour(p.method), "stroke-width": 2 }, svg("title", {}, `${target(p.target)}, ${p.method}: response ${number(p.b.value)}, pollution ${number(p.a.value)}`)));
+    picture.append(
+      svg(
+        "circle",
+        {
+          cx: x(p.a.value),
+          cy: y(p.b.value),
+          r: mean ? 7 : 4.5,
+          fill: mean ? colour(p.method) : "none",
+          stroke: colour(p.method),
+          "stroke-width": 2,
+        },
+        svg(
+          "title",
+          {},
+          [
+            `${target(p.target)}, ${p.method}: response ${number(p.b.value)}`,
+            `pollution ${number(p.a.value)}`,
+          ].join(", "),
+        ),
+      ),
+    );
   }
-  return h("figure", {}, h("h3", {}, t("results.plane")), h("p", { class: "muted" }, t("results.plane.about")), picture);
+  return h(
+    "figure",
+    {},
+    h("h3", {}, t("results.plane")),
+    h("p", { class: "muted" }, t("results.plane.about")),
+    picture,
+  );
 }
 /* Measures over training steps, where the evaluation followed a run. */
 function curves() {
-  const rows = (now.curves || []).filter((r) => r.measure === measure), all = rows.length ? rows : (now.curves || []);
+  const rows = (now.curves || []).filter((r) => r.measure === measure),
+    all = rows.length ? rows : now.curves || [];
   if (!all.length) return null;
-  const name = all[0].measure, used = all.filter((r) => r.measure === name), lines = [...new Set(used.map((r) => `${r.method} ${r.target}`))];
-  const width = 460, height = 240, left = 40, last = Math.max(...used.map((r) => r.step)) || 1, high = Math.max(...used.map((r) => r.value)) || 1;
-  const x = (v) => left + (v / last) * (width - left - 14), y = (v) => 10 + (1 - v / high) * (height - 44);
-  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("results.curves") });
-  for (let k = 0; k <= 4; k++) picture.append(svg("line", { x1: left, x2: width - 14, y1: y((k * high) / 4), y2: y((k * high) / 4), class: "grid" }), svg("text", { x: left - 7, y: y((k * high) / 4) + 4, "text-anchor": "end" }, number((k * high) / 4)), svg("text", { x: x((k * last) / 4), y: height - 16, "text-anchor": "middle" }, String(Math.round((k * last) / 4))));
+  const name = all[0].measure,
+    used = all.filter((r) => r.measure === name),
+    lines = [...new Set(used.map((r) => `${r.method} ${r.target}`))];
+  const width = 460,
+    height = 240,
+    left = 40,
+    last = Math.max(...used.map((r) => r.step)) || 1,
+    high = Math.max(...used.map((r) => r.value)) || 1;
+  const x = (v) => left + (v / last) * (width - left - 14),
+    y = (v) => 10 + (1 - v / high) * (height - 44);
+  const picture = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": t("results.curves"),
+  });
+  for (let k = 0; k <= 4; k++)
+    picture.append(
+      svg("line", {
+        x1: left,
+        x2: width - 14,
+        y1: y((k * high) / 4),
+        y2: y((k * high) / 4),
+        class: "grid",
+      }),
+      svg(
+        "text",
+        { x: left - 7, y: y((k * high) / 4) + 4, "text-anchor": "end" },
+        number((k * high) / 4),
+      ),
+      svg(
+        "text",
+        { x: x((k * last) / 4), y: height - 16, "text-anchor": "middle" },
+        String(Math.round((k * last) / 4)),
+      ),
+    );
   for (const line of lines) {
-    const points = used.filter((r) => `${r.method} ${r.target}` === line).sort((a, b) => a.step - b.step);
-    picture.append(svg("polyline", { points: points.map((r) => `${x(r.step)},${y(r.value)}`).join(" "), fill: "none", stroke: colour(points[0].method), "stroke-width": 2 }, svg("title", {}, line)));
+    const points = used
+      .filter((r) => `${r.method} ${r.target}` === line)
+      .sort((a, b) => a.step - b.step);
+    picture.append(
+      svg(
+        "polyline",
+        {
+          points: points.map((r) => `${x(r.step)},${y(r.value)}`).join(" "),
+          fill: "none",
+          stroke: colour(points[0].method),
+          "stroke-width": 2,
+        },
+        svg("title", {}, line),
+      ),
+    );
   }
   return h("figure", {}, h("h3", {}, `${label(name)} · ${t("results.curves")}`), picture);
 }
-function chart() { charts.replaceChildren(...[dots(), plane(), curves()].filter(Boolean)); }
+function chart() {
+  charts.replaceChildren(...[dots(), plane(), curves()].filter(Boolean));
+}
 function draw() {
-  if (!now) { root.replaceChildren(empty, renew); return; }
+  if (!now) {
+    root.replaceChildren(empty, renew);
+    return;
+  }
   if (!now.measures.some((m) => m.name === measure)) measure = now.measures[0].name;
   choice.replaceChildren(...tables.map((one) => h("option", { selected: one === now }, one.name)));
-  choice.hidden = tables.length < 2; columns.setAttribute("aria-pressed", String(all));
-  columns.hidden = now.measures.every((m) => MAIN.includes(m.name)) || !now.measures.some((m) => MAIN.includes(m.name));
+  choice.hidden = tables.length < 2;
+  columns.setAttribute("aria-pressed", String(all));
+  columns.hidden =
+    now.measures.every((m) => MAIN.includes(m.name)) ||
+    !now.measures.some((m) => MAIN.includes(m.name));
   const { prompts, seeds, split, steps, model } = now.settings;
-  about.textContent = t("results.about", { name: now.name, prompts: prompts ?? "?", seeds: seeds ?? "?", split: split ?? "?", steps: steps ?? "?", model: model ?? "?" });
+  about.textContent = t("results.about", {
+    name: now.name,
+    prompts: prompts ?? "?",
+    seeds: seeds ?? "?",
+    split: split ?? "?",
+    steps: steps ?? "?",
+    model: model ?? "?",
+  });
   sheet.replaceChildren(table());
-  legend.replaceChildren(...methodsOf().map((m) => h("li", {}, h("i", { style: `background:${colour(m)}` }), m)));
+  legend.replaceChildren(
+    ...methodsOf().map((m) => h("li", {}, h("i", { style: `background:${colour(m)}` }), m)),
+  );
   chart();
-  if (!root.contains(sheet)) root.replaceChildren(h("div", { class: "results-bar" }, choice, about, h("div", { class: "actions" }, columns, save, renew)), sheet, h("p", { class: "muted" }, t("results.hint")), legend, charts);
+  if (!root.contains(sheet))
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "results-bar" },
+        choice,
+        about,
+        h("div", { class: "actions" }, columns, save, renew),
+      ),
+      sheet,
+      h("p", { class: "muted" }, t("results.hint")),
+      legend,
+      charts,
+    );
 }
 function update(value) {
-  tables = (value || {}).tables || [];
+  tables = value?.tables || [];
   now = tables.find((one) => now && one.path === now.path) || tables[0] || null;
   draw();
 }
