@@ -418,16 +418,16 @@ class Sitters:
         plain = base.encode_text([prompt.base for prompt in prompts])
         latents, self.pictures, self.before = self._draw(plain, "original")
         self.said, self.largest = said(base, prompts), LARGEST_MAP
-        self.noisy, self.reference = [], []
+        self.noised, self.reference = [], []
         with torch.no_grad():
             for number, share in enumerate(MAP_TIMES):
-                timestep = int(share * base.scheduler.config.num_train_timesteps)
-                signal = float(base.scheduler.alphas_cumprod[timestep])
+                timestep = int(share * base.diffusion.steps)
                 noise = initial_latents(
                     base, range(1000 * (number + 1), 1000 * (number + 1) + SITTERS)
                 )
-                self.noisy.append((signal**0.5 * latents + (1 - signal) ** 0.5 * noise, timestep))
-                self.reference.append(base.unet(self.noisy[-1][0], timestep, plain).sample)
+                noised = base.diffusion.noised(latents, noise, timestep)
+                self.noised.append((noised, timestep))
+                self.reference.append(base.predict(noised, timestep, plain))
 
     def _draw(self, states, kind: str):
         """Draws with the weights that are active now; returns latents, pictures, and what the judges read or None."""
@@ -459,9 +459,9 @@ class Sitters:
             torch.no_grad(),
             record(self.base.unet, self.said.groups["complete"], largest=self.largest) as shown,
         ):
-            for (latents, timestep), reference in zip(self.noisy, self.reference, strict=True):
-                eps = self.base.unet(latents, timestep, self.complete).sample
-                difference = difference + noise_difference(eps, reference, settings.channels)
+            for (latents, timestep), reference in zip(self.noised, self.reference, strict=True):
+                found = self.base.predict(latents, timestep, self.complete)
+                difference = difference + noise_difference(found, reference, settings.channels)
                 phrases = phrases + phrase_stack(shown, self.said.names, settings.map_layers)
         distances = self.said.distances.expand(SITTERS, -1)
         return subtracted(difference, phrases, distances, **settings.chain()).float().cpu().numpy()

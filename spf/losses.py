@@ -143,22 +143,11 @@ def cosine(a: Tensor, b: Tensor, dim: int = -1, floor: float = 1e-3) -> Tensor:
     return (a * b).sum(dim) / lengths
 
 
-def diffusion(eps: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
-    """|| eps - noise ||^2 per image [B,C,H,W], then over the batch with weights [B]. Ho et al. 2020, Eq. 14."""
-    errors = (eps.float() - noise.float()).square().mean((1, 2, 3))
+def prediction_error(predicted: Tensor, ideal: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The diffusion loss || predicted - ideal ||^2 per image [B,C,H,W], then over the batch with weights [B]. Ho et al.
+    2020, Eq. 14, there for noise; here in the network's own parametrisation, see `diffusion.Diffusion.ideal`."""
+    errors = (predicted.float() - ideal.float()).square().mean((1, 2, 3))
     return (errors if weights is None else errors * weights).mean()
-
-
-def min_snr(alpha_bar: Tensor, gamma: float = 5.0) -> Tensor:
-    """Weights min(SNR, gamma) / SNR of the epsilon loss. Hang et al. 2023 (Min-SNR), Sec. 3.4. alpha_bar [B] -> [B]."""
-    snr = alpha_bar / (1 - alpha_bar)
-    return snr.clamp(max=gamma) / snr
-
-
-def predicted_clean(latents: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
-    """One-step clean latent (x_t - sqrt(1-a) eps) / sqrt(a). Song et al. 2021 (DDIM), Eq. 9. alpha_bar [B] or []."""
-    alpha_bar = alpha_bar.to(latents).reshape(-1, 1, 1, 1)
-    return (latents - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
 
 
 def token_grounding(maps: Tensor, mask: Tensor) -> Tensor:

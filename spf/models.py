@@ -28,6 +28,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
+from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
 
@@ -93,9 +94,10 @@ class Base:
     scheduler: DDIMScheduler
 
     def __post_init__(self) -> None:
-        if self.scheduler.config.prediction_type != "epsilon":
+        if self.diffusion.prediction == "epsilon" and self.diffusion.ends_in_noise:
             raise BadInput(
-                f"model {self.name} predicts {self.scheduler.config.prediction_type}, but only epsilon is supported."
+                f"model {self.name} predicts epsilon but its noise schedule ends at zero signal, "
+                "where epsilon says nothing of the picture."
             )
         for part in (self.unet, self.vae, self.text_encoder):
             part.requires_grad_(False).eval()
@@ -107,6 +109,11 @@ class Base:
     @property
     def dtype(self) -> torch.dtype:
         return self.unet.dtype
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """Its noise schedule, and what its UNet predicts."""
+        return Diffusion.of(self.scheduler)
 
     @property
     def latent_channels(self) -> int:
@@ -145,10 +152,11 @@ class Base:
         values = read_json(file) if file.is_file() else {}
         half = [0.5, 0.5, 0.5]
         mean, deviation = values.get("image_mean", half), values.get("image_std", half)
-        return tuple(
-            torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1)
-            for row in (mean, deviation)
-        )
+        with torch.inference_mode(False):  # or a drawing that asks first would spoil it for training
+            return tuple(
+                torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1)
+                for row in (mean, deviation)
+            )
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -165,6 +173,14 @@ class Base:
         scheduler = DDIMScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(steps)
         return scheduler
+
+    def predict(self, latents: Tensor, timesteps: Tensor | int, states: Tensor) -> Tensor:
+        """What the UNet, with the weights that are active now, predicts [B,C,h,w]: noise, velocity or the clean latents.
+
+        Predictions on the same latents may be mixed and compared as they are; `diffusion` turns one into noise or clean
+        latents, and says what a perfect one would be.
+        """
+        return self.unet(latents, timesteps, states).sample.to(latents.dtype)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token numbers [B,77]; what does not fit is cut (`prompts.overflow` tells what)."""

@@ -68,7 +68,11 @@ class Step(NamedTuple):
 
 def noise_difference(eps_res: Tensor, eps_ref: Tensor, channels: str = "mean-abs") -> Tensor:
     """N = |eps_res - eps_ref|, reduced over channels: [B,C,H,W] twice -> [B,H,W]. arXiv 2504.00396 Fig. 2; the
-    reduction is our choice: "mean-abs" or "l2"."""
+    reduction is our choice: "mean-abs" or "l2".
+
+    Predictions are taken in the network's own parametrisation. |v_res - v_ref| is N / sqrt(alpha-bar): the same map up to
+    a factor for each timestep, which every scale but "none" takes away; and it is still there at zero SNR, where N is 0.
+    """
     check_choice("channels", channels, CHANNELS)
     difference = eps_res.float() - eps_ref.float()
     return difference.abs().mean(1) if channels == "mean-abs" else difference.norm(dim=1)

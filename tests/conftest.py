@@ -32,8 +32,15 @@ WORDS = [
 ]
 
 
-def new_tiny_base(seed: int = 0) -> Base:
-    """Random weights; 4x8x8 latents, cross-attention at 8, 4 and 2, 16x16 pictures, about 0.1 s for four steps."""
+VELOCITY = {"prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+ZERO_SNR = VELOCITY | {"rescale_betas_zero_snr": True}
+
+
+def new_tiny_base(seed: int = 0, **schedule) -> Base:
+    """Random weights; 4x8x8 latents, cross-attention at 8, 4 and 2, 16x16 pictures, about 0.1 s for four steps.
+
+    schedule: settings of the scheduler, such as `VELOCITY`, other than those of Stable Diffusion 1.5.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tokenizer = new_tokenizer(WORDS)
@@ -90,6 +97,7 @@ def new_tiny_base(seed: int = 0) -> Base:
                 clip_sample=False,
                 set_alpha_to_one=False,
                 steps_offset=1,
+                **schedule,
             ),
         )
         settings = VisionTextDualEncoderConfig.from_vision_text_configs(

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
-    ["spf.tokenizer", "spf.prompts", "spf.sfcm", "spf.losses"],
+    ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits"],
     [
         "spf.sampling",
@@ -141,7 +141,7 @@ def test_the_ground_floor_needs_only_the_standard_library(name):
     )
 
 
-@pytest.mark.parametrize("name", ["spf.sfcm", "spf.losses"])
+@pytest.mark.parametrize("name", ["spf.diffusion", "spf.sfcm", "spf.losses"])
 def test_the_equations_need_only_torch(name):
     libraries = {other.split(".")[0] for other in imports(name)} - sys.stdlib_module_names
     assert libraries <= {"torch", "spf"}

@@ -8,8 +8,8 @@ from portrait_world import new_portrait_base
 from spf.attention import Record
 from spf.errors import BadInput
 from spf.finetune import encoded
-from spf.losses import diffusion, min_snr
-from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, noisy, parse_settings
+from spf.losses import prediction_error
+from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, parse_settings
 from spf.methods.spf import (
     Comparison,
     SpfConfig,
@@ -85,14 +85,6 @@ def without_target(rows):
     )
 
 
-def test_noisy_is_the_schedulers_forward_diffusion(base, rows):
-    noise, steps = torch.randn_like(rows.latents), torch.tensor([0, 10, 500, 999])
-    signal = context(base).signal(steps)
-    torch.testing.assert_close(
-        noisy(rows.latents, noise, signal), base.scheduler.add_noise(rows.latents, noise, steps)
-    )
-
-
 def test_timesteps_stay_in_their_part_and_lean(base):
     some = context(base).timesteps(4000, 1.0, 0.25, 0.5)
     assert some.min() >= 250 and some.max() < 500
@@ -122,8 +114,9 @@ def test_naive_is_the_diffusion_loss_on_every_weight(base, rows):
         assert all(p.grad is not None for p in base.unet.parameters())
     ctx = context(base)
     noise, steps = ctx.normal(rows.latents), ctx.timesteps(4)
-    eps = base.unet(noisy(rows.latents, noise, ctx.signal(steps)), steps, rows.complete).sample
-    expected = diffusion(eps, noise, min_snr(ctx.signal(steps), 5.0))
+    latents = ctx.diffusion.noised(rows.latents, noise, steps)
+    eps = base.unet(latents, steps, rows.complete).sample
+    expected = prediction_error(eps, noise, ctx.diffusion.weights(steps, 5.0))
     assert value.item() == pytest.approx(expected.item(), rel=1e-5) and set(terms) == {"diffusion"}
 
 
@@ -229,7 +222,7 @@ def test_added_rows_come_from_the_chosen_latents(base, rows):
     hook.remove()
     latents, steps = seen[0]
     assert (steps[2:] >= 950).all() and asked == [2, 1]
-    spread = (1 - context(base).signal(steps[2:])).sqrt()
+    spread = (1 - context(base).diffusion.signal(steps[2:])).sqrt()
     torch.testing.assert_close(
         latents[2:].flatten(1).std(1), spread, rtol=0.2, atol=0.05
     )  # noise alone, no picture in it

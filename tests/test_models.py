@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import new_tiny_base
+from conftest import VELOCITY, ZERO_SNR, new_tiny_base, save_base
 
 from spf import models
 from spf.errors import BadInput, NotFinite, UnsafeFile
@@ -117,11 +117,29 @@ def test_a_damaged_part_is_named(tmp_path, damage):
         load_base(str(tmp_path / "base"))
 
 
-def test_a_model_that_predicts_something_else_is_refused():
+@pytest.mark.parametrize("schedule", [VELOCITY, ZERO_SNR, {"prediction_type": "sample"}])
+def test_a_model_that_predicts_something_else_is_read(tmp_path, schedule):
+    save_base(new_tiny_base(**schedule), tmp_path)
+    base = load_base(str(tmp_path / "base"))
+    assert base.diffusion.prediction == schedule["prediction_type"]
+    assert base.diffusion.ends_in_noise == schedule.get("rescale_betas_zero_snr", False)
+    assert base.new_scheduler(4).config.prediction_type == schedule["prediction_type"]
+
+
+def test_a_model_that_says_nothing_of_the_picture_at_its_last_timestep_is_refused():
+    with pytest.raises(BadInput, match="ends at zero signal"):
+        new_tiny_base(rescale_betas_zero_snr=True)
+    with pytest.raises(BadInput, match="prediction_type is 'flow'"):
+        new_tiny_base(prediction_type="flow")
+
+
+def test_clip_trains_through_pictures_after_a_drawing_has_asked_it_first():
     base = new_tiny_base()
-    base.scheduler.register_to_config(prediction_type="v_prediction")
-    with pytest.raises(BadInput, match="only epsilon"):
-        base.__post_init__()
+    with torch.inference_mode():
+        base.clip_images(torch.zeros(1, 3, 16, 16))
+    images = torch.rand(1, 3, 16, 16, requires_grad=True)
+    base.clip_images(images)[0, 0].backward()
+    assert images.grad.abs().sum() > 0
 
 
 def test_nan_never_becomes_a_black_picture():

@@ -16,10 +16,9 @@ from spf.files import load_tensors
 from spf.finetune import encoded, finetune, grounded, tailored_rows
 from spf.injected import AdaLoraPaths, LoraPaths, projections
 from spf.losses import (
-    diffusion,
-    min_snr,
     orthogonality,
     pixel_grounding,
+    prediction_error,
     projection,
     pure_goal,
     token_grounding,
@@ -32,7 +31,6 @@ from spf.methods import (
     adapter_name,
     build,
     config_of,
-    noisy,
     parse_settings,
 )
 from spf.methods.purecc import EXTRACTOR, representation_bias
@@ -732,9 +730,9 @@ def test_projection_and_goal_by_hand():
         pure_goal(torch.ones_like(bias), bias, lam)[0], torch.tensor([[[4.0, 1.0]]])
     )
     # so the loss is the part of what was learnt that does not point along the bias
-    assert diffusion(learnt, pure_goal(torch.zeros_like(bias), bias, lam)).item() == pytest.approx(
-        (12.5 + 1 + 1) / 3
-    )
+    assert prediction_error(
+        learnt, pure_goal(torch.zeros_like(bias), bias, lam)
+    ).item() == pytest.approx((12.5 + 1 + 1) / 3)
 
 
 def test_the_projection_needs_no_detaching():
@@ -746,7 +744,7 @@ def test_the_projection_needs_no_detaching():
     grads = []
     for held in (False, True):
         lam = projection(learnt, bias.detach())
-        value = diffusion(
+        value = prediction_error(
             learnt, pure_goal(torch.zeros(2, 1, 2, 2), bias.detach(), lam.detach() if held else lam)
         )
         grads.append(torch.autograd.grad(value, learnt)[0])
@@ -785,15 +783,15 @@ def test_purecc_second_stage_starts_anew_and_measures_against_the_first(base, ro
 
         ctx = context(base, paths, 2, 4, memory=memory)  # once more by hand
         noise, steps = ctx.normal(rows.latents), ctx.timesteps(2)
-        latents = noisy(rows.latents, noise, ctx.signal(steps))
+        latents = ctx.diffusion.noised(rows.latents, noise, steps)
         complete, plain = (
             base.unet(latents, steps, states).sample for states in (rows.complete, rows.base)
         )
         bias = representation_bias(latents, steps, ctx)
         goal = pure_goal(plain, bias, projection(complete - plain, bias))
-        weight = min_snr(ctx.signal(steps), 1e9)
+        weight = ctx.diffusion.weights(steps, 1e9)
         assert terms["pure"].item() == pytest.approx(
-            diffusion(complete, goal, weight).item(), rel=1e-4
+            prediction_error(complete, goal, weight).item(), rel=1e-4
         )
 
 

@@ -1,12 +1,16 @@
 """The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
-from conftest import new_tiny_base
+from conftest import VELOCITY, ZERO_SNR, new_tiny_base
 from diffusers import StableDiffusionPipeline
 
 from spf.attention import aggregate, record
+from spf.diffusion import noise_from_clean
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
@@ -58,13 +62,17 @@ class Calls:
         self.hook.remove()
 
 
-def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
+@pytest.mark.parametrize(
+    "schedule", [{}, VELOCITY, ZERO_SNR, {"prediction_type": "sample"}], ids=lambda s: str([*s])
+)
+def test_the_picture_is_that_of_the_diffusers_pipeline(schedule):
+    base = new_tiny_base(**schedule)
     pipeline = StableDiffusionPipeline(
-        vae=tiny_base.vae,
-        text_encoder=tiny_base.text_encoder,
-        tokenizer=tiny_base.tokenizer,
-        unet=tiny_base.unet,
-        scheduler=tiny_base.scheduler,
+        vae=base.vae,
+        text_encoder=base.text_encoder,
+        tokenizer=base.tokenizer,
+        unet=base.unet,
+        scheduler=base.scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -75,12 +83,45 @@ def test_the_picture_is_that_of_the_diffusers_pipeline(tiny_base):
             "a hat",
             num_inference_steps=4,
             guidance_scale=guidance,
-            latents=initial_latents(tiny_base, [7]),
+            latents=initial_latents(base, [7]),
             output_type="latent",
         ).images
+        assert torch.isfinite(theirs).all()
         torch.testing.assert_close(
-            drawn(tiny_base, "a hat", [7], steps=4, guidance=guidance), theirs, rtol=1e-4, atol=1e-4
+            drawn(base, "a hat", [7], steps=4, guidance=guidance), theirs, rtol=1e-4, atol=1e-4
         )
+
+
+@pytest.mark.parametrize("schedule", [{}, VELOCITY, ZERO_SNR], ids=lambda s: str([*s]))
+def test_a_network_that_knows_the_picture_draws_it(schedule, monkeypatch):
+    base = new_tiny_base(**schedule)
+    picture = torch.randn(1, 4, 8, 8)
+
+    def knowing(latents, timestep, states):
+        signal = base.diffusion.signal(timestep)
+        noise = noise_from_clean(picture, latents, signal)
+        return SimpleNamespace(sample=base.diffusion.ideal(picture, noise, timestep))
+
+    monkeypatch.setattr(base, "unet", Mock(side_effect=knowing, device=torch.device("cpu")))
+    base.unet.config, base.unet.dtype = new_tiny_base().unet.config, torch.float32
+    clean = []
+    found = drawn(base, "a hat", [7], guidance=1.0, callback=lambda step: clean.append(step.clean))
+    for each in clean:
+        torch.testing.assert_close(each, picture, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        found, picture, rtol=0, atol=0.2
+    )  # the last step leaves a little noise
+
+
+@pytest.mark.parametrize("way", ["held", "told", "untold", "sfcm", "difference", "attention"])
+@pytest.mark.parametrize("schedule", [VELOCITY, ZERO_SNR], ids=["v", "zero-snr"])
+def test_every_guide_draws_with_a_network_that_predicts_v(schedule, way):
+    base = new_tiny_base(**schedule)
+    trace = sample_pair(base, PROMPT, new_adapter(base), guide=GuideConfig(way), **HOW)
+    path = trace.tuned["tuned"]
+    assert np.isfinite(path.latents).all() and not np.allclose(path.latents, trace.original.latents)
+    assert (path.difference.max((1, 2, 3)) > 0).all(), "also where nothing is left but noise"
+    assert (path.sfcm.max((1, 2, 3)) > 0).all() and path.sfcm.max() <= 1
 
 
 def test_an_image_depends_on_its_seed_and_not_on_the_batch(tiny_base):

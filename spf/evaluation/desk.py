@@ -63,7 +63,7 @@ class Desk:
         """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
         spots = {pair.original: index for index, pair in enumerate(job.pairs)}
         guides = {work.tuned: self.guide(work.tuned) for work in missing}
-        portraits, eps = self.original(
+        portraits, predicted = self.original(
             job.pairs, follow=any(guide and guide.follows for guide in guides.values())
         )
         original = see(self.base, self.judges, portraits)
@@ -72,7 +72,9 @@ class Desk:
         for tuned in dict.fromkeys(work.tuned for work in missing):
             works = [work for work in missing if work.tuned is tuned]
             pairs = [work.pair for work in works]
-            known = None if eps is None else eps[:, [spots[pair.original] for pair in pairs]]
+            known = None
+            if predicted is not None:
+                known = predicted[:, [spots[pair.original] for pair in pairs]]
             pictures, looks = self.draw(tuned, pairs, known)
             self.pictures.keep([work.key for work in works], pictures)
             after = see(self.base, self.judges, pictures)
@@ -159,10 +161,12 @@ class Desk:
         """
         found = {pair.original: self.originals.get(pair.original) for pair in pairs}
         absent = [pair for pair in pairs if follow or found[pair.original] is None]
-        eps: list[torch.Tensor] = []
+        predicted: list[torch.Tensor] = []
         if absent:
             drawn = self.plain(
-                [pair.texts.base for pair in absent], absent, lambda step: eps.append(step.eps)
+                [pair.texts.base for pair in absent],
+                absent,
+                lambda step: predicted.append(step.predicted),
             )
             new = {
                 pair.original: picture
@@ -171,9 +175,8 @@ class Desk:
             }
             self.originals.keep(list(new), list(new.values()))
             found |= new
-        return np.stack([found[pair.original] for pair in pairs]), torch.stack(
-            eps
-        ) if follow else None
+        portraits = np.stack([found[pair.original] for pair in pairs])
+        return portraits, torch.stack(predicted) if follow else None
 
     def plain(
         self,

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from spf.config import PUSH, Config, check_choice, choice, real, whole
+from spf.diffusion import Diffusion
 from spf.errors import BadInput
-from spf.losses import diffusion, min_snr
+from spf.losses import prediction_error
 from spf.models import Base
 from spf.paths import Adapter, TunablePaths
 
@@ -88,7 +89,7 @@ class MethodConfig(Config):
         "texts of the set as they are, with what CLIP sees besides, or naming every attribute",
     )
     snr: float = real(
-        5.0, 0.01, 1e9, "gamma of the min-SNR weights on the noise prediction; a huge one is none"
+        5.0, 0.01, 1e9, "gamma of the min-SNR weights; a huge one is the plain error of the noise"
     )
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
     push: float = real(
@@ -185,7 +186,12 @@ class Context:
 
     @property
     def train_steps(self) -> int:
-        return self.base.scheduler.config.num_train_timesteps
+        return self.diffusion.steps
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """The noise schedule of the base, and what its UNet predicts."""
+        return self.base.diffusion
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard noise in the shape of `like`, from the CPU generator of the step."""
@@ -197,13 +203,9 @@ class Context:
         chosen = np.minimum(share * self.train_steps, self.train_steps - 1).astype(np.int64)
         return torch.from_numpy(chosen).to(self.empty.device)
 
-    def signal(self, timesteps: Tensor) -> Tensor:
-        """alpha-bar [B] of the timesteps: the share of signal in the variance."""
-        return self.base.scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
-
     def predict(self, latents: Tensor, timesteps: Tensor, states: Tensor) -> Tensor:
-        """The noise [B,C,h,w] that the UNet, with the weights that are active now, sees in the latents."""
-        return self.base.unet(latents, timesteps, states).sample
+        """What the UNet predicts [B,C,h,w] with the weights that are active now, see `Base.predict`."""
+        return self.base.predict(latents, timesteps, states)
 
 
 class Paths(Protocol):
@@ -285,18 +287,17 @@ def in_place(unet, names: Sequence[str], start: Adapter | None = None) -> Iterat
         yield paths
 
 
-def noisy(latents: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    """Forward diffusion x_t = sqrt(a) x_0 + sqrt(1 - a) noise (Ho et al. 2020, Eq. 4); signal is alpha-bar [B]."""
-    signal = signal.view(-1, 1, 1, 1).to(latents)
-    return signal.sqrt() * latents + (1 - signal).sqrt() * noise
-
-
 def denoising(batch: Rows, ctx: Context, config: MethodConfig) -> tuple[Tensor, Terms]:
-    """Plain fine-tuning: the diffusion loss on the complete text, with min-SNR weights."""
+    """Plain fine-tuning: the diffusion loss on the complete text, with min-SNR weights.
+
+    The error is that of the network's own prediction. With these weights it is the same loss for every parametrisation.
+    """
     noise, timesteps = ctx.normal(batch.latents), ctx.timesteps(len(batch), config.lean)
-    signal = ctx.signal(timesteps)
-    eps = ctx.predict(noisy(batch.latents, noise, signal), timesteps, batch.complete)
-    value = diffusion(eps, noise, min_snr(signal, config.snr))
+    latents = ctx.diffusion.noised(batch.latents, noise, timesteps)
+
+    predicted = ctx.predict(latents, timesteps, batch.complete)
+    ideal = ctx.diffusion.ideal(batch.latents, noise, timesteps)
+    value = prediction_error(predicted, ideal, ctx.diffusion.weights(timesteps, config.snr))
     return value, {"diffusion": value}
 
 

@@ -2,8 +2,8 @@
 
 Stage 1 fine-tunes low-rank layers plainly; what they then add for the target's text alone is the representation bias.
 Stage 2 starts again from the original weights, and its difference between complete and base text is drawn to its own
-projection on that bias. Our reading: predictions are of noise instead of velocity, which scales both sides of the
-equation alike; the target's own words stand for the concept, so no token is added; the published code differs from the
+projection on that bias. Our reading: predictions are the network's own (noise or v) instead of a flow's velocity, which
+scales both sides of the equation alike; the target's own words stand for the concept, so no token is added; the published code differs from the
 paper (a constant scale, among others), and the paper's form is the default.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from spf.config import choice, real, whole
 from spf.errors import BadInput
 from spf.injected import LAYERS, LoraPaths, projections
-from spf.losses import diffusion, min_snr, projection, pure_goal
-from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising, noisy
+from spf.losses import prediction_error, projection, pure_goal
+from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
 from spf.models import Base
 from spf.paths import Adapter, exchanged
 
@@ -86,19 +86,21 @@ class PureCC(Method):
             return denoising(batch, ctx, self.config)
         c = self.config
         noise, timesteps = ctx.normal(batch.latents), ctx.timesteps(len(batch), c.lean)
-        signal = ctx.signal(timesteps)
-        latents, snr = noisy(batch.latents, noise, signal), min_snr(signal, c.snr)
+        latents = ctx.diffusion.noised(batch.latents, noise, timesteps)
+        ideal = ctx.diffusion.ideal(batch.latents, noise, timesteps)
+        weights = ctx.diffusion.weights(timesteps, c.snr)
+
         complete = ctx.predict(latents, timesteps, batch.complete)
         plain = self._plain(batch, latents, timesteps, ctx)
         bias = representation_bias(latents, timesteps, ctx)
         lam = (
             projection(complete - plain, bias)
             if c.scale == "projected"
-            else torch.full_like(signal, c.fixed)
+            else torch.full_like(weights, c.fixed)
         )
         terms = {
-            "diffusion": diffusion(complete, noise, snr),
-            "pure": diffusion(complete, pure_goal(plain, bias, lam), snr),
+            "diffusion": prediction_error(complete, ideal, weights),
+            "pure": prediction_error(complete, pure_goal(plain, bias, lam), weights),
         }
         return terms["diffusion"] + c.pure * terms["pure"], terms | {"lambda": lam.mean()}
 

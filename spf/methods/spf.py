@@ -25,11 +25,9 @@ from spf.losses import (
     LAYERS,
     NORMS,
     complement,
-    diffusion,
     enhanced,
     fine_grained,
-    min_snr,
-    predicted_clean,
+    prediction_error,
     text_consistent,
 )
 from spf.methods import (
@@ -43,7 +41,6 @@ from spf.methods import (
     Rows,
     Terms,
     denoising,
-    noisy,
 )
 from spf.paths import all_names, cross_attention_names
 from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
@@ -168,8 +165,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
 class Comparison:
     """Both paths on the same latents: predictions [B,C,h,w] and what the recorder saw."""
 
-    eps_res: Tensor
-    eps_ref: Tensor
+    found_res: Tensor
+    found_ref: Tensor
     shown_res: Record
     shown_ref: Record
 
@@ -222,7 +219,7 @@ class Spf(Method):
         c, signs = self.config, []
         for _ in range(max(c.averaged, 1)):
             timesteps = ctx.timesteps(len(rows), 1.0, c.averaged_low, c.averaged_high)
-            latents = noisy(rows.latents, ctx.normal(rows.latents), ctx.signal(timesteps))
+            latents = ctx.diffusion.noised(rows.latents, ctx.normal(rows.latents), timesteps)
             both = self._compare(rows, latents, timesteps, ctx, len(rows))
             signs.append(evidence(both, rows.distances.shape[1], c))
         mean = Evidence(*(torch.stack(parts).mean(0) for parts in zip(*signs)))
@@ -242,8 +239,10 @@ class Spf(Method):
                 ctx.timesteps(kept, c.lean),
             )
         )
-        noise, signal = ctx.normal(rows.latents), ctx.signal(timesteps)
-        latents, snr = noisy(rows.latents, noise, signal), min_snr(signal, c.snr)
+        noise = ctx.normal(rows.latents)
+        latents = ctx.diffusion.noised(rows.latents, noise, timesteps)
+        ideal = ctx.diffusion.ideal(rows.latents, noise, timesteps)
+        snr = ctx.diffusion.weights(timesteps, c.snr)
         both = self._compare(rows, latents, timesteps, ctx, asked)
         control = rows.control
         if control is None:
@@ -266,8 +265,8 @@ class Spf(Method):
         )
         free = (1 - c.masked * (1 - control[:learnt, None])).sqrt()
         terms = {
-            "diffusion": diffusion(
-                free * both.eps_res[:learnt], free * noise[:learnt], snr[:learnt]
+            "diffusion": prediction_error(
+                free * both.found_res[:learnt], free * ideal[:learnt], snr[:learnt]
             ),
             "text_consistent": text_consistent(
                 res.maps, ref.maps, hold, norm=c.norm, layers=c.layers
@@ -275,7 +274,7 @@ class Spf(Method):
             "fine_grained": fine_grained(
                 res.queries, ref.queries, hold, norm=c.norm, layers=c.layers
             ),
-            "output": output_alignment(both.eps_res, both.eps_ref, hold, snr),
+            "output": output_alignment(both.found_res, both.found_ref, hold, snr),
         }
         if c.enhanced and ctx.step % c.enhanced_every == 0:
             picks = torch.nonzero(timesteps[:learnt] <= c.enhanced_high * ctx.train_steps)[
@@ -283,7 +282,7 @@ class Spf(Method):
             ]
             if len(picks):
                 terms["enhanced"] = self._enhanced(
-                    batch.take(picks.cpu()), both, latents, signal, picks, ctx
+                    batch.take(picks.cpu()), both, latents, timesteps, picks, ctx
                 )
         weights = {
             "diffusion": c.diffusion,
@@ -324,35 +323,34 @@ class Spf(Method):
         with record(
             ctx.base.unet, [*rows.complete_columns[:asked], *same], keep, pool=pool
         ) as shown_res:
-            eps_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
+            found_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
         with (
             ctx.paths.reference(),
             record(
                 ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool
             ) as shown_ref,
         ):
-            eps_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
-        return Comparison(eps_res, eps_ref, shown_res, shown_ref)
+            found_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
+        return Comparison(found_res, found_ref, shown_res, shown_ref)
 
     def _enhanced(
         self,
         rows: Rows,
         both: Comparison,
         latents: Tensor,
-        signal: Tensor,
+        timesteps: Tensor,
         picks: Tensor,
         ctx: Context,
     ) -> Tensor:
         """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and the target text."""
 
-        def seen(eps: Tensor) -> Tensor:
-            return ctx.base.clip_images(
-                ctx.base.decode(predicted_clean(latents[picks], eps[picks], signal[picks]))
-            )
+        def seen(found: Tensor) -> Tensor:
+            clean = ctx.diffusion.clean(found[picks], latents[picks], timesteps[picks])
+            return ctx.base.clip_images(ctx.base.decode(clean))
 
         with torch.no_grad():
-            e_ref = seen(both.eps_ref)
-        return enhanced(seen(both.eps_res), e_ref, rows.image, rows.target, self.config.form)
+            e_ref = seen(both.found_ref)
+        return enhanced(seen(both.found_res), e_ref, rows.image, rows.target, self.config.form)
 
 
 @torch.no_grad()
@@ -371,7 +369,7 @@ def evidence(both: Comparison, most: int, config: SpfConfig) -> Evidence:
     phrases = torch.stack(
         [phrase_stack(shown, names, config.map_layers) for shown in paths[config.map_path]]
     ).mean(0)
-    difference = noise_difference(both.eps_res, both.eps_ref, config.channels)
+    difference = noise_difference(both.found_res, both.found_ref, config.channels)
     difference = difference / difference.mean((1, 2), keepdim=True).clamp(min=1e-12)
     return Evidence(
         difference, phrases, phrase_stack(both.shown_res, [TARGET], config.map_layers)[:, 0]
@@ -399,14 +397,13 @@ def control_map(found: Evidence, distances: Tensor, config: SpfConfig) -> Tensor
     return control.clamp(0, 1) ** config.power
 
 
-def output_alignment(eps_res: Tensor, eps_ref: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
-    """|| W (eps_res - eps_ref) ||^2, ours: maps and queries leave values and output projections free, this does not.
+def output_alignment(found_res: Tensor, found_ref: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    """|| W (found_res - found_ref) ||^2, ours: maps and queries leave values and output projections free, this does not.
 
-    eps_*: [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each row's timestep.
+    found_*: the network's own predictions [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each row's timestep.
     """
-    errors = (
-        (weight[:, None] * (eps_res.float() - eps_ref.detach().float())).square().mean((1, 2, 3))
-    )
+    difference = found_res.float() - found_ref.detach().float()
+    errors = (weight[:, None] * difference).square().mean((1, 2, 3))
     return (rows * errors).mean()
 
 

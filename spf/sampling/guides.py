@@ -23,7 +23,7 @@ ORDINARY = 1.75
 class GuideConfig(Config):
     """Ways to keep the tuned drawing near the original's (ours).
 
-    sfcm, difference, attention: SFCM-guided sampling. Each step uses eps_ref + M (eps_res - eps_ref) with that map as M, so
+    sfcm, difference, attention: SFCM-guided sampling. Each step uses ref + M (res - ref) of both predictions, with that map as M, so
     that outside M the reference rules.
 
     held, told and untold follow the original's drawing. A held drawing has one map M for all steps, and keeps the
@@ -114,13 +114,9 @@ def composed(
 def predictions(
     base: Base, latents: Tensor, timestep: Tensor, texts: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """Noise predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
+    """Predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
     rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
-    return (
-        base.unet(torch.cat([latents] * len(texts)), timestep, rows)
-        .sample.to(latents.dtype)
-        .chunk(len(texts))
-    )
+    return base.predict(torch.cat([latents] * len(texts)), timestep, rows).chunk(len(texts))
 
 
 def held_map(differences: Sequence[Tensor]) -> Tensor:

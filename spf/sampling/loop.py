@@ -20,7 +20,8 @@ class Step:
     """What the callback gets after each denoising step. It may raise `Cancelled` to stop.
 
     path: original, or the name of a tuned variant. done of total counts the steps of all paths. latents [B,C,h,w] after
-    the step; clean: the latents it was heading for (`Base.pictures` shows them); eps: the prediction that was used.
+    the step; clean: the latents it was heading for (`Base.pictures` shows them); predicted: the prediction that was used,
+    in the network's own parametrisation (see `Base.predict`).
     difference and sfcm [B,h,w] are there for tuned variants only.
     """
 
@@ -31,7 +32,7 @@ class Step:
     timestep: int
     latents: Tensor
     clean: Tensor
-    eps: Tensor
+    predicted: Tensor
     difference: Tensor | None = None
     sfcm: Tensor | None = None
 
@@ -55,19 +56,17 @@ def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
 def denoise(
     base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float
 ) -> tuple[Tensor, Tensor]:
-    """(guided, conditional) noise predictions in one UNet call; the conditional rows are the last ones of the batch.
+    """(guided, conditional) predictions in one UNet call; the conditional rows are the last ones of the batch.
 
     Classifier-free guidance, Ho and Salimans 2022; guidance 1 is none and halves the work.
     """
     states = states.expand(len(latents), -1, -1)
     if guidance == 1:
-        eps = base.unet(latents, timestep, states).sample.to(latents.dtype)
-        return eps, eps
+        found = base.predict(latents, timestep, states)
+        return found, found
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
-    blank, eps = (
-        base.unet(torch.cat([latents, latents]), timestep, both).sample.to(latents.dtype).chunk(2)
-    )
-    return blank + guidance * (eps - blank), eps
+    blank, found = base.predict(torch.cat([latents, latents]), timestep, both).chunk(2)
+    return blank + guidance * (found - blank), found
 
 
 def autocast(base: Base, precision: str) -> torch.autocast:
@@ -97,12 +96,12 @@ def sample(
     scheduler = base.new_scheduler(steps)
     predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
     for index, timestep in enumerate(scheduler.timesteps):
-        eps = predict(latents, timestep)
-        if not torch.isfinite(eps).all():
+        predicted = predict(latents, timestep)
+        if not torch.isfinite(predicted).all():
             raise NotFinite(
                 f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance."
             )
-        moved = scheduler.step(eps, timestep, latents)
+        moved = scheduler.step(predicted, timestep, latents)
         latents = adjust(moved.prev_sample, index) if adjust else moved.prev_sample
         if callback:
             callback(
@@ -114,7 +113,7 @@ def sample(
                     int(timestep),
                     latents,
                     moved.pred_original_sample,
-                    eps,
+                    predicted,
                 )
             )
     return latents

@@ -33,8 +33,8 @@ class PathTrace:
 
     maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
     Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
-    base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. eps, float32 [S,B,C,h,w]: the
-    original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
+    base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. predicted, float32 [S,B,C,h,w]:
+    the original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
     original. key: everything that the drawing depends on.
     """
 
@@ -48,7 +48,7 @@ class PathTrace:
     sfcm: np.ndarray | None = None
     removed: np.ndarray | None = None
     held: np.ndarray | None = None
-    eps: np.ndarray | None = None
+    predicted: np.ndarray | None = None
     told: tuple[tuple[str, ...], ...] = ()
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
@@ -200,18 +200,22 @@ class _Pair:
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def draw_original(self, callback: Callback) -> PathTrace:
-        kept, eps, path = Recorder(), [], self.free
+        kept, predicted, path = Recorder(), [], self.free
         with path.record("base", len(self.seeds)) as shown:
 
             def watch(step: Step) -> None:
                 kept.add_maps(shown)
-                eps.append(step.eps)
+                predicted.append(step.predicted)
                 callback(step)
 
             how = {"steps": self.steps, "guidance": self.guidance, "callback": watch}
             latents = sample(self.base, self.noise, path.plain, path.uncond, **how)
         return self.trace(
-            self.prompt.base, "base", latents, kept, eps=torch.stack(eps).float().cpu().numpy()
+            self.prompt.base,
+            "base",
+            latents,
+            kept,
+            predicted=torch.stack(predicted).float().cpu().numpy(),
         )
 
     def draw_tuned(
@@ -225,7 +229,7 @@ class _Pair:
                 kept.add(name, getattr(shown, name))
             callback(step)
 
-        known = torch.from_numpy(original.eps).to(self.noise) if path.follows else None
+        known = torch.from_numpy(original.predicted).to(self.noise) if path.follows else None
         latents = path.draw(switch, self.noise, self.steps, watch, callback, known)
         held = path.held.float().cpu().numpy() if path.follows else None
         said_too = tuple(row.phrases for row in path.told)

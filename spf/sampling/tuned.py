@@ -164,9 +164,9 @@ class TunedPath:
                             self.base, source, timestep, self.plain, self.uncond, self.guidance
                         )[0]
                     )
-            eps, shown[0] = self.step(switch, own, latents, timestep, done / steps)
+            used, shown[0] = self.step(switch, own, latents, timestep, done / steps)
             done += 1
-            return torch.cat([*parts, eps])
+            return torch.cat([*parts, used])
 
         def adjust(latents: Tensor, index: int) -> Tensor:
             parts = []
@@ -180,7 +180,7 @@ class TunedPath:
 
         def report(step: Step) -> None:
             rows = slice(-len(noise), None)
-            fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "eps")}
+            fields = {name: getattr(step, name)[rows] for name in ("latents", "clean", "predicted")}
             now = {"difference": shown[0].difference, "sfcm": shown[0].sfcm} if shown[0] else {}
             watch(replace(step, **fields, **now), shown[0])
 
@@ -315,7 +315,7 @@ class TunedPath:
         ):
             if self.follows and self.edit is None:
                 wanted = self.compare or not (apart or added is not None)
-                guided, eps_res = composed(
+                guided, found_res = composed(
                     base,
                     latents,
                     timestep,
@@ -328,7 +328,7 @@ class TunedPath:
                     added,
                 )
             else:
-                guided, eps_res = denoise(
+                guided, found_res = denoise(
                     base, latents, timestep, complete, self.uncond, self.guidance
                 )
         if not self.compare:
@@ -341,10 +341,10 @@ class TunedPath:
             strength = (
                 self.guidance if blends else 1
             )  # without a blend only the conditional prediction is needed
-            guided_ref, eps_ref = denoise(
+            guided_ref, found_ref = denoise(
                 base, latents, timestep, self.plain, self.uncond, strength
             )
-        difference = noise_difference(eps_res, eps_ref, self.settings.channels)
+        difference = noise_difference(found_res, found_ref, self.settings.channels)
         removed = self.phrase_maps(res, ref)
         control = subtracted(
             difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain()
