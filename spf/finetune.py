@@ -26,6 +26,7 @@ from spf import __version__, traits
 from spf.attention import eager_attention
 from spf.config import LARGEST_SEED, Config, choice, text, whole
 from spf.errors import BadInput, UnsafeFile
+from spf.exchange import low_rank
 from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import (
     NAMES,
@@ -43,7 +44,7 @@ from spf.methods import (
     fingerprint,
 )
 from spf.models import Base, as_pixels
-from spf.paths import DOWN, STOCK, UP, Adapter, load_adapter, save_adapter, stock_lora
+from spf.paths import STOCK, load_adapter, save_adapter, stock_lora
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
@@ -496,17 +497,3 @@ def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, f
 
 def _parts(count: int) -> list[range]:
     return [range(first, min(first + OWN_BATCH, count)) for first in range(0, count, OWN_BATCH)]
-
-
-def low_rank(adapter: Adapter, rank: int) -> Adapter:
-    """The adapter with each matrix replaced by its best approximation of the given rank, where that is smaller; pairs stay."""
-    tensors = {}
-    for name, value in adapter.tensors.items():
-        rows, columns = value.shape[0], value[0].numel() if value.ndim > 1 else 0
-        if rank * (rows + columns) >= rows * columns or name.endswith((DOWN, UP)):
-            tensors[name] = value
-            continue
-        u, s, v = torch.linalg.svd(value.float().reshape(rows, columns), full_matrices=False)
-        half = s[:rank].sqrt()
-        tensors[name + UP], tensors[name + DOWN] = u[:, :rank] * half, half[:, None] * v[:rank]
-    return Adapter(adapter.metadata, tensors)

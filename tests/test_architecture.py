@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     ["spf.errors", "spf.config", "spf.files"],
     ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
-    ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits"],
+    ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [
         "spf.sampling",
         "spf.training",
@@ -38,9 +38,10 @@ ONLY_IN = {
         "spf.paths",
         "spf.attention",
         "spf.injected",
+        "spf.exchange",
         "spf.portraits.pretrain",
     ],
-    "peft": ["spf.injected"],
+    "peft": ["spf.injected", "spf.exchange"],
     "typer": ["spf.cli", "spf.commands"],
 }
 FORBIDDEN = {

@@ -1,0 +1,27 @@
+"""Adapters that come from other programs and go to them, merged checkpoints, and model cards.
+
+read_adapter("old-town.safetensors", base)                    # any LoRA of SD 1.x or 2.x -> Adapter
+write(adapter, Layout.of(base), "kohya", "hat.kohya.safetensors", rank=32).loss.error
+"""
+
+from .lowrank import Loss, as_pairs, low_rank
+from .names import TEXT, Layout
+from .reading import OWN, Origin, origin, read_adapter
+from .writing import FORMS, RANK, Form, Written, write
+
+__all__ = [
+    "FORMS",
+    "OWN",
+    "RANK",
+    "TEXT",
+    "Form",
+    "Layout",
+    "Loss",
+    "Origin",
+    "Written",
+    "as_pairs",
+    "low_rank",
+    "origin",
+    "read_adapter",
+    "write",
+]

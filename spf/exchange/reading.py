@@ -1,0 +1,430 @@
+"""Adapters of other programs as differences to a base: diffusers and peft LoRA, kohya LoRA and
+LoCon, whole differences.
+
+Header, names and shapes are judged before any weight is read. What a file scales by alpha / rank is
+in `up` afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY as RECIPE
+from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+from diffusers.utils.state_dict_utils import StateDictType
+from peft.utils.other import get_pattern_key
+from torch import Tensor
+
+from spf.errors import BadInput, UnsafeFile
+from spf.files import load_tensors, read_header, read_json
+from spf.models import Base
+from spf.paths import DOWN, METADATA, UP, Adapter
+
+from .names import KOHYA_TEXT, KOHYA_UNET, TEXT, Layout
+
+OWN, DIFFUSERS, PEFT, KOHYA = "own", "diffusers", "peft", "kohya"
+PEFT_PREFIX = "base_model.model."
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+FOLDER_FILES = (PEFT_FILE, "pytorch_lora_weights.safetensors")
+
+MID, ALPHA, WHOLE, BIAS, PAIR_BIAS = "mid", "alpha", "whole", "bias", "pair bias"
+SLOTS = {
+    ".lora_A.weight": DOWN,
+    ".lora_B.weight": UP,
+    ".lora_B.bias": PAIR_BIAS,
+    ".lora_down.weight": DOWN,
+    ".lora_mid.weight": MID,
+    ".lora_up.weight": UP,
+    ".alpha": ALPHA,
+    ".diff": WHOLE,
+    ".diff_b": BIAS,
+    ".w_norm": WHOLE,
+    ".b_norm": BIAS,
+}
+"""What a tensor is to its module, by the end of its key."""
+
+FOREIGN = {
+    r"\.(lora_magnitude_vector|dora_scale)": "a DoRA",
+    r"\.hada_[wt]": "a LoHa",
+    r"\.lokr_[wt]": "a LoKr",
+    r"\.(oft_|boft_)": "an OFT adapter",
+    r"\.ia3_|\.on_input$": "an IA3 adapter",
+    r"^(lora_te2_|text_encoder_2\.)": "a LoRA for SDXL, which has two text encoders",
+    r"^(transformer\.|lora_transformer_|diffusion_model\.)": "a LoRA for a transformer",
+    r"^emb_params$|^\*$|^bundle_emb\.|^string_to_": "a text embedding",
+    r"^(control_model|controlnet)": "a ControlNet",
+    r"^(model\.diffusion_model|first_stage_model)\.": (
+        "a whole checkpoint, which goes where a base is asked for"
+    ),
+}
+"""Kinds of files that cannot be differences of these weights, by their keys."""
+
+VERSIONS = {
+    "sd_v1": "SD 1.x",
+    "sd_v2": "SD 2.x",
+    "sdxl": "SDXL",
+    "flux": "Flux",
+    "sd3": "SD 3",
+    "stable-diffusion-v1": "SD 1.x",
+    "stable-diffusion-v2": "SD 2.x",
+    "stable-diffusion-xl": "SDXL",
+}
+WIDTHS = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
+"""The base by the width of its text states."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an adapter file comes from, by its header alone.
+
+    form: own, diffusers, peft or kohya. base: the base that it names, or that its shapes betray;
+    empty if neither says. rank: the largest one; 0 when it holds whole differences only. parts:
+    what it changes besides the UNet's matrices.
+    """
+
+    form: str
+    base: str = ""
+    rank: int = 0
+    parts: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        """In a few words: kohya LoRA of rank 16 for SD 1.x, with text encoder."""
+        kind = "own adapter" if self.form == OWN else f"{self.form} LoRA"
+        kind = kind if self.rank or self.form == OWN else f"{self.form} file of whole differences"
+        rank = f" of rank {self.rank}" if self.rank else ""
+        made_for = f" for {self.base}" if self.base else ""
+        return kind + rank + made_for + (f", with {' and '.join(self.parts)}" if self.parts else "")
+
+
+def origin(path: str | Path) -> Origin:
+    """What a file or a folder of peft holds. Raises BadInput for a file that is no adapter,
+    UnsafeFile if it is damaged.
+    """
+    path = adapter_file(path)
+    metadata, shapes = read_header(path)
+    return _origin(path.name, metadata, shapes)
+
+
+def read_adapter(path: str | Path, base: Base) -> Adapter:
+    """An adapter of another program as differences to the weights of `base`, fp32, on the CPU.
+
+    Raises BadInput (not an adapter, of an unreadable kind, made for another base), UnsafeFile or
+    NotFinite.
+    """
+    path = adapter_file(path)
+    metadata, shapes = read_header(path)
+    found, layout = _origin(path.name, metadata, shapes), Layout.of(base)
+    slots = _slots(path.name, shapes, layout, _recipe(path, found, metadata))
+    _check_base(path.name, base, found, slots, shapes, layout)
+    weights = load_tensors(path)
+    tensors: dict[str, Tensor] = {}
+    for module, slot in slots.items():
+        tensors |= slot.differences(module, weights, layout.shapes)
+    if not tensors:
+        raise BadInput(f"{path.name} holds no weights.")
+    return Adapter(_metadata(path, found, metadata), tensors)
+
+
+def adapter_file(path: str | Path) -> Path:
+    """The weights of a peft or diffusers folder; a file as it is. Raises BadInput."""
+    path = Path(path)
+    if path.is_dir():
+        there = [path / name for name in FOLDER_FILES if (path / name).is_file()]
+        if not there:
+            raise BadInput(f"{path} is a folder without {' or '.join(FOLDER_FILES)}.")
+        return there[0]
+    if path.suffix.lower() in (".pt", ".bin", ".ckpt", ".pth"):
+        raise BadInput(
+            f"{path.name} may hold code; only .safetensors files are read, so save it as one."
+        )
+    return path
+
+
+def _origin(name: str, metadata: Mapping[str, str], shapes: Mapping[str, tuple]) -> Origin:
+    for pattern, kind in FOREIGN.items():
+        if any(re.search(pattern, key) for key in shapes):
+            raise BadInput(
+                f"{name} is {kind}; what can be read are LoRA, LoCon and .diff of SD 1.x and 2.x."
+            )
+    form = _form(shapes)
+    if form is None:
+        raise BadInput(
+            f"{name} is no adapter: none of its {len(shapes)} tensors is a LoRA or a difference."
+        )
+    ranks = [shape[0] for key, shape in shapes.items() if _end(key) == DOWN or key.endswith(DOWN)]
+    parts = []
+    if any(
+        key.startswith((KOHYA_TEXT, "lora_te1_", TEXT)) or ".self_attn." in key for key in shapes
+    ):
+        parts.append("text encoder")
+    if any(
+        _end(key) == DOWN and len(shape) == 4 and shape[-1] > 1 for key, shape in shapes.items()
+    ):
+        parts.append("convolutions")
+    return Origin(
+        form, _declared(metadata, shapes), max(ranks, default=0), tuple(parts), dict(metadata)
+    )
+
+
+def _form(shapes: Iterable[str]) -> str | None:
+    keys = list(shapes)
+    if any(key.startswith(PEFT_PREFIX) for key in keys):
+        return PEFT
+    if any(key.startswith((KOHYA_UNET, "lora_te")) for key in keys):
+        return KOHYA
+    if any("lora" in key for key in keys):
+        return DIFFUSERS
+    own = (".weight", ".bias", f".weight{DOWN}", f".weight{UP}")
+    return OWN if keys and all(key.endswith(own) for key in keys) else None
+
+
+def _end(key: str) -> str | None:
+    return next((slot for end, slot in SLOTS.items() if key.endswith(end)), None)
+
+
+def _declared(metadata: Mapping[str, str], shapes: Mapping[str, tuple]) -> str:
+    if metadata.get("base_model"):
+        return metadata["base_model"]
+    said = [metadata.get(key, "") for key in ("ss_base_model_version", "modelspec.architecture")]
+    for text in filter(None, said):
+        for start, base in VERSIONS.items():
+            if text.lower().startswith(start):
+                return base
+        return text
+    widths = {
+        shape[1]
+        for key, shape in shapes.items()
+        if re.search(r"attn2[._](processor\.)?to_[kv]", key) and _down(key) and len(shape) > 1
+    }
+    return WIDTHS.get(widths.pop(), "") if len(widths) == 1 else ""
+
+
+def _down(key: str) -> bool:
+    return key.endswith((".lora_A.weight", "down.weight", f".weight{DOWN}"))
+
+
+# scales
+
+
+def _recipe(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The LoraConfig that a diffusers header or the folder of peft holds, by part; empty where
+    scales are in the file.
+    """
+    if found.form == PEFT:
+        config = path.with_name(PEFT_CONFIG)
+        if not config.is_file():
+            raise BadInput(
+                f"{path.name} says its strength in {PEFT_CONFIG}, which is not beside it."
+            )
+        return {"": _checked(config.name, read_json(config))}
+    if RECIPE not in metadata:
+        return {}
+    try:
+        flat = json.loads(metadata[RECIPE])
+    except ValueError as error:
+        raise UnsafeFile(f"{path.name} has a damaged {RECIPE} in its header.") from error
+    parts: dict[str, dict] = defaultdict(dict)
+    for key, value in flat.items():
+        part, _, name = key.rpartition(".")
+        parts[part][name] = value
+    return {part: _checked(path.name, config) for part, config in parts.items()}
+
+
+def _checked(name: str, config: Any) -> dict[str, Any]:
+    if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA":
+        kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
+        raise BadInput(f"{name} describes {kind}, but only LoRA is read.")
+    if config.get("use_dora"):
+        raise BadInput(f"{name} describes a DoRA, but only LoRA is read.")
+    if not isinstance(config.get("lora_alpha", 1), (int, float)):
+        raise BadInput(f"{name} has lora_alpha {config['lora_alpha']!r} but it must be a number.")
+    return config
+
+
+def _scale(config: Mapping[str, Any] | None, module: str, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) if rank-stabilised (arXiv 2312.03732); 1 where nothing
+    says otherwise.
+    """
+    if not config:
+        return 1.0
+    patterns = config.get("alpha_pattern") or {}
+    alpha = patterns.get(get_pattern_key(patterns, module), config.get("lora_alpha", rank))
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+# tensors
+
+
+@dataclass
+class _Slot:
+    """The tensors of one module, by what they are to it: their keys in the file."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+    bare: str = ""
+
+    def differences(
+        self, module: str, weights: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Tensor]:
+        """The differences of the module's parameters, a pair [r,in], [out,r] where the file has
+        one.
+        """
+        here = {kind: weights[key].float() for kind, key in self.keys.items()}
+        weight, bias, made = f"{module}.weight", f"{module}.bias", {}
+        scale = 1.0
+        if DOWN in here:
+            down, up = here[DOWN], here[UP].flatten(1)
+            rank = up.shape[1]
+            given = here[ALPHA].item() / rank if ALPHA in here else None
+            scale = given if given is not None else _scale(self.recipe, self.bare, rank)
+            if (
+                MID in here
+            ):  # a 1x1 down, then a kernel among the ranks (LoCon with CP decomposition)
+                down = torch.einsum("abhw,bi->aihw", here[MID], down.flatten(1))
+            made = {weight + DOWN: down.flatten(1), weight + UP: scale * up}
+        if WHOLE in here:
+            whole = here[WHOLE].reshape(shapes[weight])
+            if made:
+                whole = whole + (made[weight + UP] @ made[weight + DOWN]).reshape(whole.shape)
+            made = {weight: whole}
+        total = [here[BIAS]] if BIAS in here else []
+        total += [scale * here[PAIR_BIAS]] if PAIR_BIAS in here else []
+        return made | ({bias: sum(total)} if total else {})
+
+
+def _slots(
+    name: str, shapes: Mapping[str, tuple], layout: Layout, recipe: Mapping[str, Any]
+) -> dict[str, _Slot]:
+    """The keys of a file by module. Raises BadInput for a key without a meaning, or half a pair."""
+    slots: dict[str, _Slot] = defaultdict(_Slot)
+    for key, plain in _plain(shapes).items():
+        end = next((end for end in SLOTS if plain.endswith(end)), None)
+        if end is None:
+            raise BadInput(
+                f"{name} has a tensor {key}, which is no part of a LoRA or a difference."
+            )
+        module, bare, part = _module(plain.removesuffix(end), layout)
+        if module is None:
+            raise BadInput(
+                f"{name} was made for another model: no layer here is {plain.removesuffix(end)}."
+            )
+        slot = slots[module]
+        if SLOTS[end] in slot.keys:
+            raise BadInput(
+                f"{name} has two tensors for one layer, {slot.keys[SLOTS[end]]} and {key}."
+            )
+        slot.keys[SLOTS[end]] = key
+        slot.recipe, slot.bare = recipe.get(part), bare
+    for module, slot in slots.items():
+        halves = {DOWN, UP} & set(slot.keys)
+        if len(halves) == 1 or (not halves and {MID, PAIR_BIAS} & set(slot.keys)):
+            raise BadInput(f"{name} has only one half of the pair of {module}.")
+    return slots
+
+
+def _plain(keys: Iterable[str]) -> dict[str, str]:
+    """Each key as kohya's or, whichever of diffusers' spellings it has, as peft's; with its part's
+    prefix.
+    """
+    plain = {}
+    for key in keys:
+        made = key.removeprefix(PEFT_PREFIX).replace(".default.", ".")
+        if not made.startswith((KOHYA_UNET, "lora_te")):
+            made = next(iter(_peft(made)))
+        plain[key] = made
+    return plain
+
+
+def _peft(key: str) -> dict[str, str]:
+    """diffusers' spellings -> peft's, by diffusers."""
+    if not key.startswith(TEXT):
+        return convert_unet_state_dict_to_peft({key: key})
+    old = re.search(r"\.to_(q|k|v|out)_lora\.", key)
+    kind = StateDictType.DIFFUSERS_OLD if old else StateDictType.DIFFUSERS
+    return convert_state_dict_to_peft({key: key}, original_type=kind)
+
+
+def _module(path: str, layout: Layout) -> tuple[str | None, str, str]:
+    """(module, its path in its own part, the part as a recipe names it) of a key without end."""
+    if path.startswith((KOHYA_UNET, "lora_te")):
+        return layout.kohya.get(path.replace("lora_te1_", KOHYA_TEXT)), path, ""
+    part, bare = next(
+        (
+            (part, path.removeprefix(f"{part}."))
+            for part in ("unet", "text_encoder")
+            if path.startswith(f"{part}.")
+        ),
+        ("", path),
+    )
+    found = layout.module(bare)
+    if part and found and found.startswith(TEXT) != (part == "text_encoder"):
+        found = None
+    return found, bare, part
+
+
+def _check_base(
+    name: str,
+    base: Base,
+    found: Origin,
+    slots: Mapping[str, _Slot],
+    shapes: Mapping[str, tuple],
+    layout: Layout,
+) -> None:
+    """Raises BadInput unless every tensor has the shape that its module's parameters ask for."""
+    for module, slot in slots.items():
+        given = {kind: shapes[key] for kind, key in slot.keys.items()}
+        weight, bias = (layout.shapes.get(f"{module}.{end}") for end in ("weight", "bias"))
+        if not _fits(given, weight, bias):
+            shown = {kind.strip("."): list(shape) for kind, shape in given.items() if shape}
+            made_for = f" It is for {found.base}." if found.base else ""
+            raise BadInput(
+                f"{name} was made for another model than {base.name}: {module} is"
+                f" {list(weight or ())} here, and the file has {shown}.{made_for}"
+            )
+
+
+def _fits(given: Mapping[str, tuple], weight: tuple | None, bias: tuple | None) -> bool:
+    if any(kind in given for kind in (DOWN, WHOLE)) and weight is None:
+        return False
+    if WHOLE in given and math.prod(given[WHOLE]) != math.prod(weight):
+        return False
+    if any(given[kind] != bias for kind in (BIAS, PAIR_BIAS) if kind in given):
+        return False
+    if ALPHA in given and math.prod(given[ALPHA]) != 1:
+        return False
+    if DOWN not in given:
+        return True
+    down, up, mid = given[DOWN], given[UP], given.get(MID)
+    if min(len(weight), len(down), len(up)) < 2 or math.prod(up) != up[0] * up[1]:
+        return False
+    columns = math.prod(down[1:]) * (math.prod(mid[2:]) if mid else 1)
+    if mid and (len(mid) != 4 or mid[1] != down[0] or math.prod(down) != down[0] * down[1]):
+        return False
+    rank = mid[0] if mid else down[0]
+    return up[1] == rank and up[0] == weight[0] and columns == math.prod(weight[1:])
+
+
+def _metadata(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[str, str]:
+    """METADATA of an adapter that another program made; a file that this library wrote keeps what
+    it said.
+    """
+    if all(key in metadata for key in METADATA):
+        return {key: value for key, value in metadata.items() if key != RECIPE}
+    return {
+        "method": "lora" if found.rank else "difference",
+        "base_model": found.base or "unknown",
+        "target": metadata.get("modelspec.trigger_phrase", ""),
+        "steps": metadata.get("ss_steps", ""),
+        "losses": "{}",
+        "versions": "{}",
+        "source": f"{path.name}: {found.sentence()}",
+    }

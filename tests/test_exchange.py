@@ -1,0 +1,525 @@
+"""Adapters of other programs mean here what they mean there, and ours mean there what they mean
+here.
+"""
+
+import json
+import math
+
+import pytest
+import torch
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
+from peft import LoraConfig, get_peft_model
+from real_world import SD21, exact_base, new_cut_base, text_config
+from safetensors.torch import load_file, save_file
+
+from spf.errors import BadInput, UnsafeFile
+from spf.exchange import FORMS, Layout, Loss, as_pairs, low_rank, origin, read_adapter, write
+from spf.exchange.checkpoint import (
+    checkpoint_tensors,
+    merged,
+    pipeline_of,
+    vae_names,
+    write_checkpoint,
+    write_folder,
+)
+from spf.exchange.names import TEXT, kohya_name, original_names, text_name
+from spf.paths import METADATA, Adapter
+
+ABOUT = dict.fromkeys(METADATA, "x")
+BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
+QUERY, OUT = f"{BLOCK}.attn1.to_q", f"{BLOCK}.attn2.to_out.0"
+CONV, PROJ, NORM = "mid_block.resnets.0.conv1", "mid_block.attentions.0.proj_in", "conv_norm_out"
+SAMPLER = "down_blocks.0.downsamplers.0.conv"
+TEXT_QUERY = "text_model.encoder.layers.1.self_attn.q_proj"
+TEXT_OUT = "text_model.encoder.layers.1.self_attn.out_proj"
+"""diffusers tells the spelling of a text encoder's keys by its output projections."""
+TEXT_FC = "text_model.encoder.layers.0.mlp.fc1"
+
+
+@pytest.fixture(scope="module")
+def base():
+    return new_cut_base()
+
+
+@pytest.fixture(scope="module")
+def layout(base):
+    return Layout.of(base)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def weights(base):
+    """Every weight of the network by its name in an adapter."""
+    found = {name: value.detach().clone() for name, value in base.unet.named_parameters()}
+    return found | {
+        text_name(name): value.detach().clone()
+        for name, value in base.text_encoder.named_parameters()
+    }
+
+
+def changes(base, adapter):
+    """What `merged` makes of an adapter, as differences."""
+    before = weights(base)
+    with merged(base, adapter):
+        after = weights(base)
+    return {
+        name: after[name] - before[name] for name in after if not after[name].equal(before[name])
+    }
+
+
+def stock_changes(file):
+    """The same of a file that the stock pipeline reads and fuses."""
+    base = new_cut_base()
+    before = weights(base)
+    pipeline = pipeline_of(base)
+    pipeline.load_lora_weights(file)
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    after = weights(base)
+    return {
+        name: after[name] - before[name] for name in after if not after[name].equal(before[name])
+    }
+
+
+def same(one, other):
+    assert set(one) == set(other) and one
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def pairs(layout, modules, rank=3):
+    """An adapter of random pairs for modules; every other one has a rank of its own."""
+    tensors = {}
+    for number, module in enumerate(modules):
+        r, shape = rank + number % 2, layout.shapes[f"{module}.weight"]
+        tensors[f"{module}.weight.down"] = noise(r, math.prod(shape[1:]), seed=number)
+        tensors[f"{module}.weight.up"] = noise(shape[0], r, seed=100 + number)
+    return Adapter(ABOUT, tensors)
+
+
+@pytest.fixture
+def mixed(layout):
+    """Pairs of several kinds, whole matrices, convolutions, biases and norms, in UNet and text
+    encoder.
+    """
+    adapter = pairs(layout, [QUERY, CONV, TEXT + TEXT_QUERY])
+    whole = [f"{OUT}.weight", f"{OUT}.bias", f"{PROJ}.weight", f"{NORM}.weight", f"{NORM}.bias"]
+    whole += [f"{SAMPLER}.weight", f"{TEXT}{TEXT_FC}.weight", f"{TEXT}{TEXT_FC}.bias"]
+    values = {name: noise(*layout.shapes[name], seed=len(name)) for name in whole}
+    return Adapter(ABOUT, adapter.tensors | values)
+
+
+# names
+
+
+def test_kohya_names_are_those_of_its_documentation():
+    """192 modules of the UNet and 72 of the text encoder are what kohya's trainer counts for SD 1.x
+    by default.
+    """
+    layout = Layout.of(exact_base())
+    inner = (".attn1.", ".attn2.", ".ff.net.", ".proj_in", ".proj_out")
+    unet = [name for name in layout.modules if not name.startswith(TEXT)]
+    maps = {kohya_name(name) for name in unet if any(part in name for part in inner)}
+    assert len(maps) == 192
+    text = {kohya_name(m) for m in layout.modules if ".self_attn." in m or ".mlp." in m}
+    assert len(text) == 72
+    block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0"
+    assert maps >= {
+        f"{block}_attn1_to_q",
+        f"{block}_attn2_to_out_0",
+        f"{block}_ff_net_0_proj",
+        f"{block}_ff_net_2",
+        "lora_unet_mid_block_attentions_0_proj_in",
+        "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_attn2_to_k",
+    }
+    assert text >= {
+        "lora_te_text_model_encoder_layers_0_self_attn_q_proj",
+        "lora_te_text_model_encoder_layers_11_self_attn_out_proj",
+        "lora_te_text_model_encoder_layers_11_mlp_fc2",
+    }
+    assert (
+        layout.kohya["lora_unet_down_blocks_0_resnets_0_conv1"] == "down_blocks.0.resnets.0.conv1"
+    )
+    assert (
+        layout.kohya["lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_q"]
+        == f"{BLOCK}.attn2.to_q"
+    )
+    assert (
+        len(layout.kohya) == len(set(layout.kohya)) and set(layout.kohya.values()) == layout.modules
+    )
+
+
+@pytest.mark.parametrize("sizes", [None, SD21], ids=["SD 1.5", "SD 2.1"])
+def test_single_file_names_are_what_diffusers_reads(sizes):
+    text = text_config(1024, 23, 16) if sizes else None
+    exact = exact_base(sizes, text) if sizes else exact_base()
+    names = original_names(exact.unet)
+    file = {f"model.diffusion_model.{original}": name for name, original in names.items()}
+    assert {name: name for name in names} == convert_ldm_unet_checkpoint(file, exact.unet.config)
+    assert {name for name, _ in exact.unet.named_parameters()} == set(names)
+    assert len(set(vae_names(exact.vae).values())) == len(list(exact.vae.parameters()))
+
+
+def test_a_checkpoint_comes_back_through_diffusers(base):
+    file = checkpoint_tensors(base)
+    unet = convert_ldm_unet_checkpoint(dict(file), dict(base.unet.config))
+    vae = convert_ldm_vae_checkpoint(dict(file), dict(base.vae.config))
+    text = convert_ldm_clip_checkpoint(dict(file))
+    for part, found in ((base.unet, unet), (base.vae, vae)):
+        for name, value in part.named_parameters():
+            assert torch.equal(found.pop(name).reshape(value.shape), value), name
+        assert not found
+    for name, value in base.text_encoder.named_parameters():
+        assert torch.equal(text.pop(text_name(name).removeprefix(TEXT)), value)
+    assert not text
+
+
+# in
+
+
+@pytest.fixture
+def trained(base):
+    """Both parts with random peft LoRA, as trainers make them: (unet, text encoder) wrapped."""
+    fresh = new_cut_base()
+    both = []
+    for part, modules, more in (
+        (fresh.unet, ["to_q", "to_out.0", "conv1", "proj_in"], {"alpha_pattern": {"conv1": 3}}),
+        (fresh.text_encoder, ["q_proj", "fc1"], {"rank_pattern": {"fc1": 2}}),
+    ):
+        with torch.random.fork_rng():
+            torch.manual_seed(len(both))
+            config = LoraConfig(
+                r=4,
+                lora_alpha=6,
+                target_modules=modules,
+                init_lora_weights=False,
+                **more,
+            )
+            both.append(get_peft_model(part, config))
+    return both
+
+
+def peft_changes(trained):
+    found = {}
+    for part, named in zip(trained, (str, text_name), strict=True):
+        for name, module in part.base_model.model.named_modules():
+            if hasattr(module, "get_delta_weight"):
+                found[named(f"{name}.weight")] = module.get_delta_weight("default").detach()
+    return found
+
+
+def test_a_folder_of_peft_is_read_with_its_patterns(base, trained, tmp_path):
+    for part, folder in zip(trained, ("unet", "text"), strict=True):
+        part.save_pretrained(tmp_path / folder)
+    found = {}
+    for folder in ("unet", "text"):
+        assert origin(tmp_path / folder).form == "peft"
+        found |= changes(base, read_adapter(tmp_path / folder, base))
+    same(found, peft_changes(trained))
+    (tmp_path / "unet" / "adapter_config.json").unlink()
+    with pytest.raises(BadInput, match="says its strength in adapter_config.json"):
+        read_adapter(tmp_path / "unet", base)
+
+
+@pytest.mark.parametrize("recipe", [True, False], ids=["with alpha in its header", "without"])
+def test_a_diffusers_file_is_read_as_diffusers_does(base, trained, tmp_path, recipe):
+    from diffusers import StableDiffusionPipeline
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft import get_peft_model_state_dict
+
+    states = [get_peft_model_state_dict(part) for part in trained]
+    plain = [
+        {key.removeprefix("base_model.model."): value for key, value in state.items()}
+        for state in states
+    ]
+    configs = [part.peft_config["default"].to_dict() for part in trained]
+    for config in configs:
+        config["target_modules"] = sorted(config["target_modules"])
+    about = dict(
+        unet_lora_adapter_metadata=configs[0], text_encoder_lora_adapter_metadata=configs[1]
+    )
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=plain[0],
+        text_encoder_lora_layers=convert_state_dict_to_diffusers(plain[1]),
+        **(about if recipe else {}),
+    )
+    found = read_adapter(tmp_path, base)
+    same(changes(base, found), stock_changes(tmp_path / "pytorch_lora_weights.safetensors"))
+    if recipe:
+        same(changes(base, found), peft_changes(trained))
+    assert origin(tmp_path).sentence().startswith("diffusers LoRA of rank 4")
+
+
+def test_the_old_spelling_of_diffusers_is_read(base, tmp_path):
+    query, out = (f"unet.{name}".replace("attn", "@") for name in (QUERY, f"{BLOCK}.attn2"))
+    old = {}
+    for path, name in ((query.rpartition(".")[0], "to_q_lora"), (out, "to_out_lora")):
+        path = path.replace("@", "attn") + f".processor.{name}"
+        old |= {f"{path}.down.weight": noise(2, 8), f"{path}.up.weight": noise(8, 2)}
+    save_file(old, tmp_path / "old.safetensors")
+    found = read_adapter(tmp_path / "old.safetensors", base)
+    assert found.names() == [f"{QUERY}.weight", f"{OUT}.weight"]
+    same(changes(base, found), stock_changes(tmp_path / "old.safetensors"))
+
+
+def kohya_file(layout, path, modules, alpha=lambda rank: rank / 2, **more):
+    """A kohya file of random pairs, alphas and differing ranks."""
+    tensors = {}
+    for number, module in enumerate(modules):
+        r, shape = 2 + number % 3, layout.shapes[f"{module}.weight"]
+        ends = (1, 1) if len(shape) == 4 else ()
+        name = kohya_name(module)
+        tensors[f"{name}.lora_down.weight"] = noise(r, *shape[1:], seed=number)
+        tensors[f"{name}.lora_up.weight"] = noise(shape[0], r, *ends, seed=50 + number)
+        tensors[f"{name}.alpha"] = torch.tensor(alpha(r))
+    save_file(tensors, path, more)
+    return tensors
+
+
+def test_a_kohya_file_with_alpha_ranks_convolutions_and_text_encoder(base, layout, tmp_path):
+    file = tmp_path / "k.safetensors"
+    modules = [QUERY, OUT, PROJ, CONV, SAMPLER, TEXT + TEXT_QUERY, TEXT + TEXT_FC]
+    tensors = kohya_file(layout, file, modules, ss_base_model_version="sd_v1", ss_steps="1500")
+    found = read_adapter(file, base)
+    exact = {}
+    for module in modules:
+        name = kohya_name(module)
+        down, up = tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"]
+        product = 0.5 * up.flatten(1) @ down.flatten(1)
+        exact[f"{module}.weight"] = product.reshape(layout.shapes[f"{module}.weight"])
+    same(changes(base, found), exact)
+    assert found.metadata["steps"] == "1500" and found.metadata["base_model"] == "SD 1.x"
+    about = origin(file)
+    assert about.rank == 4 and about.parts == ("text encoder", "convolutions")
+    assert about.sentence() == "kohya LoRA of rank 4 for SD 1.x, with text encoder and convolutions"
+
+
+def test_one_alpha_for_all_is_read_as_diffusers_reads_it(base, layout, tmp_path):
+    file = tmp_path / "k.safetensors"
+    kohya_file(
+        layout, file, [QUERY, PROJ, CONV, TEXT + TEXT_QUERY, TEXT + TEXT_OUT], alpha=lambda r: 3.0
+    )
+    same(changes(base, read_adapter(file, base)), stock_changes(file))
+
+
+def test_names_of_single_files_mean_the_same_modules(base, layout, tmp_path):
+    tensors = kohya_file(layout, tmp_path / "k.safetensors", [QUERY, CONV, SAMPLER])
+    other = {kohya_name(m): "lora_unet_" + n.replace(".", "_") for m, n in layout.original.items()}
+    renamed = {
+        f"{other[name]}.{end}": value
+        for key, value in tensors.items()
+        for name, _, end in [key.partition(".")]
+    }
+    assert not set(renamed) & set(tensors)
+    save_file(renamed, tmp_path / "s.safetensors")
+    one, two = (read_adapter(tmp_path / name, base) for name in ("k.safetensors", "s.safetensors"))
+    same(changes(base, one), changes(base, two))
+
+
+def test_a_kernel_among_the_ranks_is_three_convolutions(base, layout, tmp_path):
+    out, into = layout.shapes[f"{CONV}.weight"][:2]
+    down, mid, up = noise(3, into, 1, 1), noise(3, 3, 3, 3, seed=1), noise(out, 3, 1, 1, seed=2)
+    name = kohya_name(CONV)
+    save_file(
+        {
+            f"{name}.lora_down.weight": down,
+            f"{name}.lora_mid.weight": mid,
+            f"{name}.lora_up.weight": up,
+        },
+        tmp_path / "cp.safetensors",
+    )
+    kernel = changes(base, read_adapter(tmp_path / "cp.safetensors", base))[f"{CONV}.weight"]
+    image, conv = noise(1, into, 5, 5, seed=3), torch.nn.functional.conv2d
+    torch.testing.assert_close(
+        conv(image, kernel, padding=1),
+        conv(conv(conv(image, down), mid, padding=1), up),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_whole_differences_add_to_pairs(base, layout, tmp_path):
+    name = kohya_name(OUT)
+    tensors = kohya_file(layout, tmp_path / "k.safetensors", [OUT])
+    whole, bias, norm = noise(8, 8), noise(8), noise(8, seed=4)
+    more = {f"{name}.diff": whole, f"{name}.diff_b": bias, f"{kohya_name(NORM)}.w_norm": norm}
+    save_file(tensors | more, tmp_path / "d.safetensors")
+    pair = changes(base, read_adapter(tmp_path / "k.safetensors", base))[f"{OUT}.weight"]
+    same(
+        changes(base, read_adapter(tmp_path / "d.safetensors", base)),
+        {f"{OUT}.weight": pair + whole, f"{OUT}.bias": bias, f"{NORM}.weight": norm},
+    )
+
+
+Q = kohya_name(QUERY)
+PAIR = {f"{Q}.lora_down.weight": torch.ones(2, 8), f"{Q}.lora_up.weight": torch.ones(8, 2)}
+REFUSED = {
+    "loha": ({f"{Q}.hada_w1_a": torch.ones(1)}, "is a LoHa"),
+    "lokr": ({f"{Q}.lokr_w1": torch.ones(1)}, "is a LoKr"),
+    "dora": (PAIR | {f"{Q}.dora_scale": torch.ones(8)}, "is a DoRA"),
+    "sdxl": (PAIR | {"lora_te2_x.lora_up.weight": torch.ones(1)}, "is a LoRA for SDXL"),
+    "flux": ({"transformer.x.lora_A.weight": torch.ones(1)}, "is a LoRA for a transformer"),
+    "embedding": ({"emb_params": torch.ones(1)}, "is a text embedding"),
+    "checkpoint": ({"model.diffusion_model.x": torch.ones(1)}, "is a whole checkpoint"),
+    "other": ({"lm_head": torch.ones(1)}, "is no adapter: none of its 1 tensors"),
+    "empty": ({}, "is no adapter"),
+    "rest": (PAIR | {"lora_unet_x": torch.ones(1)}, "has a tensor lora_unet_x"),
+    "layer": ({"lora_unet_x.diff": torch.ones(1)}, "no layer here is lora_unet_x"),
+    "half": ({f"{Q}.lora_down.weight": torch.ones(2, 8)}, "only one half of the pair"),
+    "rank": ({**PAIR, f"{Q}.lora_up.weight": torch.ones(8, 3)}, "made for another model than cut"),
+    "width": (
+        {
+            f"{kohya_name(BLOCK)}_attn2_to_k.lora_down.weight": torch.ones(2, 2048),
+            f"{kohya_name(BLOCK)}_attn2_to_k.lora_up.weight": torch.ones(8, 2),
+        },
+        r"is \[8, 32\] here, and the file has .* It is for SDXL",
+    ),
+    "alpha": (PAIR | {f"{Q}.alpha": torch.ones(2)}, "made for another model"),
+    "difference": ({f"{Q}.diff": torch.ones(9, 9)}, "made for another model"),
+    "bias": ({f"{Q}.diff_b": torch.ones(8)}, "made for another model"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_is_one_sentence(base, tmp_path, name):
+    tensors, sentence = REFUSED[name]
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match=sentence) as error:
+        read_adapter(tmp_path / "x.safetensors", base)
+    assert "\n" not in str(error.value)
+
+
+def test_pickles_and_broken_files_are_not_opened(base, tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"\x80\x04.")
+    with pytest.raises(BadInput, match="may hold code"):
+        read_adapter(tmp_path / "x.pt", base)
+    (tmp_path / "x.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UnsafeFile, match="undamaged safetensors"):
+        read_adapter(tmp_path / "x.safetensors", base)
+    with pytest.raises(BadInput, match="folder without"):
+        read_adapter(tmp_path, base)
+
+
+# out
+
+
+def test_an_exact_form_comes_back_as_it_was(base, layout, mixed, tmp_path):
+    file = tmp_path / "all.safetensors"
+    written = write(mixed, layout, "diff", file, dtype=torch.float32)
+    assert written.loss == Loss() and FORMS["diff"].lossless
+    found = read_adapter(file, base)
+    same(changes(base, found), changes(base, mixed))
+    for name, value in mixed.tensors.items():
+        if name in found.tensors and not name.endswith((".up", ".down")):
+            assert torch.equal(found.tensors[name], value), name
+    assert found.metadata["method"] == "x"
+
+
+@pytest.mark.parametrize("form", ["diffusers", "kohya"])
+def test_pairs_are_read_by_diffusers_and_come_back(base, layout, tmp_path, form):
+    modules = [QUERY, OUT, PROJ, CONV, SAMPLER, "conv_in"]
+    modules += [TEXT + TEXT_QUERY, TEXT + TEXT_OUT, TEXT + TEXT_FC]
+    modules += ["time_embedding.linear_1", "mid_block.resnets.0.time_emb_proj"]
+    adapter, file = pairs(layout, modules), tmp_path / "x.safetensors"
+    written = write(adapter, layout, form, file, dtype=torch.float32)
+    assert written.rank == 4 and written.loss.error < 1e-6
+    exact = changes(base, adapter)
+    same(changes(base, read_adapter(file, base)), exact)
+    same(stock_changes(file), exact)
+
+
+def test_kohya_files_say_their_alpha_and_their_base(tmp_path):
+    exact = Layout.of(exact_base())
+    adapter = Adapter(
+        ABOUT,
+        {f"{QUERY}.weight.down": torch.ones(8, 320), f"{QUERY}.weight.up": torch.ones(320, 8)},
+    )
+    write(adapter, exact, "kohya", tmp_path / "k.safetensors")
+    tensors = load_file(tmp_path / "k.safetensors")
+    assert tensors[f"{Q}.alpha"].shape == () and tensors[f"{Q}.alpha"] == 8
+    assert {value.dtype for value in tensors.values()} == {torch.float16}
+    about = origin(tmp_path / "k.safetensors").metadata
+    assert about["ss_network_dim"] == "8" and about["ss_network_alpha"] == "8.0"
+    assert about["ss_base_model_version"] == "sd_v1"
+
+
+def test_what_a_rank_leaves_out_is_stated_biases_included(base, layout, mixed, tmp_path):
+    file = tmp_path / "small.safetensors"
+    written = write(mixed, layout, "kohya", file, rank=2)
+    exact, found = changes(base, mixed), changes(base, read_adapter(file, base))
+
+    def size(values):
+        return math.sqrt(sum(value.square().sum().item() for value in values))
+
+    lost = {name: value - found.get(name, torch.zeros(())) for name, value in exact.items()}
+    vectors = [value for name, value in exact.items() if value.ndim < 2]
+    assert len(vectors) == 4
+    assert written.loss.error == pytest.approx(size(lost.values()) / size(exact.values()), rel=1e-3)
+    assert written.loss.vectors == pytest.approx(size(vectors) / size(exact.values()), rel=1e-3)
+    assert written.loss.error**2 == pytest.approx(
+        written.loss.matrices**2 + written.loss.vectors**2
+    )
+    worst, share = written.loss.worst
+    assert share == pytest.approx(size([lost[worst]]) / size([exact[worst]]), rel=1e-3)
+    full = write(mixed, layout, "kohya", file, rank=1000, dtype=torch.float32).loss
+    assert full.matrices < 1e-5 and full.error == pytest.approx(full.vectors)
+
+
+def test_large_matrices_are_near_the_best_of_their_rank():
+    matrix = noise(300, 400) @ torch.diag(torch.logspace(0, -3, 400)) @ noise(400, 400, seed=1)
+    adapter = Adapter(ABOUT, {"a.weight": matrix})
+    for rank in (4, 16):
+        loss = as_pairs(adapter, rank, torch.float32)[1]
+        best = torch.linalg.svdvals(matrix)[rank:].norm() / matrix.norm()
+        assert best <= loss.error * (1 + 1e-4) and loss.error < 1.01 * best
+    again = as_pairs(adapter, 4)[0]
+    assert all(
+        torch.equal(value, as_pairs(adapter, 4)[0].tensors[k]) for k, value in again.tensors.items()
+    )
+    wide = as_pairs(low_rank(adapter, 60), 8, torch.float32)[1]
+    assert wide.error < 1.05 * torch.linalg.svdvals(matrix)[8:].norm() / matrix.norm()
+
+
+def test_embedding_tables_and_nothing_at_all(layout, tmp_path):
+    table = text_name("embeddings.token_embedding.weight")
+    adapter = Adapter(ABOUT, {table: noise(*layout.shapes[table])})
+    with pytest.raises(BadInput, match="no matrix"):
+        write(adapter, layout, "kohya", tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match="form is 'gguf' but must be one of own, diffusers"):
+        write(adapter, layout, "gguf", tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_merged_checkpoint_holds_the_sum_and_the_base_is_as_before(base, mixed, tmp_path):
+    before = weights(base)
+    file = write_checkpoint(base, mixed, tmp_path / "m.safetensors", scale=0.5, dtype=torch.float32)
+    half = changes(base, mixed)
+    unet = convert_ldm_unet_checkpoint(load_file(file), dict(base.unet.config))
+    for name, value in base.unet.named_parameters():
+        wanted = before[name] + 0.5 * half.get(name, torch.zeros(()))
+        torch.testing.assert_close(unet[name].reshape(value.shape), wanted, msg=name)
+    assert all(torch.equal(value, before[name]) for name, value in weights(base).items())
+    exact = exact_base(SD21, text_config(1024, 23, 16))
+    with pytest.raises(BadInput, match="SD 2.x"):
+        checkpoint_tensors(exact)
+
+
+def test_a_merged_folder_is_a_base_like_any_other(base, mixed, tmp_path):
+    from spf.models import load_base
+
+    folder = write_folder(base, mixed, tmp_path / "merged")
+    loaded, exact = load_base(str(folder)), changes(base, mixed)
+    before, after = weights(base), weights(loaded)
+    for name in before:
+        torch.testing.assert_close(after[name], before[name] + exact.get(name, torch.zeros(())))
+    assert json.loads((folder / "model_index.json").read_text())["_class_name"].startswith("Stable")
+    with pytest.raises(BadInput, match="is there already"):
+        write_folder(base, mixed, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
