@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
-    ["spf.errors", "spf.config", "spf.files"],
+    ["spf.errors", "spf.config", "spf.files", "spf.shelf", "spf.rows"],
     ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [
