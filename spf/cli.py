@@ -143,16 +143,27 @@ def check_data(
     out: Annotated[
         Path | None, typer.Option(help="a new folder for the set, which finetune --data takes")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="an HTML file with every finding and a contact sheet")
+    ] = None,
 ) -> None:
     """Check pictures of your own for fine-tuning, and with --out store what can be used."""
     from spf import userdata
     from spf.ui.texts import both
+    from spf.userdata.sheet import write_report
+
+    def sentence(finding: userdata.Finding) -> str:
+        return both(f"check.{finding.key}", **finding.values)["en"]
 
     wish = userdata.Wish(target, "replace" if replace else "append", replace, name)
-    for finding in userdata.check(source, wish).findings:
-        typer.echo(f"{finding.level}: {both(f'check.{finding.key}', **finding.values)['en']}")
+    with commands.progress("reading") as show:
+        found = userdata.check(source, wish, progress=show)
+    for finding in found.findings:
+        typer.echo(f"{finding.level}: {sentence(finding)}")
+    if report:
+        typer.echo(str(write_report(found, report, f"{source.name}: {target}", sentence)))
     if out:
-        typer.echo(str(userdata.store(source, wish, out)))
+        typer.echo(str(userdata.keep(found.items, wish, out)))
 
 
 @app.command()

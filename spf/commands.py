@@ -77,7 +77,7 @@ def generate(
     loaded, judges = _load(model, threads)
     from spf.generate import draw
 
-    with _progress("drawing") as show:
+    with progress("drawing") as show:
         reports = draw(
             loaded,
             config,
@@ -223,7 +223,6 @@ def evaluate(
     from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
     from spf.evaluation.summary import TABLES, table
-    from spf.shelf import EVERY, ORIGINAL
 
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
@@ -246,10 +245,14 @@ def evaluate(
         config = replace(
             config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps)
         )
-    there = entries.shelf_of(adapters).files()
-    labels = entries.every_method(there) if methods == EVERY else _listed("methods", methods)
-    names = entries.every_target(labels, there) if targets == EVERY else _listed("targets", targets)
-    if quick and targets == EVERY:
+    there = entries.there(adapters)
+    labels = entries.every_method(there) if methods == entries.ALL else _listed("methods", methods)
+    names = (
+        entries.every_target(labels, there)
+        if targets == entries.ALL
+        else _listed("targets", targets)
+    )
+    if quick and targets == entries.ALL:
         names = names[:3]
     if not names:
         raise BadInput(
@@ -260,13 +263,15 @@ def evaluate(
         raise BadInput(
             "checkpoints/judges is missing, without which nothing can be measured; train the judges first."
         )
-    missing: list[str] | None = [] if EVERY in (methods, targets) else None
+    missing: list[str] | None = [] if entries.ALL in (methods, targets) else None
     tuned = find_adapters(loaded, labels, names, adapters, missing)
     if missing:
         log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
     chained = None
     if chains:
-        plain = [label for label in labels if label == ORIGINAL or not set(label) & set("@=")]
+        plain = [
+            label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")
+        ]
         plain = [label for label in plain if label not in entries.EDITS]
         tied = links(names, chains)
         chained = lambda: [
@@ -274,7 +279,7 @@ def evaluate(
             for one in tied
             for row in run_chains(loaded, judges, plain, one, config, out, adapters)
         ]  # noqa: E731
-    with _progress("measuring") as show:
+    with progress("measuring") as show:
         results = run(
             loaded,
             judges,
@@ -343,8 +348,7 @@ def _load(model: str, threads: int, judged: bool = True):
     from transformers.utils import logging
 
     from spf.config import check_whole
-    from spf.models import load_base
-    from spf.shelf import checkpoints
+    from spf.models import checkpoints, load_base
 
     logging.disable_progress_bar()  # loading takes a moment; stderr is for our own progress and errors
     if check_whole("threads", threads, 0, 256):
@@ -360,7 +364,7 @@ def _load(model: str, threads: int, judged: bool = True):
 
 
 @contextmanager
-def _progress(name: str):
+def progress(name: str):
     """A bar on stderr; yields show(done, total)."""
     import sys
 

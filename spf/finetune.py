@@ -39,11 +39,12 @@ from spf.methods import (
     Rows,
     Terms,
     Word,
+    adapter_name,
     build,
     fingerprint,
 )
 from spf.models import Base, as_pixels
-from spf.paths import load_adapter, save_adapter, stock_lora
+from spf.paths import STOCK, load_adapter, save_adapter, stock_lora
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
@@ -55,7 +56,6 @@ from spf.prompts import PAD as PAD_PHRASE
 from spf.prompts import ComposedPrompt, columns_of, compose
 from spf.sampling import initial_latents, prompt_distances, sample
 from spf.sfcm import SfcmConfig
-from spf.shelf import STOCK, adapter_name
 from spf.training import fit, make_accelerator
 from spf.userdata import UserSet, is_set
 from spf.userdata import load as load_set
@@ -285,7 +285,8 @@ def tailored_rows(
             )
         return drawn
 
-    data = _rows(base, pictures, [made.text for made in captions], target, config)
+    prompts = [_composed(made.text, target) for made in captions]
+    data = _rows(base, pictures, prompts, target, config)
     data.rows.words = found if words else None
     return data
 
@@ -293,13 +294,13 @@ def tailored_rows(
 def _rows(
     base: Base,
     pictures: Callable[[range], np.ndarray],
-    texts: list[str],
+    prompts: Sequence[ComposedPrompt],
     target: Target,
     config: MethodConfig,
 ) -> Data:
-    """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their base texts."""
+    """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their texts."""
     latents, seen = [], []
-    for part in _parts(len(texts)):
+    for part in _parts(len(prompts)):
         pixels = as_pixels(pictures(part)).to(base.device, base.dtype)
         with torch.no_grad():
             latents.append(base.encode(pixels))
@@ -307,16 +308,23 @@ def _rows(
     embedded, found = torch.cat(seen) if seen else None, []
     if config.text == "seen":
         found = traits.seen(base, embedded)
-        texts = traits.told_texts(base, texts, found, target.text, target.mode, target.replace)
+        prompts = [
+            traits.told(base, prompt, row).prompt
+            for prompt, row in zip(prompts, found, strict=True)
+        ]
     rows = encoded(
         base,
         torch.cat(latents),
-        texts,
+        prompts,
         target,
         config if isinstance(config, SfcmConfig) else SfcmConfig(),
     )
     rows.image = embedded
-    return Data(rows, texts, traits.common(found))
+    return Data(rows, [prompt.base for prompt in prompts], traits.common(found))
+
+
+def _composed(text: str, target: Target) -> ComposedPrompt:
+    return compose(text, target.text, target.mode, target.replace)
 
 
 def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
@@ -356,9 +364,8 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     def pictures(part: range) -> np.ndarray:
         return np.stack([chosen.items[i].pixels(base.image_size) for i in part])
 
-    return _rows(
-        base, pictures, [item.base_text for item in chosen.items], chosen.target, method.config
-    )
+    prompts = [item.prompt(chosen.wish) for item in chosen.items]
+    return _rows(base, pictures, prompts, chosen.target, method.config)
 
 
 def full_text(item: TailoredItem, target: Target) -> str:
@@ -373,10 +380,17 @@ def _full_caption(item: TailoredItem, target: Target) -> Caption:
 
 
 def encoded(
-    base: Base, latents: Tensor, texts: Sequence[str], target: Target, settings: SfcmConfig
+    base: Base,
+    latents: Tensor,
+    texts: Sequence[str | ComposedPrompt],
+    target: Target,
+    settings: SfcmConfig,
 ) -> Rows:
-    """Rows of latents [B,C,h,w] with base texts to which the target is put. Without CLIP embeddings of the pictures."""
-    prompts = [compose(text, target.text, target.mode, target.replace) for text in texts]
+    """Rows of latents [B,C,h,w] without CLIP embeddings of the pictures.
+
+    texts: base texts, to which the target is put, or both texts of each.
+    """
+    prompts = [_composed(text, target) if isinstance(text, str) else text for text in texts]
     before, after = (
         torch.cat(
             [base.encode_text(texts[first : first + 32]) for first in range(0, len(texts), 32)]

@@ -27,9 +27,6 @@ from typing import Any
 import psutil
 
 from .errors import BadInput, Busy, Cancelled, SpfError
-from .files import read_json, write_json
-from .rows import read_rows
-from .shelf import OWN
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +78,9 @@ class Jobs:
 
     COMMAND = (sys.executable, "-m", "spf.jobs")
 
-    def __init__(self, root: str | Path = "runs/jobs", adapters: str | Path = OWN) -> None:
+    def __init__(
+        self, root: str | Path = "runs/jobs", adapters: str | Path = "runs/adapters"
+    ) -> None:
         self.root, self.adapters = Path(root), Path(adapters)
         self._children: dict[str, subprocess.Popen] = {}
 
@@ -102,7 +101,7 @@ class Jobs:
         name = self._new_name(target.name, config.method)
         folder = self.root / name
         folder.mkdir(parents=True)
-        write_json(
+        _write(
             folder / REQUEST,
             config.to_dict()
             | {
@@ -149,10 +148,10 @@ class Jobs:
     def status(self, name: str) -> Status:
         """What is true about a job, whatever its process last wrote. Raises BadInput for an unknown name."""
         folder = self._folder(name)
-        request = read_json(folder / REQUEST)
+        request = json.loads((folder / REQUEST).read_text())
         status = Status(name, "starting", request, steps=request["steps"])
         if (folder / STATE).is_file():
-            status = Status(**{**asdict(status), **read_json(folder / STATE)})
+            status = Status(**{**asdict(status), **json.loads((folder / STATE).read_text())})
         if status.phase in ACTIVE and not self._alive(name, status):
             code = self._children[name].returncode if name in self._children else None
             told = (
@@ -180,9 +179,14 @@ class Jobs:
     def history(self, name: str, most: int = 240) -> list[dict]:
         """Loss terms over the steps, thinned to at most `most` rows."""
         file = self._folder(name) / HISTORY
-        found = list(read_rows(file)) if file.is_file() else []
-        # a resumed run repeats the steps after its last saved state
-        rows = {row["step"]: row for row in found[:: max(1, len(found) // most)]}
+        lines = file.read_text().splitlines() if file.is_file() else []
+        rows: dict[int, dict] = {}
+        for line in lines[:: max(1, len(lines) // most)]:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # the last line may be half written
+            rows[row["step"]] = row  # a resumed run repeats the steps after its last saved state
         return [rows[step] for step in sorted(rows)]
 
     def log(self, name: str) -> list[str]:
@@ -238,8 +242,8 @@ class Jobs:
                 start_new_session=True,
             )
         self._children[name] = child
-        earlier = read_json(folder / STATE) if (folder / STATE).is_file() else {}
-        write_json(
+        earlier = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        _write(
             folder / STATE,
             earlier
             | {
@@ -266,6 +270,13 @@ def _born(pid: int) -> float:
         return 0.0
 
 
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON that is whole at every moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(value, ensure_ascii=False))
+    os.replace(draft, path)
+
+
 def sitter_texts(data: str) -> list[str]:
     """Base texts of the portraits that are watched: held-out ones, or for a set of one's own some of its texts."""
     from .finetune import target_of
@@ -283,13 +294,15 @@ class Worker:
 
     def __init__(self, folder: Path, adapters: Path) -> None:
         self.folder, self.adapters = folder, adapters
-        self.request = read_json(folder / REQUEST)
-        self.state: dict[str, Any] = read_json(folder / STATE) if (folder / STATE).is_file() else {}
+        self.request = json.loads((folder / REQUEST).read_text())
+        self.state: dict[str, Any] = (
+            json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
+        )
         self.written = 0.0
 
     def tell(self, **changes) -> None:
         self.state |= changes
-        write_json(self.folder / STATE, self.state)
+        _write(self.folder / STATE, self.state)
         self.written = time.monotonic()
 
     def run(self) -> int:

@@ -1,8 +1,9 @@
 """From base text and target to complete text, and from words to token columns.
 
-Phrases are found by plain rules, not by a parser: a text is cut at punctuation and at the joining words of `JOINS`, and
-leading articles are dropped: "a photo of a young woman with long hair" has the phrases photo, young woman, long hair.
-Works with any fast CLIP tokenizer; one with a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
+Phrases are found by plain rules, not by a parser: a text is cut at punctuation and at the
+joining words of `JOINS`, and leading articles are dropped: "a photo of a young woman with long
+hair" has the phrases photo, young woman, long hair. Works with any fast CLIP tokenizer; one with
+a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words that stand in the base text, the complete text or both: characters [start, end) of each occurrence."""
+    """Words that stand in the base text, the complete text or both: characters [start, end) of
+    each occurrence.
+    """
 
     text: str
     base: tuple[Span, ...]
@@ -73,6 +76,8 @@ class ComposedPrompt:
     complete: str
     phrases: tuple[Phrase, ...]
     target_phrases: tuple[Phrase, ...]
+    composed: bool = True
+    """Whether `compose` made the complete text; somebody else wrote it otherwise."""
 
     @property
     def target(self) -> str:
@@ -80,14 +85,18 @@ class ComposedPrompt:
         return ", ".join(self.targets)
 
     def before(self) -> ComposedPrompt:
-        """The same without the last target: what a chain of targets has come to when the last one is added."""
+        """The same without the last target: what a chain of targets has come to when the last
+        one is added.
+        """
         mode = ("append", "") if len(self.targets) < 2 else (self.mode, self.replace)
         return compose(self.base, self.targets[:-1], *mode)
 
     def groups(self, tokenizer: CLIPTokenizer, path: str) -> dict[str, list[int]]:
-        """Token columns of each phrase and of PAD in the "base" or the "complete" text; targets only in the latter.
+        """Token columns of each phrase and of PAD in the "base" or the "complete" text; targets
+        only in the latter.
 
-        A base phrase that falls off the end of either text is left out of both; a target that does raises BadInput.
+        A base phrase that falls off the end of either text is left out of both; a target that
+        does raises BadInput.
         """
         chosen = check_choice("path", path, ("base", "complete"))
         columns = {
@@ -107,7 +116,9 @@ class ComposedPrompt:
         return columns | {PAD: pad_columns(tokenizer, getattr(self, chosen))}
 
     def require_targets(self, tokenizer: CLIPTokenizer) -> None:
-        """Raises BadInput when words of a target do not fit into the token limit: the model would never see them."""
+        """Raises BadInput when words of a target do not fit into the token limit: the model
+        would never see them.
+        """
         last = max((end for phrase in self.target_phrases for _, end in phrase.complete), default=0)
         if last > kept_characters(tokenizer, self.complete):
             raise BadInput(
@@ -121,8 +132,9 @@ def compose(
 ) -> ComposedPrompt:
     """Joins base text and targets. Raises BadInput in one sentence.
 
-    append: "base, target, target". replace: the first target takes the place of the words `replace` (their first
-    occurrence, in any case of letters; "a" or "an" before them is adapted), further targets are appended.
+    append: "base, target, target". replace: the first target takes the place of the words
+    `replace` (their first occurrence, in any case of letters; "a" or "an" before them is
+    adapted), further targets are appended.
     """
     base = check_text("base", base).rstrip(" ,.;")
     targets = tuple(
@@ -173,6 +185,31 @@ def compose(
     )
 
 
+def paired(base: str, complete: str, target: str, places: Sequence[Span]) -> ComposedPrompt:
+    """A base text and a complete text that somebody wrote. places: where the complete text names
+    the target.
+
+    Phrases are those that both texts have, by their words.
+    """
+    own = [
+        span
+        for span in phrase_spans(complete)
+        if not any(span[0] < end and start < span[1] for start, end in places)
+    ]
+    found: dict[str, tuple[list[Span], list[Span]]] = {}
+    for side, (text, spans) in enumerate(((base, phrase_spans(base)), (complete, own))):
+        for span in spans:
+            found.setdefault(text[slice(*span)].lower(), ([], []))[side].append(span)
+    phrases = tuple(
+        Phrase(base[slice(*here[0])], tuple(here), tuple(there))
+        for here, there in found.values()
+        if here and there
+    )
+    taken = {phrase.text.lower() for phrase in phrases}
+    aimed = _named((target,) * len(places), list(places), taken)
+    return ComposedPrompt(base, (target,), "append", "", complete, phrases, aimed, composed=False)
+
+
 def agree(head: str, word: str) -> str:
     """Turns "a " at the end of `head` into "an " before a vowel, and back."""
     found = ARTICLE.search(head)
@@ -197,7 +234,9 @@ def _merged(base: str, pairs: list[tuple[Span, Span]]) -> tuple[Phrase, ...]:
 
 
 def _named(targets: tuple[str, ...], spans: list[Span], taken: set[str]) -> tuple[Phrase, ...]:
-    """Target phrases; one whose words also stand in the base text is marked, so that no two phrases share a name."""
+    """Target phrases; one whose words also stand in the base text is marked, so that no two
+    phrases share a name.
+    """
     found: dict[str, list[Span]] = {}
     for target, span in zip(targets, spans, strict=True):
         found.setdefault(
@@ -233,7 +272,9 @@ def phrases(text: str) -> list[str]:
 
 
 def _offsets(tokenizer: CLIPTokenizer, text: str, whole: bool = False) -> list[Span]:
-    """Characters of each token; (0, 0) for begin and end. `whole` shows also what the model would not get."""
+    """Characters of each token; (0, 0) for begin and end. `whole` shows also what the model
+    would not get.
+    """
     cut = {} if whole else {"truncation": True, "max_length": tokenizer.model_max_length}
     return tokenizer(text, return_offsets_mapping=True, verbose=False, **cut)["offset_mapping"]
 
@@ -249,7 +290,9 @@ def columns_of(tokenizer: CLIPTokenizer, text: str, spans: Sequence[Span]) -> li
 
 
 def token_spans(tokenizer: CLIPTokenizer, text: str, phrase: str) -> list[int]:
-    """Token columns of the first occurrence of a phrase. Raises BadInput when it is not in the text or was cut off."""
+    """Token columns of the first occurrence of a phrase. Raises BadInput when it is not in the
+    text or was cut off.
+    """
     place = find(text, phrase)
     columns = columns_of(tokenizer, text, [place]) if place else []
     if not columns:
@@ -279,7 +322,9 @@ def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
-    """Words outside a tokenizer's own vocabulary; always empty for one that was trained on open text."""
+    """Words outside a tokenizer's own vocabulary; always empty for one that was trained on open
+    text.
+    """
     known = tokenizer.init_kwargs.get("known_words")
     if known is None:
         return []

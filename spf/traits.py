@@ -18,7 +18,17 @@ import torch
 from torch import Tensor
 
 from .models import Base
-from .prompts import ARTICLE, ComposedPrompt, Span, agree, compose, find, overflow, phrase_spans
+from .prompts import (
+    ARTICLE,
+    ComposedPrompt,
+    Span,
+    agree,
+    compose,
+    find,
+    overflow,
+    paired,
+    phrase_spans,
+)
 
 SURE = 0.75
 """Probability from which on a trait is told."""
@@ -175,14 +185,11 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
         new.pop("hair color", None)
     while True:
         edits, phrases = written(prompt.base, new)
-        text = _edited(prompt.base, edits)
-        whole = prompt.mode == "append" or find(
-            text, prompt.replace
-        )  # the words to replace may have been parted
-        fuller = compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else prompt
-        if not new or (whole and not overflow(base.tokenizer, fuller.complete)):
+        fuller = _retold(prompt, _edited(prompt.base, edits), new)
+        if not new or (fuller and not overflow(base.tokenizer, fuller.complete)):
             break
         new.popitem()
+    fuller = fuller or prompt
     places = {
         phrase.text: [
             other.text
@@ -194,6 +201,16 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
         for phrase in prompt.phrases
     }
     return Told(fuller, tuple(phrases), places)
+
+
+def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedPrompt | None:
+    """The prompt with a fuller base text; None where that parted the words to replace."""
+    if prompt.composed:
+        whole = prompt.mode == "append" or find(text, prompt.replace)
+        return compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else None
+    edits, _ = written(prompt.complete, new)
+    places = [_moved(span, edits) for phrase in prompt.target_phrases for span in phrase.complete]
+    return paired(text, _edited(prompt.complete, edits), prompt.target, places)
 
 
 def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> ComposedPrompt:

@@ -6,9 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
-from safetensors.numpy import save_file
 
 folder, adapters = map(Path, sys.argv[1:3])
 request = json.loads((folder / "request.json").read_text())
@@ -53,5 +51,5 @@ for step in range(state.get("step", 0) + 1, request["steps"] + 1):
         os._exit(7)
     time.sleep(0.05)
 adapters.mkdir(parents=True, exist_ok=True)
-save_file({"x": np.zeros(1)}, adapters / f"{folder.name}.safetensors", {"target": "x"})
+(adapters / f"{folder.name}.safetensors").write_bytes(b"")
 tell(phase="done", left=0.0, adapter=str(adapters / f"{folder.name}.safetensors"))

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
-    ["spf.errors", "spf.config", "spf.files", "spf.shelf", "spf.rows"],
+    ["spf.errors", "spf.words", "spf.config", "spf.files", "spf.encodings"],
     ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [
@@ -167,6 +167,11 @@ def test_nothing_unsafe_is_used(name):
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_says_what_it_is_for(name):
     assert ast.get_docstring(TREES[name]), f"{name} has no docstring"
+
+
+def test_own_pictures_are_read_without_torch_or_gradio():
+    code = "import sys, spf.userdata; assert not {'torch', 'gradio'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_the_walk_sees_the_library():

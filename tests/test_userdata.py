@@ -56,7 +56,7 @@ def test_every_convention_gives_the_same_items(folder, how):
     assert report.usable and keys(report) == {"read"} and len(report.items) == 5
     item = report.items[2]
     assert item.base_text == "a photo of woman 2, in a park" and item.target_text == "a straw hat"
-    assert item.complete_text == "a photo of woman 2, in a park, a straw hat"
+    assert item.complete_text == "a photo of woman 2, wearing a straw hat, in a park"
     assert item.pixels(16).shape == (16, 16, 3)
 
 
@@ -159,6 +159,8 @@ def test_uploads_are_taken_out_of_their_folders(tmp_path, folder):
         archive.writestr("__MACOSX/._p0.png", b"x")
         archive.writestr("run.exe", b"x")
     files = userdata.unpacked([tmp_path / "all.zip"], tmp_path / "in")
+    assert all(path.resolve().is_relative_to(tmp_path / "in") for path in files)
+    assert files.unread == {"system": ["__MACOSX/._p0.png"], "EXE": ["run.exe"]}
     assert {path.name for path in files} == {path.name for path in folder.iterdir()} | {"evil.png"}
     assert (
         not (tmp_path.parent / "evil.png").exists() and len(userdata.check(files, HAT).items) == 5
@@ -169,7 +171,7 @@ def test_uploads_are_taken_out_of_their_folders(tmp_path, folder):
 
 
 def test_an_archive_cannot_unpack_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(userdata, "BYTES", 1000)
+    monkeypatch.setattr("spf.userdata.inbox.BYTES", 1000)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", b"0" * 2000)

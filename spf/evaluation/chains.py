@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spf.config import JOIN, check_whole
+from spf.config import check_whole
 from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
@@ -25,7 +25,6 @@ from spf.paths import response
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import open_captions
 from spf.prompts import compose
-from spf.rows import noise_seed
 from spf.sampling import TunedPath, autocast, initial_latents
 
 ROWS = "chains.jsonl"
@@ -147,7 +146,7 @@ def _row(
     return {
         "key": key,
         "method": method,
-        "target": JOIN.join(targets),
+        "target": "+".join(targets),
         "link": len(targets),
         "prompt": prompt,
         "seed": seed,
@@ -166,7 +165,9 @@ def _values(
         config.guide(tuned[0].guide) if tuned else None,
     )
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
-    noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
+    noise = initial_latents(
+        base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place]
+    )
     with autocast(base, config.precision):
         pictures = base.pictures(
             path.draw(response(base.unet, adapters, config.strength), noise, config.steps)

@@ -23,7 +23,8 @@ from spf.sampling.guides import GuideConfig
 from spf.sampling.loop import Callback, Step, initial_latents, sample
 from spf.sampling.tuned import Edit, Shown, TunedPath
 from spf.sfcm import SfcmConfig, subtracted
-from spf.shelf import ORIGINAL, TUNED
+
+ORIGINAL, TUNED = "original", "tuned"
 
 
 @dataclass(frozen=True)

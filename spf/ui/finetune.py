@@ -17,6 +17,7 @@ from PIL import Image
 from spf import userdata
 from spf.engine import Engine
 from spf.errors import BadInput, SpfError
+from spf.files import FORMATS
 from spf.jobs import ACTIVE, Jobs, Status
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import SIZE
@@ -48,9 +49,10 @@ PARTS: dict[str, dict[str, Any]] = {
 ORDER = ("spf", "naive", "lora", "adalora", "tokencompose", "purecc")
 NEEDS_MASKS = ("tokencompose",)
 """Methods that learn from exact regions, which only drawn pictures have."""
+ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
 SAMPLES = 6
 TICK = 1.0
-METHODS_FOLDER = Path(userdata.__file__).parent / "methods"
+METHODS_FOLDER = Path(userdata.__file__).parents[1] / "methods"
 
 
 def methods() -> list[str]:
@@ -90,7 +92,7 @@ def build(
             with gr.Column(visible=False, elem_id="ft-own", elem_classes="spf-upload") as mine:
                 files = gr.File(
                     file_count="multiple",
-                    file_types=[*userdata.KINDS, ".zip", ".txt", ".jsonl", ".csv"],
+                    file_types=[*ENDINGS, ".zip", *userdata.CAPTIONS, ".jsonl", ".csv"],
                     label=label("own.files"),
                     elem_id="ft-files",
                     height=150,

@@ -1,0 +1,61 @@
+"""Words as people see them: one way to clean a text, one to compare two.
+
+cleaned("a\u00a0man\u200b")       # "a man": what is kept of a text that somebody typed
+normal("The “Hat”.")              # "hat": what two texts have to share to be the same
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+INVISIBLE = "\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"
+"""Marks that show nothing wherever they stand: soft hyphen, zero width space, word joiner, byte
+order mark.
+"""
+JOINERS = "\u200c\u200d\ufe0e\ufe0f"
+"""Marks that shape their neighbours, as in Persian words and in emoji; kept in a text, ignored
+when comparing.
+"""
+LOOKALIKES = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛ʼ＇´`", "'"),
+        **dict.fromkeys("“”„‟«»＂", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-"),
+    }
+)
+"""Quotes and hyphens that are told apart by typesetters only; each becomes one character, so
+that places stay.
+"""
+ARTICLES = ("a", "an", "the")
+_HIDDEN = str.maketrans(dict.fromkeys(INVISIBLE))
+_JOINING = str.maketrans(dict.fromkeys(JOINERS))
+_TRAILING = " \t.,;:!?\"'()[]{}。，；：！？、…"
+_ARTICLE = re.compile(rf"(?:{'|'.join(ARTICLES)})\s+(?=\S)")
+
+
+def cleaned(text: str) -> str:
+    """The text in NFC on one line, without invisible marks; every visible character stays as it
+    is.
+    """
+    return " ".join(unicodedata.normalize("NFC", text.translate(_HIDDEN)).split())
+
+
+def plain(text: str) -> str:
+    """The same length of text with plain quotes and hyphens, for finding places in it."""
+    return text.translate(LOOKALIKES)
+
+
+def normal(text: str) -> str:
+    """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks
+    or leading article.
+    """
+    line = plain(cleaned(text)).translate(_JOINING).casefold().strip(_TRAILING)
+    return _ARTICLE.sub("", line, count=1) if _ARTICLE.match(line) else line
+
+
+def same_name(path: str) -> str:
+    """A file name or relative path for comparing: systems differ in how they compose accents and
+    in case.
+    """
+    return unicodedata.normalize("NFC", path.replace("\\", "/")).casefold()

@@ -1,0 +1,488 @@
+"""Sets as people really bring them: of other trainers, systems and programs."""
+
+import io
+import json
+import struct
+import unicodedata
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from spf import userdata
+from spf.errors import BadInput
+from spf.userdata import Wish
+from spf.userdata.captions import mentions, texts, unweighted
+from spf.userdata.sheet import write_report
+
+HAT = Wish("a hat", name="hat")
+
+
+def picture(seed, size=(96, 96), mode="RGB"):
+    colours = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST).convert(mode)
+
+
+def pictures(folder, count=5, name="{}.png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name.format(number) for number in range(count)]
+    for number, one in enumerate(names):
+        picture(sum(map(ord, folder.name)) * 1000 + number).save(folder / one, format="PNG")
+    return names
+
+
+def found(report):
+    return {finding.key: finding for finding in report.findings}
+
+
+def texts_of(report):
+    return {item.name: (item.base_text, item.complete_text) for item in report.items}
+
+
+def zipped(folder, path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+# identity
+
+
+@pytest.mark.parametrize("how", ["folder", "archive"])
+def test_folders_whose_pictures_share_their_names_keep_their_own_captions(tmp_path, how):
+    source = tmp_path / "set"
+    for who in ("man", "woman"):
+        for number, name in enumerate(pictures(source / f"30_{who}", 3, "image{}.png")):
+            caption = (source / f"30_{who}" / name).with_suffix(".txt")
+            caption.write_text(f"a {who}, number {number}, a hat")
+    if how == "archive":
+        source = userdata.unpacked([zipped(source, tmp_path / "set.zip")], tmp_path / "in")
+    told = texts_of(userdata.check(source, HAT))
+    assert len(told) == 6
+    assert all(
+        base == f"a {name[3 : name.index('/')]}, number {name[-5]}"
+        for name, (base, _) in told.items()
+    )
+
+
+@pytest.mark.parametrize("there, named", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_are_compared_as_people_see_them(tmp_path, there, named):
+    names = pictures(tmp_path, 5, unicodedata.normalize(there, "Zoë {}.PNG"))
+    rows = [
+        {"file_name": unicodedata.normalize(named, name).lower(), "text": f"man {name[-5]}, a hat"}
+        for name in names
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    report = userdata.check(tmp_path, HAT)
+    assert len(report.items) == 5 and set(found(report)) == {"read"}
+
+
+def test_a_table_finds_what_an_upload_renamed_and_what_lies_deeper(tmp_path):
+    named = ["wow!.png", "x{1}.png", "a$b.png", "sub\\deep.png", "/home/me/far.png", "bare"]
+    stored = ["wow.png", "x1.png", "ab.png", "pics/deep.png", "pics/far.png", "bare.png"]
+    for number, name in enumerate(stored):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture(number).save(tmp_path / name)
+    rows = [{"file_name": name, "text": f"man {n}, a hat"} for n, name in enumerate(named)]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = texts_of(userdata.check(tmp_path, HAT))
+    assert {name: base for name, (base, _) in told.items()} == {
+        name: f"man {n}" for n, name in enumerate(stored)
+    }
+
+
+def test_captions_that_could_be_of_two_pictures_are_of_none(tmp_path):
+    pictures(tmp_path, 4)
+    for name in ("0.png", "1.png", "2.png"):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {name}, a hat")
+    picture(77).save(tmp_path / "0.jpg")  # beside 0.png, another picture with the same caption file
+    (tmp_path / "1.caption").write_text("somebody else, a hat")
+    for folder in ("a", "b"):
+        pictures(tmp_path / folder, 1, "same.png")
+    rows = [
+        {"file_name": "same.png", "text": "x, a hat"},
+        {"file_name": "2.png", "text": "the table's man, a hat"},
+        {"file_name": "3.png", "text": "first"},
+        {"file_name": "3.png", "text": "second"},
+    ]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = userdata.check(tmp_path, HAT)
+    told = found(report)
+    assert texts_of(report) == {"2.png": ("the table's man", "the table's man, a hat")}
+    assert {name.split(" ")[0] for name in told["shared"].names} == {"0.jpg", "0.png"}
+    assert [name.split(" ")[0] for name in told["contradict"].names] == ["1.png", "3.png"]
+    assert told["outvoted"].names[0].startswith("2.png (2.txt")
+    assert told["several"].names[0].startswith("same.png")
+
+
+def test_uploads_that_would_overwrite_one_another_are_left_out(tmp_path):
+    for folder in ("one", "two"):
+        pictures(tmp_path / folder, 4)
+        for number in range(4):
+            (tmp_path / folder / f"{number}.txt").write_text(f"{folder} {number}, a hat")
+    loose = [tmp_path / "one" / "0.png", tmp_path / "two" / "0.png", tmp_path / "one" / "1.png"]
+    files = userdata.unpacked(loose, tmp_path / "in")
+    assert [path.name for path in files] == ["1.png"] and files.unread["clash"] == [
+        "0.png",
+        "0.png",
+    ]
+    both = [zipped(tmp_path / name, tmp_path / f"{name}.zip") for name in ("one", "two")]
+    told = texts_of(userdata.check(userdata.unpacked(both, tmp_path / "in2"), HAT))
+    assert told["one/0.png"][0] == "one 0" and told["two/0.png"][0] == "two 0" and len(told) == 8
+
+
+# text
+
+
+WORDS = "a man from Málaga, “smiling”, number {}, a hat"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32", "cp1252"])
+def test_captions_in_any_usual_encoding_are_read(tmp_path, encoding):
+    for number, name in enumerate(pictures(tmp_path)):
+        (tmp_path / name).with_suffix(".txt").write_bytes(WORDS.format(number).encode(encoding))
+    report = userdata.check(tmp_path, HAT)
+    assert [item.complete_text for item in report.items] == [WORDS.format(n) for n in range(5)]
+    assert ("page" in found(report)) == (encoding == "cp1252")
+
+
+def test_captions_that_no_encoding_reads_are_refused_by_name(tmp_path):
+    for number, name in enumerate(pictures(tmp_path)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    (tmp_path / "0.txt").write_bytes("lost \ufffd letters".encode())
+    (tmp_path / "1.txt").write_bytes(bytes(range(128, 256)) * 2)
+    report = userdata.check(tmp_path, HAT)
+    assert found(report)["encoding"].names == ("0.txt", "1.txt") and len(report.items) == 3
+    assert not any("\ufffd" in item.complete_text for item in report.items)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1e"])
+def test_only_a_newline_ends_a_line_of_a_table(tmp_path, mark):
+    rows = [
+        {"file_name": name, "text": f"man{mark}{n}, a hat"}
+        for n, name in enumerate(pictures(tmp_path))
+    ]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "metadata.jsonl").write_text(lines, encoding="utf-8", newline="")
+    assert "table" not in found(userdata.check(tmp_path, HAT))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file_name,text\n{0},'man {n}, a hat'\n",
+        "image, caption\n{0}, 'man {n}, a hat'\n",
+        "\ufefffile_name;text\n{0};man {n}, a hat\n",
+        " File ;Caption;note\n{0};man {n}, a hat;\n",
+        "image\ttext\n{0}\tman {n}, a hat\n",
+        "'file_name','text'\n'{0}','man {n}, a hat'\n",
+    ],
+)
+def test_tables_of_every_program_are_read(tmp_path, table):
+    head, line = table.replace("'", '"').splitlines()
+    rows = [line.format(name, n=n) for n, name in enumerate(pictures(tmp_path))]
+    (tmp_path / "metadata.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
+    report = userdata.check(tmp_path, HAT)
+    assert [item.base_text for item in report.items] == [f"man {n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    "name, table, why",
+    [
+        ("metadata.csv", "file_name,text\n0.png,a man, a hat\n", "line 2: 3 columns but 2"),
+        ("metadata.csv", 'file_name,text\n0.png,"a\n1.png,b\n', "line 2: a quote"),
+        ("metadata.csv", 'file_name,text\n0.png,"' + "x" * 140_000, "line 2: a quote"),
+        ("metadata.csv", "0.png,a man\n", "line 1: no header"),
+        ("captions.jsonl", "\n{'file_name'}\n", "line 2: not JSON"),
+        (
+            "captions.jsonl",
+            '{"file_name": "0.png", "text": ["a"]}',
+            "line 1: the caption is no text",
+        ),
+        ("captions.jsonl", '{"file_name": {"a": 1}, "text": "a"}', "line 1: no picture"),
+        ("captions.jsonl", "[" * 5000, "line 1: not JSON"),
+        ("captions.jsonl", "3", "line 1: not an object"),
+    ],
+)
+def test_a_fault_in_a_table_is_told_with_its_line(tmp_path, name, table, why):
+    pictures(tmp_path)
+    (tmp_path / name).write_text(table)
+    report = userdata.check(tmp_path, HAT)
+    assert why in found(report)["table"].names[0] and not report.items
+
+
+def test_a_json_list_and_other_caption_files_are_read(tmp_path):
+    names = pictures(tmp_path)
+    rows = [{"image": names[0], "caption": "man 0, a hat"}]
+    (tmp_path / "captions.jsonl").write_text(json.dumps(rows, indent=1))
+    for number, ending in ((1, ".caption"), (2, ".TXT"), (3, ".png.txt")):
+        (tmp_path / f"{number}{ending}").write_text(f"man {number}, a hat")
+    told = texts_of(userdata.check(tmp_path, HAT))
+    assert [base for base, _ in told.values()] == [f"man {n}" for n in range(4)]
+
+
+# pixels
+
+
+def test_transparent_parts_are_white_whatever_lies_under_them(tmp_path):
+    drawn = np.random.default_rng(0).integers(0, 255, (96, 96, 4), dtype=np.uint8)
+    drawn[..., 3] = 0
+    drawn[24:72, 24:72] = (10, 200, 30, 255)
+    for name in ("noise.png", "cut.webp"):
+        Image.fromarray(drawn).save(tmp_path / name, lossless=True)
+        item = userdata.Item(tmp_path / name, "", "", "")
+        seen = item.pixels(64).astype(int)
+        assert (seen[:8] == 255).all() and abs(seen[32, 32] - (10, 200, 30)).max() <= 2
+
+
+def test_text_chunks_and_broken_exif_cannot_veto_a_picture(tmp_path):
+    names = pictures(tmp_path, 3)
+    info = PngInfo()
+    info.add_itxt("workflow", "x" * (3 << 20), zip=True)
+    picture(50).save(tmp_path / "workflow.png", pnginfo=info)
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2)
+    block += struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x011A, 5, 1, 38)
+    block += struct.pack("<I", 0) + struct.pack("<ii", -1, 0)
+    picture(51, (100, 120)).save(tmp_path / "photo.jpg", exif=block)
+    for name in (*names, "workflow.png", "photo.jpg"):
+        (tmp_path / name).with_suffix(".txt").write_text(f"{name}, a hat")
+    report = userdata.check(tmp_path, HAT)
+    assert len(report.items) == 5 and "broken" not in found(report)
+
+
+def test_one_broken_picture_takes_nothing_else_down(tmp_path):
+    for number, name in enumerate(pictures(tmp_path, 6)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "1.png").write_bytes(b"")
+    report = userdata.check(tmp_path, HAT)
+    assert found(report)["broken"].names == ("0.png", "1.png") and len(report.items) == 4
+
+
+# what is not read
+
+
+def test_everything_that_is_not_read_is_told_by_its_kind(tmp_path):
+    source = tmp_path / "set"
+    for number, name in enumerate(pictures(source, 5)):
+        (source / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    for name in ("movie.MP4", "layers.psd", "notes.docx", "0.json"):
+        (source / name).write_bytes(b"x")
+    (source / "inner.zip").write_bytes(b"PK")
+    (source / ".DS_Store").write_bytes(b"x")
+    picture(9).save(source / "scan.jfif", format="JPEG")
+    (source / "elsewhere").symlink_to(tmp_path)
+    report = userdata.check(source, HAT)
+    told = [(f.key, f.values.get("kind"), f.names) for f in report.findings if f.names]
+    assert ("kind", "MP4", ("movie.MP4",)) in told and ("kind", "PSD", ("layers.psd",)) in told
+    assert ("archive", None, ("inner.zip",)) in told and ("link", None, ("elsewhere",)) in told
+    assert ("caption", None, ("scan.jfif",)) in told and ("system", None, (".DS_Store",)) in told
+    states = {entry.name: entry.state for entry in report.entries}
+    assert states["movie.MP4"] == "not read" and states["0.png"] == "used"
+    assert states["scan.jfif"] == "left out" and states["0.txt"] == "captions"
+
+
+@pytest.mark.parametrize("damage", ["inside", "cut", "locked", "many"])
+def test_an_archive_that_cannot_be_read_is_refused_in_words(tmp_path, damage, monkeypatch):
+    pictures(tmp_path / "set")
+    path = zipped(tmp_path / "set", tmp_path / "x.zip")
+    data = bytearray(path.read_bytes())
+    if damage == "inside":
+        data[60:80] = bytes(20)
+    elif damage == "cut":
+        data = data[: len(data) // 2]
+    elif damage == "locked":
+        at = data.index(b"PK\x01\x02")
+        data[6] |= 1
+        data[at + 8] |= 1
+    else:
+        monkeypatch.setattr("spf.userdata.inbox.MEMBERS", 3)
+    path.write_bytes(bytes(data))
+    with pytest.raises(BadInput, match="x.zip (is no archive|is locked|has 5 files)"):
+        userdata.unpacked([path], tmp_path / "in")
+
+
+def test_a_flipped_bit_in_an_archive_is_never_more_than_a_refusal(tmp_path):
+    pictures(tmp_path / "set", 2)
+    whole = zipped(tmp_path / "set", tmp_path / "x.zip").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(150):
+        data = bytearray(whole)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        (tmp_path / "x.zip").write_bytes(bytes(data))
+        try:
+            userdata.unpacked([tmp_path / "x.zip"], tmp_path / f"in{number}")
+        except BadInput as error:
+            assert str(error).startswith("x.zip ")
+
+
+def test_members_in_the_code_page_of_another_system_keep_their_names(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(4):
+            stored = io.BytesIO()
+            picture(number).save(stored, "PNG")
+            archive.writestr(f"AAAA{number}.png", stored.getvalue())
+    data = buffer.getvalue()
+    for number in range(4):
+        data = data.replace(f"AAAA{number}".encode(), "帽子".encode("gbk") + str(number).encode())
+    (tmp_path / "old.zip").write_bytes(data)
+    files = userdata.unpacked([tmp_path / "old.zip"], tmp_path / "in")
+    assert [path.name for path in files] == [f"帽子{number}.png" for number in range(4)]
+
+
+# the target in a caption
+
+
+@pytest.mark.parametrize(
+    "caption, base",
+    [
+        ("a woman wearing the hat", "a woman"),
+        ("a woman in hats", "a woman"),
+        ("a girl wearing a red hat", "a girl"),
+        ("a man in a big, red hat, smiling", "a man, smiling"),
+        ("a man with a hat and glasses", "a man with glasses"),
+        ("a man wearing glasses and his old hat", "a man wearing glasses"),
+        ("a hat on a man", "a man"),
+        ("He wears a hat and smiles", "He smiles"),
+        ("a woman with a hat on her head, smiling", "a woman, smiling"),
+        ("a man with a hat with a feather in a park", "a man in a park"),
+        ("a man in a “hat” by the sea", "a man by the sea"),
+        ("a hat-wearing man", "a man"),
+        ("two women in two hats", "two women"),
+        ("A MAN IN A HAT", "A MAN"),
+        ("a man without glasses, wearing a hat", "a man without glasses"),
+        ("man, hat, park", "man, park"),
+        ("a woman who wears a hat tilted back, reading", "a woman, reading"),
+    ],
+)
+def test_the_target_is_found_as_people_say_it(caption, base):
+    said = texts(caption, "", HAT)
+    assert (said.base, said.complete, said.said, said.doubts) == (base, caption, True, ())
+
+
+@pytest.mark.parametrize(
+    "caption, bare",
+    [
+        ("a woman, (a hat:1.3), smiling", "a woman, a hat, smiling"),
+        ("<lora:hats:0.8> a man, ((a hat))", "a man, a hat"),
+        ("a man, hat++, (red coat)1.2", "a man, hat, red coat"),
+        (r"a man \(old\), a hat", "a man (old), a hat"),
+        ("a man (old), a hat: 3 of 5", "a man (old), a hat: 3 of 5"),
+        ("a T-shirt, half-open", "a T-shirt, half-open"),
+    ],
+)
+def test_weights_and_tags_are_no_words(caption, bare):
+    assert unweighted(caption) == bare
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a woman without a hat",
+        "a man with no hat",
+        "a woman who isn't wearing a hat",
+        "a woman not wearing her hat",
+        "a man without glasses or a hat",
+        "a hatless man",
+        "a man taking off his hat",
+    ],
+)
+def test_a_caption_that_denies_the_target_is_left_out(tmp_path, caption):
+    names = pictures(tmp_path)
+    for name in names:
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {name}, a hat")
+    (tmp_path / "0.txt").write_text(caption)
+    report = userdata.check(tmp_path, HAT)
+    assert found(report)["denied"].names[0].startswith("0.png") and len(report.items) == 4
+
+
+@pytest.mark.parametrize(
+    "caption, doubt", [("a man in a hat shop", "still"), ("The hat suits the man", "still")]
+)
+def test_what_the_rules_cannot_tell_is_shown_with_both_texts(tmp_path, caption, doubt):
+    for number, name in enumerate(pictures(tmp_path)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    (tmp_path / "0.txt").write_text(caption)
+    told = found(userdata.check(tmp_path, HAT))[doubt]
+    assert told.level == "warning" and told.names[0].count(caption) == 2
+
+
+@pytest.mark.parametrize("piece", ["a ", "hat ", "in a , ", "(a:1", "((((", "<lora", "a hat and "])
+def test_long_captions_cost_time_in_proportion(piece):
+    """Counted in steps of the interpreter, not in seconds."""
+    import sys
+
+    def steps(count):
+        line, seen = (piece * count)[: 4 * count], 0
+
+        def count_line(frame, event, arg):
+            nonlocal seen
+            seen += 1
+            return count_line
+
+        sys.settrace(count_line)
+        try:
+            mentions(unweighted(line), "a hat")
+        finally:
+            sys.settrace(None)
+        return seen
+
+    assert steps(800) < 2.6 * steps(400)
+
+
+def test_a_caption_of_many_pages_is_refused_and_named(tmp_path):
+    for number, name in enumerate(pictures(tmp_path)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    (tmp_path / "0.txt").write_text("wearing a hat, " * 4000)
+    assert "0.png (caption has" in found(userdata.check(tmp_path, HAT))["text"].names[0]
+
+
+def test_what_was_written_is_what_is_trained_on(tmp_path):
+    """The complete text as it stands, with the target's words where they are."""
+    item = userdata.Item(tmp_path, "a man with glasses", "a hat", "a man with a hat and glasses")
+    prompt = item.prompt(HAT)
+    assert prompt.complete == item.complete_text and not prompt.composed
+    assert [phrase.text for phrase in prompt.phrases] == ["man", "glasses"]
+    start, end = prompt.target_phrases[0].complete[0]
+    assert prompt.complete[start:end] == "hat"
+    made = userdata.Item(tmp_path, "a man", "a hat", "a man, a hat").prompt(HAT)
+    assert made.composed and made.complete == "a man, a hat"
+
+
+# the report
+
+
+def test_the_report_shows_every_picture_with_its_texts_and_every_file(tmp_path):
+    for number, name in enumerate(pictures(tmp_path / "set")):
+        (tmp_path / "set" / name).with_suffix(".txt").write_text(f"<b>man</b> {number}, a hat")
+    (tmp_path / "set" / "movie.mp4").write_bytes(b"x")
+    looked = []
+    report = userdata.check(tmp_path / "set", HAT, progress=lambda *now: looked.append(now))
+    page = write_report(report, tmp_path / "report.html", "a set", lambda finding: finding.key)
+    words = page.read_text()
+    assert words.count("<figure>") == 5 and "&lt;b&gt;man&lt;/b&gt; 3</span>" in words
+    assert "movie.mp4<td>not read<td>MP4" in words and "<b>man" not in words
+    assert looked[-1] == (5, 5)
+
+
+def test_a_stored_set_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    for number, name in enumerate(pictures(tmp_path / "set")):
+        (tmp_path / "set" / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    items = userdata.check(tmp_path / "set", HAT).items
+
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("spf.userdata.sets.write_json", full)
+    with pytest.raises(OSError):
+        userdata.keep(items, HAT, tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
+    monkeypatch.setattr("spf.userdata.sets.require_room", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        userdata.keep(items, HAT, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
