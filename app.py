@@ -54,7 +54,7 @@ def main() -> None:
         raise SystemExit(
             '--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"'
         )
-    jobs = Jobs("runs/jobs", "runs/adapters")
+    jobs = Jobs("runs/jobs")
     engine = Engine(options.model, options.device, own=jobs.adapters)
     page = build(engine, examples.load(), jobs)
     if on_zero_gpu():

@@ -223,6 +223,7 @@ def evaluate(
     from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
     from spf.evaluation.summary import TABLES, table
+    from spf.shelf import EVERY, ORIGINAL
 
     texts = [] if _is_whole(prompts) else read_texts(prompts)
     config = EvaluateConfig(
@@ -245,14 +246,10 @@ def evaluate(
         config = replace(
             config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps)
         )
-    there = entries.there(adapters)
-    labels = entries.every_method(there) if methods == entries.ALL else _listed("methods", methods)
-    names = (
-        entries.every_target(labels, there)
-        if targets == entries.ALL
-        else _listed("targets", targets)
-    )
-    if quick and targets == entries.ALL:
+    there = entries.shelf_of(adapters).files()
+    labels = entries.every_method(there) if methods == EVERY else _listed("methods", methods)
+    names = entries.every_target(labels, there) if targets == EVERY else _listed("targets", targets)
+    if quick and targets == EVERY:
         names = names[:3]
     if not names:
         raise BadInput(
@@ -263,15 +260,13 @@ def evaluate(
         raise BadInput(
             "checkpoints/judges is missing, without which nothing can be measured; train the judges first."
         )
-    missing: list[str] | None = [] if entries.ALL in (methods, targets) else None
+    missing: list[str] | None = [] if EVERY in (methods, targets) else None
     tuned = find_adapters(loaded, labels, names, adapters, missing)
     if missing:
         log.info("Rows without an adapter are left out: %s.", ", ".join(dict.fromkeys(missing)))
     chained = None
     if chains:
-        plain = [
-            label for label in labels if label == entries.ORIGINAL or not set(label) & set("@=")
-        ]
+        plain = [label for label in labels if label == ORIGINAL or not set(label) & set("@=")]
         plain = [label for label in plain if label not in entries.EDITS]
         tied = links(names, chains)
         chained = lambda: [
@@ -348,7 +343,8 @@ def _load(model: str, threads: int, judged: bool = True):
     from transformers.utils import logging
 
     from spf.config import check_whole
-    from spf.models import checkpoints, load_base
+    from spf.models import load_base
+    from spf.shelf import checkpoints
 
     logging.disable_progress_bar()  # loading takes a moment; stderr is for our own progress and errors
     if check_whole("threads", threads, 0, 256):

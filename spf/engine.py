@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, FOLLOWING, JOIN, GenerateConfig
-from .errors import BadInput, Cancelled, SpfError
+from .errors import Cancelled, SpfError
 from .evaluation.report import known_targets, pair_report
-from .portraits.description import TARGETS, Target
+from .portraits.description import Target
 from .prompts import ComposedPrompt, compose, overflow, unknown_words
+from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
 
 if TYPE_CHECKING:
     from .models import Base
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ORIGINAL, TUNED, NAIVE = ROLES = ("original", "tuned", "naive")
+ROLES = (ORIGINAL, TUNED, NAIVE)
 FRAMES = 10
 """Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
 KEPT_ORIGINALS = 4
@@ -106,12 +106,9 @@ class Engine:
         folder: Path | None = None,
         own: Path | None = None,
     ) -> None:
-        self.model, self.device, self.own = model, device, own
-        self.folder = Path(
-            folder
-            or os.environ.get("SPF_CHECKPOINTS")
-            or Path(__file__).resolve().parents[1] / "checkpoints"
-        )
+        self.model, self.device = model, device
+        self.folder = Path(folder or checkpoints())
+        self.shelf = Shelf((self.folder / "adapters", *([own] if own else [])))
         self.base: Base | None = None
         self.problem = ""
         self._lock = threading.Lock()
@@ -180,48 +177,16 @@ class Engine:
     # adapters
 
     def adapters(self) -> dict[str, dict[str, str]]:
-        """Metadata of every tuned model by name; naive counterparts are found through the model that they mirror."""
-        found, files = {}, self.files()
-        for name, path in files.items():
-            if name.endswith(f"-{NAIVE}") and name.removesuffix(f"-{NAIVE}") in files:
-                continue
-            try:
-                with safe_open(path, "numpy") as file:  # reads the header only, without torch
-                    found[name] = file.metadata() or {}
-            except (SafetensorError, OSError):
-                log.warning("%s is no undamaged adapter and is left out.", path.name)
-        return found
+        """Metadata of every tuned model that can be chosen, by name."""
+        return self.shelf.choices()
 
     def files(self) -> dict[str, Path]:
-        """Every adapter file by name; a name among the shipped ones is never taken over."""
-        places = (self.own, self.folder / "adapters")
-        return {
-            path.stem: path
-            for place in places
-            if place
-            for path in sorted(place.glob("*.safetensors"), key=_stem)
-        }
-
-    def file(self, name: str) -> Path:
-        """The file of an adapter. Raises BadInput for a name that is not among them."""
-        files = self.files()
-        if name not in files:
-            raise BadInput(
-                f"adapter is {name[:60]!r} but must be one of: {', '.join(files) or 'none yet'}."
-            )
-        return files[name]
+        """Every adapter file by name."""
+        return self.shelf.files()
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
-        there = self.adapters()
-        asked = {
-            words.lower(): name
-            for name, data in reversed(there.items())
-            for words in (data.get("target", name), name)
-        }
-        asked |= {target.text.lower(): name for name, target in TARGETS.items() if name in there}
-        names = [asked.get(text.strip().lower()) for text in targets]
-        return JOIN.join(dict.fromkeys(filter(None, names)))
+        return JOIN.join(self.shelf.pick(targets))
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
@@ -232,10 +197,8 @@ class Engine:
     def variants(self, config: GenerateConfig) -> dict[str, list[str]]:
         """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
         names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
-        naive = [f"{name}-{NAIVE}" for name in names]
-        return {TUNED: names} | (
-            {NAIVE: naive} if naive and set(naive) <= set(self.files()) else {}
-        )
+        naive = counterparts(names, self.shelf.files())
+        return {TUNED: names} | ({NAIVE: naive} if naive else {})
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -320,7 +283,7 @@ class Engine:
         known, frames = self._originals.get(place, (None, []))
         watch = _Watch(base, config.steps, tell, check, {ORIGINAL: frames} if known else {})
         adapters = {
-            role: [load_adapter(self.file(name), base) for name in names]
+            role: [load_adapter(self.shelf.file(name), base) for name in names]
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
@@ -394,10 +357,6 @@ def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.n
     names = {name for target in targets for name in target.regions}
     mask = np.isin(regions, [REGIONS.index(name) for name in names]).any(0)
     return mask if mask.any() else None
-
-
-def _stem(path: Path) -> str:
-    return path.stem
 
 
 class _Watch:

@@ -39,12 +39,11 @@ from spf.methods import (
     Rows,
     Terms,
     Word,
-    adapter_name,
     build,
     fingerprint,
 )
 from spf.models import Base, as_pixels
-from spf.paths import STOCK, load_adapter, save_adapter, stock_lora
+from spf.paths import load_adapter, save_adapter, stock_lora
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
@@ -56,6 +55,7 @@ from spf.prompts import PAD as PAD_PHRASE
 from spf.prompts import ComposedPrompt, columns_of, compose
 from spf.sampling import initial_latents, prompt_distances, sample
 from spf.sfcm import SfcmConfig
+from spf.shelf import STOCK, adapter_name
 from spf.training import fit, make_accelerator
 from spf.userdata import UserSet, is_set
 from spf.userdata import load as load_set

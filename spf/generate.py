@@ -6,22 +6,23 @@ draw(base, GenerateConfig(base="a photo of a young woman", targets=("a hat",), a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from spf.config import AUTO, JOIN, GenerateConfig
+from spf.config import JOIN, GenerateConfig
 from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.report import known_targets, pair_report
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
-from spf.paths import adapter_names, adapter_path, load_adapter
+from spf.paths import load_adapter
 from spf.prompts import compose
-from spf.sampling import TUNED, Callback, Edit, GuideConfig, Trace, freed, sample_pair
+from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
+from spf.shelf import TUNED, Shelf
 
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
@@ -43,7 +44,7 @@ def draw(
     """
     prompt = compose(config.base, config.targets, config.mode, config.replace)
     prompt.require_targets(base.tokenizer)
-    names = adapters_for(config.adapter, config.targets)
+    names = Shelf.usual().chosen(config.adapter, config.targets)
     adapters = [load_adapter(name, base) for name in names]
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
     seeds = [config.seed + i for i in range(config.count)]
@@ -93,22 +94,6 @@ def guide_of(config: GenerateConfig) -> GuideConfig | None:
 
 def edit_of(config: GenerateConfig) -> Edit | None:
     return build(config.edit) if config.edit else None
-
-
-def adapters_for(adapter: str, targets: Sequence[str]) -> list[str]:
-    """Names or files of the adapters that are meant: none for "", those of the targets for "auto", else split at "+"."""
-    if adapter == AUTO:
-        return list(
-            dict.fromkeys(t.name for t in known_targets(targets) if t.name in adapter_names())
-        )
-    parts = (
-        [part.strip() for part in adapter.split(JOIN)]
-        if adapter and not Path(adapter).is_file()
-        else [adapter]
-    )
-    return [
-        str(adapter_path(part)) if part.endswith(".safetensors") else part for part in parts if part
-    ]
 
 
 def readings(original: Reading, tuned: Reading, i: int) -> dict:

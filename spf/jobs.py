@@ -27,6 +27,9 @@ from typing import Any
 import psutil
 
 from .errors import BadInput, Busy, Cancelled, SpfError
+from .files import read_json, write_json
+from .rows import read_rows
+from .shelf import OWN
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +81,7 @@ class Jobs:
 
     COMMAND = (sys.executable, "-m", "spf.jobs")
 
-    def __init__(
-        self, root: str | Path = "runs/jobs", adapters: str | Path = "runs/adapters"
-    ) -> None:
+    def __init__(self, root: str | Path = "runs/jobs", adapters: str | Path = OWN) -> None:
         self.root, self.adapters = Path(root), Path(adapters)
         self._children: dict[str, subprocess.Popen] = {}
 
@@ -101,7 +102,7 @@ class Jobs:
         name = self._new_name(target.name, config.method)
         folder = self.root / name
         folder.mkdir(parents=True)
-        _write(
+        write_json(
             folder / REQUEST,
             config.to_dict()
             | {
@@ -148,10 +149,10 @@ class Jobs:
     def status(self, name: str) -> Status:
         """What is true about a job, whatever its process last wrote. Raises BadInput for an unknown name."""
         folder = self._folder(name)
-        request = json.loads((folder / REQUEST).read_text())
+        request = read_json(folder / REQUEST)
         status = Status(name, "starting", request, steps=request["steps"])
         if (folder / STATE).is_file():
-            status = Status(**{**asdict(status), **json.loads((folder / STATE).read_text())})
+            status = Status(**{**asdict(status), **read_json(folder / STATE)})
         if status.phase in ACTIVE and not self._alive(name, status):
             code = self._children[name].returncode if name in self._children else None
             told = (
@@ -179,14 +180,9 @@ class Jobs:
     def history(self, name: str, most: int = 240) -> list[dict]:
         """Loss terms over the steps, thinned to at most `most` rows."""
         file = self._folder(name) / HISTORY
-        lines = file.read_text().splitlines() if file.is_file() else []
-        rows: dict[int, dict] = {}
-        for line in lines[:: max(1, len(lines) // most)]:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line may be half written
-            rows[row["step"]] = row  # a resumed run repeats the steps after its last saved state
+        found = list(read_rows(file)) if file.is_file() else []
+        # a resumed run repeats the steps after its last saved state
+        rows = {row["step"]: row for row in found[:: max(1, len(found) // most)]}
         return [rows[step] for step in sorted(rows)]
 
     def log(self, name: str) -> list[str]:
@@ -242,8 +238,8 @@ class Jobs:
                 start_new_session=True,
             )
         self._children[name] = child
-        earlier = json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
-        _write(
+        earlier = read_json(folder / STATE) if (folder / STATE).is_file() else {}
+        write_json(
             folder / STATE,
             earlier
             | {
@@ -270,13 +266,6 @@ def _born(pid: int) -> float:
         return 0.0
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    """JSON that is whole at every moment."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, ensure_ascii=False))
-    os.replace(draft, path)
-
-
 def sitter_texts(data: str) -> list[str]:
     """Base texts of the portraits that are watched: held-out ones, or for a set of one's own some of its texts."""
     from .finetune import target_of
@@ -294,15 +283,13 @@ class Worker:
 
     def __init__(self, folder: Path, adapters: Path) -> None:
         self.folder, self.adapters = folder, adapters
-        self.request = json.loads((folder / REQUEST).read_text())
-        self.state: dict[str, Any] = (
-            json.loads((folder / STATE).read_text()) if (folder / STATE).is_file() else {}
-        )
+        self.request = read_json(folder / REQUEST)
+        self.state: dict[str, Any] = read_json(folder / STATE) if (folder / STATE).is_file() else {}
         self.written = 0.0
 
     def tell(self, **changes) -> None:
         self.state |= changes
-        _write(self.folder / STATE, self.state)
+        write_json(self.folder / STATE, self.state)
         self.written = time.monotonic()
 
     def run(self) -> int:

@@ -5,7 +5,6 @@ Only safetensors weights are read and no remote code is run. All sizes come from
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +30,7 @@ from transformers import (
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
+from .shelf import checkpoints
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ class Base:
         values = read_json(file) if file.is_file() else {}
         half = [0.5, 0.5, 0.5]
         mean, deviation = values.get("image_mean", half), values.get("image_std", half)
-        with torch.inference_mode(False):  # or a drawing that asks first would spoil it for training
+        with torch.inference_mode(
+            False
+        ):  # or a drawing that asks first would spoil it for training
             return tuple(
                 torch.tensor(row, device=self.device, dtype=self.dtype).view(1, 3, 1, 1)
                 for row in (mean, deviation)
@@ -259,13 +261,6 @@ def as_pixels(images: np.ndarray) -> Tensor:
 def as_pictures(images: Tensor) -> np.ndarray:
     """The way back: [B,3,H,W] in [-1,1] -> uint8 pictures [B,H,W,3]."""
     return ((images.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def checkpoints() -> Path:
-    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
-    return Path(
-        os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
-    )
 
 
 def clip_folder(base: Base) -> Path | None:

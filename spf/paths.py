@@ -18,13 +18,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from .errors import BadInput, UnsafeFile
-from .files import inside, load_tensors, read_header, save_tensors
-from .models import Base, checkpoints
+from .files import load_tensors, read_header, save_tensors
+from .models import Base
+from .shelf import Shelf
 
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
 DOWN, UP = ".down", ".up"
-STOCK = ".lora.safetensors"
-"""End of the name of a file for the stock `load_lora_weights`, which lies beside the adapter of the same name."""
 
 
 @dataclass(frozen=True)
@@ -259,31 +258,14 @@ def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.
 
 
 def load_adapter(source: str | Path, base: Base) -> Adapter:
-    """Reads an adapter by name (in checkpoints/adapters) or from a file, and checks it against the base.
+    """Reads an adapter by name (see `Shelf.usual`) or from a file, and checks it against the base.
 
     Header, names and shapes are judged before any weight is read, weights before anything is changed.
     Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
-    path = adapter_path(source)
+    path = Shelf.usual().find(source)
     metadata, given = read_header(path)
     if missing := [key for key in METADATA if key not in metadata]:
         raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
     check_fit(base.unet, given, path.name)
     return Adapter(metadata, load_tensors(path))
-
-
-def adapter_path(source: str | Path) -> Path:
-    """A file as it is; a plain name in checkpoints/adapters."""
-    if isinstance(source, Path) or str(source).endswith(".safetensors"):
-        return Path(source)
-    path = inside(checkpoints() / "adapters", f"{source}.safetensors")
-    if not path.is_file():
-        there = ", ".join(adapter_names()) or "none yet"
-        raise BadInput(f"adapter is {source!r} but must be a .safetensors file or one of: {there}.")
-    return path
-
-
-def adapter_names() -> list[str]:
-    """Names of the adapters in checkpoints/adapters."""
-    files = (checkpoints() / "adapters").glob("*.safetensors")
-    return sorted(path.stem for path in files if not path.name.endswith(STOCK))

@@ -21,11 +21,11 @@ from .errors import SpfError
 from .portraits.description import TARGETS, Target
 from .portraits.texts import base_captions
 from .prompts import compose
+from .rows import noise_seed, read_rows
+from .shelf import EVERY, adapter_name
 
 log = logging.getLogger(__name__)
 
-ORIGINAL, EVERY = "original", "all"
-"""As method: the original weights asked for the complete text. As target: all of them together."""
 SMALLER_IS_BETTER = (
     "pollution",
     "bias",
@@ -42,7 +42,6 @@ WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
 """Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
 SHARED = ("steps", "guidance", "strength")
-_STEP, _STRIDE = 64, 1_000_003
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,6 @@ def pairs(
     return found[:most]
 
 
-def adapter_of(method: str, target: str) -> str:
-    """Name of the weights that a method's number stands for; as `spf.methods.adapter_name`, without torch."""
-    return "" if method == ORIGINAL else target if method == "spf" else f"{target}-{method}"
-
-
 def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
     settings, rows = table.settings, _single(table.path, method, target.name)
     count, seeds = (
@@ -181,7 +175,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             "seed": noise,
             "adapter": row["adapter"]
             if isinstance(row.get("adapter"), str)
-            else adapter_of(method, target.name),
+            else adapter_name(target.name, method),
             **_guided(row, settings),
             **shared,
         }
@@ -229,11 +223,6 @@ def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:
     return files if all(file.is_file() for file in files) else None
 
 
-def noise_seed(seed: int, prompt: int, number: int) -> int:
-    """Seed of the noise of a pair, as the protocol gives it."""
-    return (seed * _STRIDE + prompt * _STEP + number) % 2**32
-
-
 def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | None:
     """The base text of a measured row: what it says, else the caption of its number, if that gives the measured text."""
     told, text = row.get("base"), row.get("text")
@@ -256,12 +245,8 @@ def _single(path: Path, method: str, target: str) -> list[dict]:
     )
     found: dict[tuple[int, int], dict] = {}
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # the last line of a killed run
-            if isinstance(row, dict) and (row.get("method"), row.get("target")) == (method, target):
+        for row in read_rows(file):
+            if (row.get("method"), row.get("target")) == (method, target):
                 if isinstance(row.get("prompt"), int) and isinstance(row.get("seed"), int):
                     found[row["prompt"], row["seed"]] = row
     return [found[place] for place in sorted(found)]

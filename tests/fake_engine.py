@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
 
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
 from spf.evaluation.judges import Reading
 from spf.evaluation.report import known_targets
-from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait
+from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
 from spf.prompts import PAD, compose
 from spf.sampling import PathTrace, Trace
@@ -52,17 +53,13 @@ class FakeEngine(Engine):
         fault=None,
     ):
         super().__init__("fake", folder=tmp)
-        self.names, self.pause, self.fault = list(adapters), pause, fault
+        self.pause, self.fault = pause, fault
         self.running = self.peak = self.steps_done = 0
         for name in adapters:
             (tmp / "adapters").mkdir(exist_ok=True)
-            (tmp / "adapters" / f"{name}.safetensors").write_bytes(b"")
-
-    def adapters(self):
-        own = [path.stem for path in self.own.glob("*.safetensors")] if self.own else []
-        return {
-            name: {"target": name} for name in [*self.names, *own] if not name.endswith("-naive")
-        }
+            target = TARGETS.get(name.partition("-")[0])
+            made = {"target": target.text if target else name}
+            save_file({"x": np.zeros(1)}, tmp / "adapters" / f"{name}.safetensors", made)
 
     def _load(self):
         if self.base is None:

@@ -12,7 +12,15 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
-    ["spf.errors", "spf.words", "spf.config", "spf.files", "spf.encodings"],
+    [
+        "spf.errors",
+        "spf.words",
+        "spf.config",
+        "spf.files",
+        "spf.encodings",
+        "spf.shelf",
+        "spf.rows",
+    ],
     ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [

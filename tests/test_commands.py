@@ -129,7 +129,10 @@ def test_from_fine_tuning_to_the_table(spf, folder, tmp_path):
             ("generate", "--base", TEXT, "--target", "a hat", "--adapter", "crown"),
             "adapter is 'crown'",
         ),
-        (("generate", "--base", TEXT, "--target", "a hat", "--adapter", "../x"), "plain file name"),
+        (
+            ("generate", "--base", TEXT, "--target", "a hat", "--adapter", "../x"),
+            "adapter is '../x'",
+        ),
         (
             (
                 "generate",

@@ -20,11 +20,12 @@ from spf.finetune import (
     tailored_rows,
     user_rows,
 )
-from spf.methods import adapter_name, build
+from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
+from spf.shelf import adapter_name
 
 SMALL = {"batch": 2, "own_count": 3, "enhanced_every": 1}
 

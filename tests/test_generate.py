@@ -18,7 +18,6 @@ from spf.generate import (
     REPORT,
     STRIP,
     TUNED_PICTURE,
-    adapters_for,
     draw,
 )
 from spf.paths import cross_attention_names, save_adapter
@@ -155,17 +154,6 @@ def test_without_judges_the_portraits_still_come(base, adapter, tmp_path):
         3 * 20 + 4,
         2 * 20 + 4,
     )  # three steps of 16 pixels, one row for each target
-
-
-def test_adapters_are_found_by_target_name_or_file(adapter):
-    assert (
-        adapters_for("auto", ["A hat"]) == ["hat"] and adapters_for("auto", ["blonde hair"]) == []
-    )
-    assert (
-        adapters_for("hat+freckles", []) == ["hat", "freckles"]
-        and adapters_for("", ["a hat"]) == []
-    )
-    assert adapters_for(str(adapter), []) == [str(adapter)]
 
 
 @pytest.mark.parametrize(

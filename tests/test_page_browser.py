@@ -16,6 +16,7 @@ from fake_engine import FakeEngine
 from PIL import Image
 
 from spf.jobs import Jobs
+from spf.shelf import Shelf
 from spf.ui import build, examples, launch_options
 from spf.votes import Votes
 
@@ -91,7 +92,7 @@ def jobs(engine, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Jobs, "COMMAND", (sys.executable, str(Path(__file__).parent / "fake_job.py")))
         jobs = Jobs(folder / "jobs", folder / "adapters")
-        engine.own = jobs.adapters
+        engine.shelf = Shelf((*engine.shelf.folders, jobs.adapters))
         yield jobs
         if name := jobs.active():
             jobs.stop(name)

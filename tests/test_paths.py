@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import mse_loss
 
-from spf import files, paths
+from spf import files
 from spf.errors import BadInput, NotFinite, UnsafeFile
 from spf.paths import (
     METADATA,
@@ -17,6 +17,7 @@ from spf.paths import (
     response,
     save_adapter,
 )
+from spf.shelf import Shelf
 
 ABOUT = dict.fromkeys(METADATA, "x")
 KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"  # [16,32]
@@ -174,7 +175,7 @@ def adapters(tmp_path, monkeypatch):
 def test_an_adapter_is_saved_and_found_by_name_or_file(tiny_base, adapters):
     adapter = Adapter({**ABOUT, "target": "a hat"}, difference(tiny_base.unet, [KEY]))
     save_adapter(adapter, adapters / "hat.safetensors", torch.float32)
-    assert paths.adapter_names() == ["hat"]
+    assert list(Shelf.usual().files()) == ["hat"]
     for source in ("hat", adapters / "hat.safetensors", str(adapters / "hat.safetensors")):
         loaded = load_adapter(source, tiny_base)
         assert loaded.metadata["target"] == "a hat" and torch.equal(

@@ -28,7 +28,6 @@ from spf.methods import (
     NAMES,
     Context,
     Word,
-    adapter_name,
     build,
     config_of,
     parse_settings,
@@ -39,7 +38,6 @@ from spf.paths import (
     DOWN,
     UP,
     Adapter,
-    adapter_names,
     load_adapter,
     response,
     save_adapter,
@@ -51,6 +49,7 @@ from spf.portraits.grounding import noun_span, places
 from spf.portraits.render import REGIONS
 from spf.prompts import compose
 from spf.sfcm import SfcmConfig
+from spf.shelf import Shelf, adapter_name
 from spf.training import fit
 
 TEXTS = ["a photo of a young woman with long red hair", "a photo of an old man"]
@@ -389,7 +388,7 @@ def test_a_stock_file_is_no_adapter_of_ours(base, tmp_path, monkeypatch):
     pair = {"a.weight" + DOWN: torch.ones(1, 2), "a.weight" + UP: torch.ones(2, 1)}
     for name in ("hat", "hat.lora"):
         save_adapter(Adapter(about, pair), tmp_path / "adapters" / f"{name}.safetensors")
-    assert adapter_names() == ["hat"]
+    assert list(Shelf.usual().files()) == ["hat"]
     assert set(stock_lora(Adapter(about, pair))) == {"unet.a.lora_A.weight", "unet.a.lora_B.weight"}
     assert stock_lora(Adapter(about, pair | {"a.bias": torch.ones(2)})) is None
 

@@ -11,11 +11,12 @@ import torch
 from spf.evaluation.judges import Judges
 from spf.evaluation.maps import judge_maps
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
-from spf.models import checkpoints, load_base
-from spf.paths import adapter_names, load_adapter, response
+from spf.models import load_base
+from spf.paths import load_adapter, response
 from spf.portraits.dataset import draw, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS
 from spf.sampling import initial_latents, sample
+from spf.shelf import Shelf, checkpoints
 
 FOLDER = checkpoints()
 pytestmark = pytest.mark.skipif(
@@ -122,7 +123,7 @@ def test_different_texts_and_seeds_give_what_they_say(base, judges):
     assert sum(r["background"] == w for r, w in zip(read, ("sea", "curtain", "park") * 2)) >= 3
 
 
-@pytest.mark.parametrize("name", adapter_names() or ["none"])
+@pytest.mark.parametrize("name", list(Shelf.shipped().files()) or ["none"])
 def test_an_adapter_at_strength_zero_is_the_original_to_the_bit(base, name):
     if name == "none":
         pytest.skip("no adapter is shipped")
@@ -153,7 +154,7 @@ def test_the_control_map_finds_the_target(base, target):
 def test_held_spf_keeps_more_than_naive_fine_tuning_and_both_show_the_target(
     base, judges, tmp_path
 ):
-    if not {"hat", "hat-naive"} <= set(adapter_names()):
+    if not {"hat", "hat-naive"} <= set(Shelf.shipped().files()):
         pytest.skip("hat and hat-naive are not shipped")
     config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0, retention=False)
     rows = evaluate(

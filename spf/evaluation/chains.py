@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spf.config import check_whole
+from spf.config import JOIN, check_whole
 from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
@@ -25,6 +25,7 @@ from spf.paths import response
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import open_captions
 from spf.prompts import compose
+from spf.rows import noise_seed
 from spf.sampling import TunedPath, autocast, initial_latents
 
 ROWS = "chains.jsonl"
@@ -146,7 +147,7 @@ def _row(
     return {
         "key": key,
         "method": method,
-        "target": "+".join(targets),
+        "target": JOIN.join(targets),
         "link": len(targets),
         "prompt": prompt,
         "seed": seed,
@@ -165,9 +166,7 @@ def _values(
         config.guide(tuned[0].guide) if tuned else None,
     )
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
-    noise = initial_latents(
-        base, [(NOISE + config.seed * 1_000_003 + 64 * p + s) % 2**32 for p, s in place]
-    )
+    noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
     with autocast(base, config.precision):
         pictures = base.pictures(
             path.draw(response(base.unet, adapters, config.strength), noise, config.steps)

@@ -20,15 +20,12 @@ from pathlib import Path
 from spf.config import GUIDES, check_choice, check_real
 from spf.edits import EDITS
 from spf.errors import BadInput
-from spf.methods import METHODS, adapter_name
-from spf.models import Base, checkpoints
-from spf.paths import STOCK, Adapter, adapter_path, load_adapter
+from spf.methods import METHODS
+from spf.models import Base
+from spf.paths import Adapter, load_adapter
 from spf.portraits.description import TARGETS, Target, get_target
 from spf.sampling import GuideConfig
-
-ORIGINAL = "original"
-"""As a method: the original weights asked for the complete text."""
-ALL = "all"
+from spf.shelf import ORIGINAL, Shelf, adapter_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +99,10 @@ def find_adapters(
 ) -> list[Tuned]:
     """The weights of each method for each target, read and checked; every file once.
 
-    Adapters are looked up in `folder` or checkpoints/adapters. Raises BadInput for what is not there, unless there is a
+    Adapters are looked up in `folder` or among the shipped ones. Raises BadInput for what is not there, unless there is a
     list `missing`, to which its name is added.
     """
+    shelf = shelf_of(folder)
     found: list[Tuned] = []
     read: dict[Path, tuple[Adapter, str]] = {}
     for target, entry in product(
@@ -114,16 +112,14 @@ def find_adapters(
             found.append(_tuned(entry, target, None, ""))
             continue
         name = adapter_name(target.name, entry.weights)
-        source = entry.file.replace("{target}", target.name) or (
-            str(Path(folder) / f"{name}.safetensors") if folder else name
-        )
+        source = entry.file.replace("{target}", target.name) or name
         files = _steps(source) if "{step}" in source else {None: source}
         for step, file in files.items():
             try:
-                path = adapter_path(file)
+                path = shelf.find(file)
                 if path not in read:
                     read[path] = (
-                        load_adapter(file, base),
+                        load_adapter(path, base),
                         hashlib.sha256(path.read_bytes()).hexdigest()[:16],
                     )
             except BadInput:
@@ -131,7 +127,7 @@ def find_adapters(
                     raise
                 missing.append(name)
                 continue
-            known = adapter_path(name) == path if not folder and not entry.file else False
+            known = not folder and not entry.file
             found.append(
                 _tuned(entry, target, *read[path], name=name if known else str(path), step=step)
             )
@@ -180,10 +176,9 @@ def _steps(pattern: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def there(folder: str | Path | None = None) -> set[str]:
-    """Names of the adapters in `folder` or checkpoints/adapters."""
-    files = Path(folder or checkpoints() / "adapters").glob("*.safetensors")
-    return {path.stem for path in files if not path.name.endswith(STOCK)}
+def shelf_of(folder: str | Path | None = None) -> Shelf:
+    """The adapters in `folder`, or the shipped ones."""
+    return Shelf((Path(folder),)) if folder else Shelf.shipped()
 
 
 def every_method(names: Iterable[str]) -> list[str]:

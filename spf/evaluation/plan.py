@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spf.config import GUIDES, LARGEST_SEED, PUSH, Config, GenerateConfig, choice, flag, real, whole
+from spf.config import GUIDES, PUSH, Config, GenerateConfig, choice, flag, real, whole
 from spf.errors import BadInput
 from spf.evaluation.entries import Tuned
 from spf.methods import fingerprint
@@ -16,9 +16,9 @@ from spf.models import Base
 from spf.portraits.description import Target
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find
+from spf.rows import MOST, noise_seed, read_rows
 from spf.sampling import GuideConfig
 
-SEED_STEP = 64
 ROW_VERSION = 6
 """Rows of another version are measured anew."""
 
@@ -26,7 +26,7 @@ ROW_VERSION = 6
 @dataclass(frozen=True)
 class EvaluateConfig(Config):
     prompts: int = whole(64, 1, 10_000, "held-out base texts for each target")
-    seeds: int = whole(2, 1, SEED_STEP, "portraits for each base text")
+    seeds: int = whole(2, 1, MOST, "portraits for each base text")
     steps: int = whole(25, 1, 200, "denoising steps")
     guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance")
     strength: float = real(1.0, 0.0, 2.0, "how much of an adapter is applied")
@@ -149,24 +149,11 @@ def shown_guide(guide: GuideConfig | None) -> dict | None:
     return guide and guide.to_dict()
 
 
-def noise_seed(seed: int, prompt: int, number: int) -> int:
-    """Another seed for each pair, the same however many prompts and seeds are asked for."""
-    return (seed * 1_000_003 + prompt * SEED_STEP + number) % (LARGEST_SEED + 1)
-
-
 def row_key(values: list) -> str:
     """Key of a row by everything that it depends on."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:24]
 
 
 def known_rows(out: Path, files: str = "rows*.jsonl") -> dict[str, dict]:
-    """Rows measured so far by key; the last line of a killed process may be cut short and is left out."""
-    rows = {}
-    for path in sorted(out.glob(files)):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            rows[row["key"]] = row
-    return rows
+    """Rows measured so far by key."""
+    return {row["key"]: row for path in sorted(out.glob(files)) for row in read_rows(path)}

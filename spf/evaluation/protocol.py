@@ -21,7 +21,7 @@ from spf.config import check_text
 from spf.errors import BadInput
 from spf.evaluation.columns import NOT_OFFLINE
 from spf.evaluation.desk import Desk
-from spf.evaluation.entries import ORIGINAL, Tuned, find_adapters
+from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album
 from spf.evaluation.plan import EvaluateConfig, known_rows, plan
@@ -32,7 +32,6 @@ from spf.models import Base
 
 __all__ = [
     "MEASURES",
-    "ORIGINAL",
     "EvaluateConfig",
     "Tuned",
     "evaluate",

@@ -301,11 +301,6 @@ def denoising(batch: Rows, ctx: Context, config: MethodConfig) -> tuple[Tensor, 
     return value, {"diffusion": value}
 
 
-def adapter_name(target: str, method: str) -> str:
-    """Name of an adapter in checkpoints/adapters: the target alone for spf, target-method for the others."""
-    return target if method == "spf" else f"{target}-{method}"
-
-
 def fingerprint(unet: torch.nn.Module) -> str:
     """Tells one network from another: a hash of the first values of every parameter."""
     parts = (p.detach().flatten()[:16].float().cpu().numpy().tobytes() for p in unet.parameters())

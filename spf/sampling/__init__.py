@@ -2,14 +2,13 @@
 
 from .guides import HELD, GuideConfig, freed
 from .loop import Callback, Step, autocast, initial_latents, sample
-from .pair import TUNED, PathTrace, Trace, sample_pair
+from .pair import PathTrace, Trace, sample_pair
 from .phrases import prompt_distances, said
 from .tuned import LARGEST_MAP, Edit, Shown, TunedPath
 
 __all__ = [
     "HELD",
     "LARGEST_MAP",
-    "TUNED",
     "Callback",
     "Edit",
     "GuideConfig",

@@ -23,8 +23,7 @@ from spf.sampling.guides import GuideConfig
 from spf.sampling.loop import Callback, Step, initial_latents, sample
 from spf.sampling.tuned import Edit, Shown, TunedPath
 from spf.sfcm import SfcmConfig, subtracted
-
-ORIGINAL, TUNED = "original", "tuned"
+from spf.shelf import ORIGINAL, TUNED
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
-from spf.results import adapter_of
+from spf.shelf import adapter_name
 from spf.votes import QUESTIONS, Votes
 
 from .components import enlarged, own
@@ -85,7 +85,7 @@ class Booth:
         """Targets for which two methods or more have weights, with those methods."""
         there = self.engine.files()
         found = {
-            name: [m for m in ("spf", *_others(there, name)) if adapter_of(m, name) in there]
+            name: [m for m in ("spf", *_others(there, name)) if adapter_name(name, m) in there]
             for name in TARGETS
         }
         return {name: methods for name, methods in found.items() if len(methods) > 1}
@@ -151,7 +151,7 @@ class Booth:
                 target.replace,
                 seed=seed,
                 steps=STEPS,
-                adapter=adapter_of(method, name),
+                adapter=adapter_name(name, method),
             )
             with closing(self.draw(config)) as events:
                 for event in events:

@@ -1,0 +1,142 @@
+"""The shelf of adapters: where they lie, what they are called, and which of them a target asks for.
+
+Everybody who says "this adapter" means what is said here: the page, the command line, evaluations and results. Only the
+headers of files are read, and torch is not needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from safetensors import SafetensorError, safe_open
+
+from .config import AUTO, JOIN
+from .errors import BadInput
+
+log = logging.getLogger(__name__)
+
+ORIGINAL, TUNED, NAIVE = "original", "tuned", "naive"
+"""Portraits of a comparison, and names of weights: the untouched ones, tuned ones, and those of naive fine-tuning."""
+EVERY = "all"
+"""In place of a name of a method or target: all that there are."""
+SUFFIX = ".safetensors"
+STOCK = f".lora{SUFFIX}"
+"""End of the name of a file for the stock `load_lora_weights`, which lies beside the adapter of the same name."""
+OWN = Path("runs/adapters")
+"""Where the adapters lie that were tuned from the page, seen from the folder in which the program was started."""
+
+
+def checkpoints() -> Path:
+    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
+    return Path(
+        os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
+    )
+
+
+def adapter_name(target: str, method: str) -> str:
+    """Name of the adapter of a target by a method: the target alone for spf, target-method for the others, "" for none."""
+    if method == ORIGINAL:
+        return ""
+    return target if method == "spf" else f"{target}-{method}"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Folders with adapters. A name in one of them is never taken over by a later one."""
+
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def shipped(cls, checkpoints_: str | Path | None = None) -> Self:
+        """The adapters beside the embedded model, or in another folder of checkpoints."""
+        return cls((Path(checkpoints_ or checkpoints()) / "adapters",))
+
+    @classmethod
+    def usual(cls) -> Self:
+        """The shipped ones, then those that were tuned from the page."""
+        return cls((*cls.shipped().folders, OWN))
+
+    def files(self) -> dict[str, Path]:
+        """Every adapter file by name."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem):
+                if not path.name.endswith(STOCK):
+                    found.setdefault(path.stem, path)
+        return found
+
+    def file(self, name: str) -> Path:
+        """The file of a name. Raises BadInput for a name that is not on the shelf."""
+        files = self.files()
+        if name not in files:
+            there = ", ".join(files) or "none yet"
+            raise BadInput(f"adapter is {str(name)[:60]!r} but must be one of: {there}.")
+        return files[name]
+
+    def find(self, source: str | Path) -> Path:
+        """The file of a name, or a file that is given as such (a path or a text that ends in .safetensors)."""
+        given = isinstance(source, Path) or str(source).endswith(SUFFIX)
+        return Path(source) if given else self.file(source)
+
+    def metadata(self) -> dict[str, dict[str, str]]:
+        """How each adapter was made, by name; a damaged file is left out with a line."""
+        found = {}
+        for name, path in self.files().items():
+            try:
+                with safe_open(path, "numpy") as file:  # reads the header only
+                    found[name] = file.metadata() or {}
+            except (SafetensorError, OSError):
+                log.warning("%s is no undamaged adapter and is left out.", path.name)
+        return found
+
+    def choices(self) -> dict[str, dict[str, str]]:
+        """`metadata` without the naive counterparts, which are found through the adapter that they mirror."""
+        files, ending = self.files(), f"-{NAIVE}"
+        return {
+            name: made
+            for name, made in self.metadata().items()
+            if not (name.endswith(ending) and name.removesuffix(ending) in files)
+        }
+
+    def pick(self, targets: Sequence[str]) -> list[str]:
+        """The adapters for these targets, given as texts or names; targets without one are left out.
+
+        Of several for one target: the one of that very name, else one by spf before one by another method, on an earlier
+        folder before a later one, and there the newest.
+        """
+        files, made = self.files(), self.choices()
+        order = [self.folders.index(files[name].parent) for name in made]
+
+        def rank(name: str, folder: int) -> tuple:
+            spf = made[name].get("method") == "spf"
+            return not spf, folder, -files[name].stat().st_mtime, name
+
+        best = [
+            name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
+        ]
+        words = [text.strip().lower() for text in targets]
+        found = (
+            next((name for name in best if name.lower() == word), None)
+            or next((name for name in best if made[name].get("target", "").lower() == word), None)
+            for word in words
+        )
+        return list(dict.fromkeys(filter(None, found)))
+
+    def chosen(self, adapter: str, targets: Sequence[str]) -> list[str]:
+        """Names or files that a setting means: none for "", those of the targets for "auto", else split at "+"."""
+        if adapter == AUTO:
+            return self.pick(targets)
+        if adapter.endswith(SUFFIX) and Path(adapter).is_file():
+            return [adapter]  # also where its path has a "+"
+        return [part.strip() for part in adapter.split(JOIN) if part.strip()]
+
+
+def counterparts(names: Iterable[str], files: Mapping[str, Path]) -> list[str]:
+    """The naive counterparts of adapters; empty unless every one of them has one."""
+    naive = [f"{name}-{NAIVE}" for name in names]
+    return naive if set(naive) <= set(files) else []

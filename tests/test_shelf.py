@@ -1,0 +1,93 @@
+"""One answer to "which adapter", for the page, the command line, evaluations and results."""
+
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from spf.config import GenerateConfig
+from spf.engine import Engine
+from spf.errors import BadInput
+from spf.evaluation.entries import shelf_of
+from spf.shelf import NAIVE, OWN, TUNED, Shelf, adapter_name, counterparts
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """The usual shelf: shipped adapters, and those that were tuned from the page, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPF_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    return Shelf.usual()
+
+
+def put(folder, name, target, method="spf", age=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    save_file({"x": np.zeros(1)}, path, {"target": target, "method": method})
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def test_names_of_adapters():
+    assert adapter_name("hat", "spf") == "hat" and adapter_name("hat", "naive") == "hat-naive"
+    assert adapter_name("hat", "original") == ""
+
+
+def test_stock_files_are_no_adapters_and_damaged_ones_no_choice(shelf):
+    shipped = shelf.folders[0]
+    put(shipped, "hat", "a hat")
+    put(shipped, "hat.lora", "a hat")
+    (shipped / "cut.safetensors").write_bytes(b"cut")
+    assert list(shelf.files()) == ["cut", "hat"] and list(shelf.choices()) == ["hat"]
+
+
+def test_a_shipped_name_is_never_taken_over(shelf):
+    shipped = put(shelf.folders[0], "hat", "a hat")
+    put(OWN, "hat", "a crown")
+    assert shelf.file("hat") == shipped and shelf.pick(["a crown"]) == []
+
+
+def test_what_a_target_asks_for(shelf):
+    shipped = shelf.folders[0]
+    put(shipped, "hat", "a hat")
+    put(shipped, "hat-lora", "a hat", "lora")
+    put(shipped, "hat-naive", "a hat", "naive")
+    put(shipped, "blonde", "blonde hair")
+    put(OWN, "hat-spf-3", "a hat")
+    put(OWN, "crown-spf-1", "a crown", age=2)
+    put(OWN, "crown-spf-2", "a crown", age=1)
+    put(OWN, "crown-naive-1", "a crown", "naive")
+    assert shelf.pick(["A hat "]) == shelf.pick(["hat"]) == ["hat"], "shipped before one's own"
+    assert shelf.pick(["blonde hair", "blonde", "a scarf"]) == ["blonde"]
+    assert shelf.pick(["a crown"]) == ["crown-spf-2"], "spf before others, the newest first"
+    assert shelf.pick(["hat-lora"]) == ["hat-lora"]
+    assert "hat-naive" not in shelf.choices() and "crown-naive-1" in shelf.choices()
+
+
+def test_what_a_setting_means(shelf, tmp_path):
+    put(shelf.folders[0], "hat", "a hat")
+    odd = put(tmp_path / "a+b", "odd", "odd")
+    assert shelf.chosen("auto", ["a hat", "a scarf"]) == ["hat"]
+    assert shelf.chosen("hat + freckles", ["a scarf"]) == ["hat", "freckles"]
+    assert shelf.chosen("", ["a hat"]) == []
+    assert shelf.chosen(str(odd), []) == [str(odd)] and shelf.find(str(odd)) == odd
+    for name in ("crown", "../hat", "hat.safetensors/..", ""):
+        with pytest.raises(BadInput, match="adapter is .* but must be one of: hat"):
+            shelf.find(name)
+
+
+def test_page_and_command_line_agree(shelf, tmp_path):
+    for folder, name, target in (
+        (shelf.folders[0], "hat", "a hat"),
+        (shelf.folders[0], "hat-naive", "a hat"),
+        (OWN, "strawhat-spf-1", "a straw hat"),
+    ):
+        put(folder, name, target)
+    engine = Engine(folder=tmp_path / "checkpoints", own=OWN)
+    for targets in (("a hat",), ("a straw hat",), ("a hat", "a straw hat"), ("a scarf",)):
+        assert engine.pick(targets).split("+") == (shelf.pick(targets) or [""])
+    config = GenerateConfig("a photo of a woman", ("a hat",), adapter="hat")
+    assert engine.variants(config) == {TUNED: ["hat"], NAIVE: ["hat-naive"]}
+    assert counterparts(["hat", "strawhat-spf-1"], shelf.files()) == []
+    assert list(shelf_of().files()) == ["hat", "hat-naive"], "evaluations take the shipped ones"
