@@ -89,6 +89,7 @@ def new_cut_base(seed: int = 0) -> Base:
 
 def exact_base(unet: dict = SD15, text: CLIPTextConfig | None = None) -> Base:
     """The exact geometry on the meta device: every name and shape, and no bytes."""
+    scheduler = DDIMScheduler(**SCHEDULER)
     with torch.device("meta"):
         return Base(
             name="exact",
@@ -97,5 +98,5 @@ def exact_base(unet: dict = SD15, text: CLIPTextConfig | None = None) -> Base:
             vae=AutoencoderKL(**SD_VAE),
             text_encoder=CLIPTextModel(text or text_config()),
             tokenizer=None,
-            scheduler=DDIMScheduler(**SCHEDULER),
+            scheduler=scheduler,
         )

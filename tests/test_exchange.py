@@ -22,12 +22,12 @@ from spf.exchange.checkpoint import (
     checkpoint_tensors,
     merged,
     pipeline_of,
-    vae_names,
     write_checkpoint,
     write_folder,
 )
-from spf.exchange.names import TEXT, kohya_name, original_names, text_name
+from spf.exchange.names import TEXT, kohya_name, text_name
 from spf.paths import METADATA, Adapter
+from spf.single_file import unet_names, vae_names
 
 ABOUT = dict.fromkeys(METADATA, "x")
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
@@ -159,7 +159,7 @@ def test_kohya_names_are_those_of_its_documentation():
 def test_single_file_names_are_what_diffusers_reads(sizes):
     text = text_config(1024, 23, 16) if sizes else None
     exact = exact_base(sizes, text) if sizes else exact_base()
-    names = original_names(exact.unet)
+    names = unet_names(exact.unet)
     file = {f"model.diffusion_model.{original}": name for name, original in names.items()}
     assert {name: name for name in names} == convert_ldm_unet_checkpoint(file, exact.unet.config)
     assert {name for name, _ in exact.unet.named_parameters()} == set(names)

@@ -4,7 +4,6 @@ diffusers folder.
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from spf.errors import BadInput
@@ -20,43 +19,9 @@ from spf.files import require_finite, save_tensors
 from spf.models import Base
 from spf.paths import Adapter, exchanged
 
-from .names import TEXT, original_names, text_name
+from spf.single_file import CLIP_KEY, UNET_KEY, VAE_KEY, unet_names, vae_names
 
-UNET_KEY, VAE_KEY = "model.diffusion_model.", "first_stage_model."
-CLIP_KEY = "cond_stage_model.transformer."
-
-VAE_PARTS = [
-    (r"\.conv_shortcut\.", ".nin_shortcut."),
-    (r"conv_norm_out\.", "norm_out."),
-    (r"mid_block\.resnets\.(\d)", lambda found: f"mid.block_{int(found[1]) + 1}"),
-    (r"mid_block\.attentions\.0", "mid.attn_1"),
-    (r"\.group_norm\.", ".norm."),
-    (r"\.to_([qkv])\.", r".\1."),
-    (r"\.to_out\.0\.", ".proj_out."),
-    (r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2"),
-    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
-]
-"""Names inside an autoencoder: of diffusers, and of the original checkpoints, whose way up counts
-from the other end.
-"""
-
-
-def vae_names(vae: AutoencoderKL) -> dict[str, str]:
-    """Name of each tensor of an autoencoder in a single-file checkpoint, without its
-    `first_stage_model.`.
-    """
-    last = len(vae.config.block_out_channels) - 1
-    up = [
-        (r"up_blocks\.(\d)\.resnets\.(\d)", lambda f: f"up.{last - int(f[1])}.block.{f[2]}"),
-        (r"up_blocks\.(\d)\.upsamplers\.0", lambda f: f"up.{last - int(f[1])}.upsample"),
-    ]
-    return {name: _renamed(name, VAE_PARTS + up) for name, _ in vae.named_parameters()}
-
-
-def _renamed(name: str, rules) -> str:
-    for pattern, new in rules:
-        name = re.sub(pattern, new, name)
-    return name
+from .names import TEXT, text_name
 
 
 @contextmanager
@@ -94,7 +59,7 @@ def checkpoint_tensors(base: Base) -> dict[str, Tensor]:
             f"model {base.name} has the text encoder of SD 2.x, whose single files hold a layer"
             " more; write a folder instead."
         )
-    unet, vae = original_names(base.unet), vae_names(base.vae)
+    unet, vae = unet_names(base.unet), vae_names(base.vae)
     tensors = {UNET_KEY + unet[name]: value for name, value in base.unet.named_parameters()}
     for name, value in base.vae.named_parameters():
         attends = ".attentions." in name and value.ndim == 2  # 1x1 convolutions in the original

@@ -8,14 +8,13 @@ path. So all names are read off the network itself, and no list of them is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from diffusers import UNet2DConditionModel
-
 from spf.models import Base
+from spf.single_file import unet_modules
 
 TEXT = "text_encoder."
 """Start of the name of a parameter that belongs to the text encoder; all others belong to the UNet.
@@ -24,25 +23,6 @@ TEXT_ROOT = "text_model."
 """Older transformers keep this in the names of the text encoder's parameters; files always have it.
 """
 KOHYA_UNET, KOHYA_TEXT = "lora_unet_", "lora_te_"
-
-RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-ENDS = {
-    "conv_in": "input_blocks.0.0",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
-"""Module names of a UNet in diffusers, and in the checkpoints of the original Stable Diffusion
-code.
-"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +51,7 @@ class Layout:
         `model.diffusion_model.`.
         """
         unet = [name for name in self.modules if not name.startswith(TEXT)]
-        return {name: _original(name, self.layers, self.modules) for name in unet}
+        return unet_modules(unet, self.layers)
 
     @cached_property
     def kohya(self) -> dict[str, str]:
@@ -98,44 +78,3 @@ def kohya_name(module: str) -> str:
     if module.startswith(TEXT):
         return KOHYA_TEXT + flat(module.removeprefix(TEXT))
     return KOHYA_UNET + flat(module)
-
-
-def original_names(unet: UNet2DConditionModel) -> dict[str, str]:
-    """Name of every tensor of a UNet in a single-file checkpoint, without its
-    `model.diffusion_model.`.
-    """
-    layout = Layout(
-        {name: tuple(value.shape) for name, value in unet.named_parameters()},
-        unet.config.layers_per_block,
-    )
-    return {
-        name: f"{layout.original[module]}.{end}"
-        for name in layout.shapes
-        for module, _, end in [name.rpartition(".")]
-    }
-
-
-def _original(name: str, layers: int, modules: Iterable[str]) -> str:
-    """diffusers -> original: levels of `layers` blocks (one more on the way up), each followed by
-    its change of size.
-    """
-    if name in ENDS:
-        return ENDS[name]
-    side, *rest = name.split(".")
-    if side == "mid_block":
-        kind, number, *inner = rest
-        place = f"middle_block.{1 if kind == 'attentions' else 2 * int(number)}"
-        return ".".join([place, *_inner(kind, inner)])
-    level, kind, number, *inner = rest
-    if kind == "downsamplers":
-        return f"input_blocks.{(int(level) + 1) * (layers + 1)}.0.op"
-    if kind == "upsamplers":
-        behind = 1 + any(one.startswith(f"up_blocks.{level}.attentions.") for one in modules)
-        return f"output_blocks.{int(level) * (layers + 1) + layers}.{behind}.conv"
-    block, first = ("input_blocks", 1) if side == "down_blocks" else ("output_blocks", 0)
-    number = first + int(level) * (layers + 1) + int(number)
-    return ".".join([f"{block}.{number}.{int(kind == 'attentions')}", *_inner(kind, inner)])
-
-
-def _inner(kind: str, inner: list[str]) -> list[str]:
-    return [RESNET[inner[0]]] if kind == "resnets" else inner
