@@ -10,7 +10,6 @@ no remote code is run, and licence and size are told before anything is download
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from .errors import BadInput, UnsafeFile
 from .files import read_header, read_json
+from .shelf import checkpoints
 from .single_file import (
     CHANNELS,
     OPEN_CLIP_KEY,
@@ -123,20 +123,13 @@ class Source:
                 return variant, [folder / name for name in _shards(index)]
         if any(folder.glob("*.bin")) or any(folder.glob("*.ckpt")):
             raise BadInput(
-                f"model {self.name} has its {part} as a .bin file, which may hold code; save it as .safetensors."
+                f"model {self.name} has its {part} as a .bin file, which may hold code;"
+                " save it as .safetensors."
             )
         raise UnsafeFile(
-            f"model {self.name} has a missing or damaged {part} folder; restore it or download it again."
+            f"model {self.name} has a missing or damaged {part} folder;"
+            " restore it or download it again."
         )
-
-
-def checkpoints() -> Path:
-    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the
-    package.
-    """
-    return Path(
-        os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
-    )
 
 
 def find(name: str) -> Source:
@@ -158,8 +151,8 @@ def find(name: str) -> Source:
     if found := HUB_ID.fullmatch(name):
         return _download(name, _described(found["id"], found["revision"]))
     raise BadInput(
-        f"model is {name!r} but must be one of {', '.join([EMBEDDED, *PINNED])}, a hub id (owner/name),"
-        " a folder with a model_index.json, or a .safetensors checkpoint."
+        f"model is {name!r} but must be one of {', '.join([EMBEDDED, *PINNED])}, a hub id"
+        " (owner/name), a folder with a model_index.json, or a .safetensors checkpoint."
     )
 
 
@@ -297,7 +290,8 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
             found[part] = read_json(source.folder / part / file)
         except (BadInput, UnsafeFile) as error:
             raise UnsafeFile(
-                f"model {source.name} has a missing or damaged {part} folder; restore it or download it again."
+                f"model {source.name} has a missing or damaged {part} folder;"
+                " restore it or download it again."
             ) from error
         if not isinstance(found[part], dict):
             raise UnsafeFile(f"model {source.name} has a damaged {part}/{file}.")
@@ -315,10 +309,10 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
         raise _refused(source, "is SDXL, which has two text encoders")
     latents = vae.get("latent_channels", 4)
     if (channels := unet.get("in_channels", 4)) != latents:
-        kind = KINDS.get(
-            channels, f"takes {channels} channels and not the {latents} of its latents"
+        kind = CHANNELS.get(channels) if latents == 4 else None
+        raise _refused(
+            source, kind or f"takes {channels} channels where its latents have {latents}"
         )
-        raise _refused(source, CHANNELS.get(channels - latents + 4, other))
     for key in (
         "addition_embed_type",
         "class_embed_type",
@@ -340,7 +334,8 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
 
 def _refused(source: Source, why: str) -> BadInput:
     return BadInput(
-        f"model {source.name} {why}; what can be used is text-to-image Stable Diffusion 1.x and 2.x."
+        f"model {source.name} {why}; what can be used is text-to-image Stable Diffusion 1.x"
+        " and 2.x."
     )
 
 
@@ -409,8 +404,8 @@ def compare(
         )
         if not same_size:
             raise UnsafeFile(
-                f"model {name} has {key} of its {part} as {list(there[key])} where its configuration"
-                f" says {list(shape)}."
+                f"model {name} has {key} of its {part} as {list(there[key])}, where its"
+                f" configuration says {list(shape)}."
             )
 
 
@@ -441,7 +436,8 @@ def tokenizer_folder(source: Source) -> Path:
             return place
     if source.file is None:
         raise UnsafeFile(
-            f"model {source.name} has a missing or damaged tokenizer folder; restore it or download it again."
+            f"model {source.name} has a missing or damaged tokenizer folder;"
+            " restore it or download it again."
         )
     for pinned in PINNED.values():
         options = {"revision": pinned.revision, "allow_patterns": [f"{TOKENIZER}/*"]}
@@ -453,6 +449,6 @@ def tokenizer_folder(source: Source) -> Path:
             if (Path(found) / TOKENIZER / "vocab.json").is_file():
                 return Path(found) / TOKENIZER
     raise BadInput(
-        f"model {source.name} is a single file without a tokenizer, and the hub is not reachable; put the folder"
-        f" {TOKENIZER} of a Stable Diffusion beside it, or go online once."
+        f"model {source.name} is a single file without a tokenizer, and the hub is not reachable;"
+        f" put the folder {TOKENIZER} of a Stable Diffusion beside it, or go online once."
     )

@@ -1,21 +1,19 @@
-"""Loads a Stable Diffusion 1.x base: the embedded model, a diffusers folder, or a hub model pinned to one revision.
+"""One object with the parts of a Stable Diffusion base, loaded from wherever `spf.bases` finds it.
 
 Only safetensors weights are read and no remote code is run. All sizes come from the checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
@@ -27,58 +25,29 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
+from .bases import (
+    EMBEDDED,
+    Source,
+    clip_source,
+    configurations,
+    find,
+    skeleton,
+    tokenizer_folder,
+)
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
-from .shelf import checkpoints
+from .single_file import SD2, described
 
-
-@dataclass(frozen=True)
-class Pinned:
-    """One revision of a hub repository, and which of its files are needed."""
-
-    repository: str
-    revision: str
-    variant: str | None
-    files: tuple[str, ...]
-
-    def download(self) -> Path:
-        """The local folder of the snapshot; the cache is enough when the hub cannot be reached."""
-        try:
-            return Path(
-                snapshot_download(
-                    self.repository, revision=self.revision, allow_patterns=list(self.files)
-                )
-            )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise BadInput(
-                f"model {self.repository} is neither in the cache nor reachable on the hub; "
-                "go online once or give a folder."
-            ) from error
-
-
-KNOWN = {
-    "stable-diffusion-v1-5": Pinned(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
-        "fp16",
-        (
-            "model_index.json",
-            "scheduler/*",
-            "tokenizer/*",
-            "*/config.json",
-            "unet/*.fp16.safetensors",
-            "vae/*.fp16.safetensors",
-            "text_encoder/*.fp16.safetensors",
-        ),
-    ),
+CLIP_WORDS = 49408
+"""Size of CLIP's own vocabulary."""
+SAMPLERS = {
+    "EulerDiscreteScheduler": "euler",
+    "EulerAncestralDiscreteScheduler": "euler",
+    "DPMSolverMultistepScheduler": "dpm++",
+    "DPMSolverSinglestepScheduler": "dpm++",
 }
-KNOWN_CLIP = Pinned(
-    "openai/clip-vit-large-patch14",
-    "32bd64288804d66eefd0ccbe215aa642df71cc41",
-    None,
-    ("*.json", "merges.txt", "model.safetensors"),
-)
+"""The sampler that a scheduler of diffusers stands for; all others are drawn with DDIM."""
 
 
 @dataclass
@@ -92,6 +61,7 @@ class Base:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
+    sampler: str = "ddim"
 
     def __post_init__(self) -> None:
         if self.diffusion.prediction == "epsilon" and self.diffusion.ends_in_noise:
@@ -248,7 +218,8 @@ class Base:
     def _need_clip(self) -> PreTrainedModel:
         if self.clip is None:
             raise BadInput(
-                f"model {self.name} has no clip folder beside it, which this method or measure needs."
+                f"model {self.name} has no clip folder beside it, which this method or measure needs;"
+                " `python -m spf models --get clip` fetches CLIP ViT-L/14 for Stable Diffusion."
             )
         return self.clip
 
@@ -264,47 +235,93 @@ def as_pictures(images: Tensor) -> np.ndarray:
 
 
 def clip_folder(base: Base) -> Path | None:
-    """Where the CLIP of a base lies: beside it, in it, or on the hub for a known model."""
-    if base.name in KNOWN:
-        return KNOWN_CLIP.download()
+    """Where the CLIP of a base lies: beside it, in it, or ViT-L/14 in the cache if it has CLIP's own words."""
     places = (base.folder.parent / "clip", base.folder / "clip") if base.folder else ()
-    return next((place for place in places if (place / "config.json").is_file()), None)
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found or base.name == EMBEDDED or len(base.tokenizer) != CLIP_WORDS:
+        return found
+    return clip_source()
 
 
 def load_base(
-    name: str = "embedded",
+    name: str = EMBEDDED,
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
-    `name` is "embedded", a folder in the layout of a diffusers StableDiffusionPipeline, or one of `KNOWN`.
-    Raises BadInput (nothing of that name, no connection) or UnsafeFile (a part is missing or damaged).
+    `name` is what `bases.find` takes. Everything that can be told from names, configurations and headers is checked before
+    any weight is read. Raises BadInput (nothing of that name, no connection, another kind of model) or UnsafeFile (a part is
+    missing or damaged).
     """
-    pinned = KNOWN.get(name)
-    folder = (
-        pinned.download()
-        if pinned
-        else checkpoints() / "base"
-        if name == "embedded"
-        else Path(name)
-    )
-    if not (folder / "model_index.json").is_file():
-        raise BadInput(
-            f"model is {name!r} but must be one of embedded, {', '.join(KNOWN)}, or a folder with a model_index.json."
-        )
-    options = {"dtype": dtype or torch.float32, "variant": pinned.variant if pinned else None}
+    source, dtype = find(name), dtype or torch.float32
+    made, words = skeleton(source), tokenizer_folder(source)
+    networks = _from_file if source.file else _from_folder
+    unet, vae, text_encoder = networks(source, words, dtype)
+    tokenizer = _part(CLIPTokenizer, words, source.name)
+    if source.file and made.unet.config.cross_attention_dim == SD2:
+        tokenizer.pad_token = "!"  # as SD 2.x was trained
     base = Base(
-        name=name if pinned or name == "embedded" else folder.resolve().name,
-        folder=folder,
-        unet=_part(UNet2DConditionModel, folder / "unet", name, **options),
-        vae=_part(AutoencoderKL, folder / "vae", name, **options),
-        text_encoder=_part(CLIPTextModel, folder / "text_encoder", name, **options),
-        tokenizer=_part(CLIPTokenizer, folder / "tokenizer", name),
-        scheduler=_part(DDIMScheduler, folder / "scheduler", name),
+        name=source.name,
+        folder=source.folder,
+        unet=unet,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=scheduler_of(made.scheduler),
+        sampler=SAMPLERS.get(made.scheduler.get("_class_name"), "ddim"),
     )
     return base.to(device) if device else base
+
+
+def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
+    """The noise schedule of any scheduler's configuration, drawn with DDIM.
+
+    What DDIM has and other schedulers do not must not fall back to its own defaults, which clip latents to [-1,1].
+    """
+    missing = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    return DDIMScheduler.from_config(missing | dict(config) | {"clip_sample": False})
+
+
+def empty_base(name: str = EMBEDDED) -> Base:
+    """The base on the meta device: every name and shape and no weights, in well under a second. No tokenizer, no CLIP."""
+    source = find(name)
+    made = skeleton(source)
+    scheduler = scheduler_of(made.scheduler)
+    return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler)
+
+
+def _from_folder(source: Source, words: Path, dtype: torch.dtype) -> list[Any]:
+    """UNet, autoencoder and text encoder of a folder, each in the variant that is there."""
+    kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
+    return [
+        _part(kind, source.folder / part, source.name, dtype=dtype, variant=_variant(source, part))
+        for part, kind in kinds.items()
+    ]
+
+
+def _variant(source: Source, part: str) -> str | None:
+    return source.weights(part)[0].removeprefix(".") or None
+
+
+def _from_file(source: Source, words: Path, dtype: torch.dtype) -> list[Any]:
+    """The same of a checkpoint file, by diffusers' single-file loader."""
+    from diffusers import StableDiffusionPipeline  # which takes a second to import
+
+    try:
+        with described(configurations(source), words) as folder:
+            pipeline = StableDiffusionPipeline.from_single_file(
+                str(source.file), config=str(folder), torch_dtype=dtype, local_files_only=True
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UnsafeFile(
+            f"model {source.name} could not be read from {source.file.name}; download it again."
+        ) from error
+    parts = [pipeline.unet, pipeline.vae, pipeline.text_encoder]
+    if any(value.is_meta for part in parts for value in part.parameters()):
+        raise UnsafeFile(f"model {source.name} lacks tensors; download it again.")
+    return parts
 
 
 def _part(kind: type, folder: Path, name: str, **options):

@@ -168,8 +168,8 @@ def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], 
         said = "v"
     if not said and width == SD2:
         raise BadInput(
-            f"model {file.stem} is SD 2.x and does not say what it predicts; put {beside.name} beside it, with"
-            ' the line parameterization: "v" (768 pixels) or "eps" (512 pixels).'
+            f"model {file.stem} is SD 2.x and does not say what it predicts; put {beside.name}"
+            ' beside it, with the line parameterization: "v" (768 pixels) or "eps" (512 pixels).'
         )
     return "v_prediction" if said.startswith("v") else "epsilon"
 
@@ -294,7 +294,7 @@ def header(file: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     """
     if file.suffix.lower() != ".safetensors":
         raise BadInput(
-            f"model is the file {file.name}, which may hold code; only .safetensors checkpoints are read."
+            f"model is the file {file.name}, which may hold code; only .safetensors are read."
         )
     try:
         return read_header(file)

@@ -22,6 +22,7 @@ LEVELS = [
         "spf.rows",
     ],
     ["spf.tokenizer", "spf.prompts", "spf.diffusion", "spf.sfcm", "spf.losses"],
+    ["spf.bases", "spf.single_file"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [
         "spf.sampling",
@@ -42,6 +43,8 @@ ONLY_IN = {
     "gradio": ["app", "spf.ui"],
     "spaces": ["app", "spf.ui"],
     "diffusers": [
+        "spf.bases",
+        "spf.single_file",
         "spf.models",
         "spf.paths",
         "spf.attention",

@@ -5,9 +5,10 @@ import pytest
 import torch
 from conftest import VELOCITY, ZERO_SNR, new_tiny_base, save_base
 
-from spf import models
+from spf import bases
+from spf.bases import Pinned
 from spf.errors import BadInput, NotFinite, UnsafeFile
-from spf.models import Pinned, load_base
+from spf.models import load_base
 
 
 @pytest.fixture
@@ -84,22 +85,30 @@ def test_a_base_without_clip_says_so(tiny_folder, tmp_path):
         base.clip_texts(["a hat"])
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "stabilityai/sdxl", "../..", "/etc"])
+@pytest.mark.parametrize("name", ["", "nothing", "../..", "/etc", "a/b/c", "x@y"])
 def test_an_unknown_model_is_refused(name):
-    with pytest.raises(
-        BadInput, match="must be one of embedded, stable-diffusion-v1-5, or a folder"
-    ):
+    with pytest.raises(BadInput, match="must be (one of embedded, stable-diffusion-v1-5|in it)"):
         load_base(name)
 
 
-def test_a_known_model_out_of_reach_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setitem(models.KNOWN, "far", Pinned("someone/somewhere", "0" * 40, None, ("*",)))
+@pytest.mark.parametrize("name", ["far", "someone/somewhere", "someone/somewhere@v1"])
+def test_a_model_on_the_hub_out_of_reach_says_what_to_do(monkeypatch, tmp_path, name):
+    pinned = Pinned("someone/somewhere", "0" * 40, "mit", 1)
+    monkeypatch.setitem(bases.PINNED, "far", pinned)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(BadInput, match="neither in the cache nor reachable"):
-        load_base("far")
+    with pytest.raises(BadInput, match="someone/somewhere is neither in the cache nor reachable"):
+        load_base(name)
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "pickle", "config"])
+DAMAGES = {
+    "cut": (UnsafeFile, "is not an undamaged safetensors file"),
+    "missing": (UnsafeFile, "missing or damaged unet folder"),
+    "pickle": (BadInput, "has its unet as a .bin file, which may hold code"),
+    "config": (UnsafeFile, "missing or damaged unet folder"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_part_is_named(tmp_path, damage):
     from conftest import save_base
 
@@ -113,7 +122,8 @@ def test_a_damaged_part_is_named(tmp_path, damage):
         weights.unlink()
         if damage == "pickle":
             (weights.parent / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(UnsafeFile, match="missing or damaged unet folder"):
+    kind, sentence = DAMAGES[damage]
+    with pytest.raises(kind, match=sentence):
         load_base(str(tmp_path / "base"))
 
 

@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from spf.evaluation.pictures import Album
-from spf.models import KNOWN_CLIP
+from spf.bases import PINNED_CLIP, clip_source
 
 COLUMNS = {
     "fid": "FID, Inception v3",
@@ -48,7 +48,7 @@ def absent() -> dict[str, str]:
         ):
             found[title] = f"its weights {HUB_FILES[name]} are not in torch's hub folder"
         elif name not in HUB_FILES and not _clip_is_cached():
-            found[title] = f"{KNOWN_CLIP.repository} is not in the Hugging Face cache"
+            found[title] = f"{PINNED_CLIP.repository} is not in the Hugging Face cache"
     return found
 
 
@@ -91,7 +91,7 @@ def _clip_is_cached() -> bool:
     files = ("config.json", "model.safetensors")
     return all(
         isinstance(
-            try_to_load_from_cache(KNOWN_CLIP.repository, file, revision=KNOWN_CLIP.revision), str
+            try_to_load_from_cache(PINNED_CLIP.repository, file, revision=PINNED_CLIP.revision), str
         )
         for file in files
     )
@@ -122,7 +122,7 @@ def _clip_score(source: list, target: list) -> torch.Tensor:
     from transformers import CLIPModel, CLIPProcessor
 
     def cached():
-        folder = KNOWN_CLIP.download()
+        folder = clip_source(download=True)
         return CLIPModel.from_pretrained(
             folder, local_files_only=True
         ), CLIPProcessor.from_pretrained(folder, local_files_only=True)

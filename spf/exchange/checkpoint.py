@@ -9,19 +9,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from spf.errors import BadInput
 from spf.files import require_finite, save_tensors
 from spf.models import Base
 from spf.paths import Adapter, exchanged
-
 from spf.single_file import CLIP_KEY, UNET_KEY, VAE_KEY, unet_names, vae_names
 
 from .names import TEXT, text_name
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
 
 
 @contextmanager
@@ -114,6 +116,8 @@ def write_folder(
 
 def pipeline_of(base: Base) -> StableDiffusionPipeline:
     """The stock pipeline of the parts of a base, which it shares."""
+    from diffusers import StableDiffusionPipeline  # which takes a second to import
+
     return StableDiffusionPipeline(
         vae=base.vae,
         text_encoder=base.text_encoder,
