@@ -150,19 +150,23 @@ def _found(pattern: str, text: str) -> Span | None:
 
 
 @torch.no_grad()
-def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
-    """For each picture the value of each trait that CLIP is sure of. images: CLIP embeddings [B,E] of length 1."""
+def probabilities(base: Base, images: Tensor) -> dict[str, Tensor]:
+    """CLIP's probability of each value of each trait, name -> [B,V]. images: CLIP embeddings [B,E] of length 1."""
     asked = [
         trait.asks.format(asks) if asks else PERSON
         for trait in TRAITS
         for asks in trait.values.values()
     ]
     logits = base.clip.logit_scale.exp().float() * images.float() @ base.clip_texts(asked).float().T
+    parts = logits.split([len(trait.values) for trait in TRAITS], dim=1)
+    return {trait.name: part.softmax(1) for trait, part in zip(TRAITS, parts, strict=True)}
+
+
+def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
+    """For each picture the value of each trait that CLIP is sure of. images: CLIP embeddings [B,E] of length 1."""
     found: list[dict[str, str]] = [{} for _ in images]
-    for trait, part in zip(
-        TRAITS, logits.split([len(trait.values) for trait in TRAITS], dim=1), strict=True
-    ):
-        sure, best = part.softmax(1).max(1)
+    for trait, part in zip(TRAITS, probabilities(base, images).values(), strict=True):
+        sure, best = part.max(1)
         for row, p, value in zip(
             found, sure.tolist(), [list(trait.values)[i] for i in best.tolist()], strict=True
         ):

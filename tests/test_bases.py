@@ -227,7 +227,7 @@ def open_clip(encoder):
     made["ln_final.weight"] = state["final_layer_norm.weight"]
     made["ln_final.bias"] = state["final_layer_norm.bias"]
     made["text_projection"] = torch.eye(width).half()
-    return {OPEN_CLIP_KEY + name: value for name, value in made.items()}
+    return {OPEN_CLIP_KEY + name: value.clone() for name, value in made.items()}
 
 
 # refusals

@@ -1,0 +1,106 @@
+"""Who reads a portrait: the judges, which know drawn portraits only, or CLIP, which knows any
+picture but less surely.
+
+A reading of one kind is never compared with one of the other, and each says who made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spf.bases import EMBEDDED
+from spf.evaluation.judges import Judges
+from spf.evaluation.measures import compared
+from spf.evaluation.report import known_targets
+from spf.models import Base, as_pixels
+from spf.portraits.description import Target
+from spf.traits import PERSON, SURE, TRAITS, probabilities, speaks
+
+JUDGES, CLIP, NOBODY = "judges", "CLIP", "nobody"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read in pictures. values: attribute -> value of each, without those of which the
+    reader is not sure.
+
+    target [B]: whether the target shows, None where that cannot be told. identity [B,E] of length
+    1, of the judges alone.
+    """
+
+    values: list[dict[str, str]]
+    target: np.ndarray | None = None
+    identity: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads pictures uint8 [B,H,W,3] for the attributes that targets (texts) do not ask to change."""
+
+    base: Base
+    targets: Sequence[str]
+    name: str = NOBODY
+    judges: Judges | None = None
+    known: list[Target] = field(default_factory=list)
+
+    def read(self, pictures: np.ndarray) -> Read:
+        if self.name == JUDGES:
+            return self._judged(pictures)
+        return self._seen(pictures) if self.name == CLIP else Read([{} for _ in pictures])
+
+    def spared(self) -> set[str]:
+        """The attributes that the targets speak of, which may change."""
+        if self.name == JUDGES:
+            return {target.attribute for target in self.known}
+        text = ", ".join(self.targets)
+        about = {trait.of for trait in TRAITS if trait.of and trait.of in text}
+        return {trait.name for trait in TRAITS if speaks(text, trait) or trait.of in about}
+
+    def changes(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, bool]:
+        """Whether each attribute that both readings have changed, the targets' own left out."""
+        both = [name for name in before if name in after and name not in self.spared()]
+        if self.name == JUDGES:
+            both = [name for name in compared(before, after, self.known) if name in both]
+        return {name: before[name] != after[name] for name in both}
+
+    def _judged(self, pictures: np.ndarray) -> Read:
+        seen = self.judges.read(as_pixels(pictures))
+        known = len(self.known) == len(self.targets) > 0
+        there = [all(row[t.attribute] == t.value for t in self.known) for row in seen.values]
+        return Read(seen.values, np.array(there) if known else None, seen.identity.cpu().numpy())
+
+    def _seen(self, pictures: np.ndarray) -> Read:
+        with torch.inference_mode():
+            images = self.base.clip_images(
+                as_pixels(pictures).to(self.base.device, self.base.dtype)
+            )
+            found = probabilities(self.base, images)
+            there = self._shows(images)
+        rows: list[dict[str, str]] = [{} for _ in pictures]
+        for trait in TRAITS:
+            sure, best = found[trait.name].max(1)
+            for row, p, index in zip(rows, sure.tolist(), best.tolist(), strict=True):
+                if p >= SURE:
+                    row[trait.name] = list(trait.values)[index]
+        return Read(rows, there)
+
+    def _shows(self, images: Tensor) -> np.ndarray | None:
+        """Whether CLIP finds a person with each of the targets likelier than a person, [B]."""
+        if not self.targets:
+            return None
+        texts = self.base.clip_texts([PERSON, *(f"{PERSON}, {text}" for text in self.targets)])
+        alike = images.float() @ texts.float().T
+        return (alike[:, 1:] > alike[:, :1]).all(1).cpu().numpy()
+
+
+def reader_for(base: Base, judges: Judges | None, targets: Sequence[str]) -> Reader:
+    """The judges for the model whose drawings they know, else CLIP, else nobody."""
+    known = known_targets(targets)
+    if base.name == EMBEDDED and judges is not None:
+        return Reader(base, targets, JUDGES, judges, known)
+    return Reader(base, targets, CLIP if base.clip is not None else NOBODY, None, known)
