@@ -15,17 +15,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from spf.config import LARGEST_SEED, Config, real, text, whole
+from spf.evaluation.figures import strip
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import bootstrap_means, change_outside, cosine, interval, true_region
+from spf.evaluation.plots import labelled
 from spf.evaluation.readers import CLIP, JUDGES, Read, Reader, reader_for
 from spf.evaluation.report import known_targets
 from spf.files import atomic, write_json
@@ -50,6 +54,8 @@ SPARE = 4
 """Texts that are made for each one that is used, as some may be too long."""
 SHOWN = 4
 """Texts on the page, the worst first."""
+NARROWEST, DPI = 760, 100
+"""Least width of the page in pixels, and pixels an inch."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,7 @@ def describe(reader: Reader) -> dict[str, str]:
         said |= {
             "response": f"share of portraits in which {reader.name} finds the target",
             "pollution": f"share of other attributes that changed, read by {reader.name}{sure}",
-            "retention": f"share of attributes kept where the target is not asked for, {reader.name}",
+            "retention": f"share of attributes kept where nothing is asked for, {reader.name}",
         }
     if reader.name == JUDGES:
         said["identity"] = "cosine of the judges' identity embeddings"
@@ -349,42 +355,52 @@ def _plain(value):
 def _page(
     found: Mapping[str, Any], original: np.ndarray, drawn: Mapping[str, Drawn], path: Path
 ) -> None:
-    """One sheet: figures, attributes that flip, and the texts that fare worst."""
-    ways, rows = list(drawn), found["drawings"][FREE]["rows"]
-    numbers = _order(rows)[: min(SHOWN, len(rows))]
-    figure = Figure(figsize=(10, 3.4 + 2.6 * len(numbers)), dpi=110, layout="constrained")
-    head, body = figure.subfigures(2, 1, height_ratios=[3.4, 2.6 * len(numbers)])
-    target = f' for "{found["target"]}"' if found["target"] else ""
-    head.suptitle(f"{found['adapter']}{target} on {found['base']}, read by {found['reader']}")
-    table, bars = head.subplots(1, 2)
+    """One sheet: figures, attributes that flip, and the texts that fare worst where drawn free."""
+    rows = found["drawings"][FREE]["rows"]
+    made = {"original": original} | {
+        way: np.concatenate(one.complete) for way, one in drawn.items()
+    }
+    bands = []
+    for i in _order(rows)[:SHOWN]:
+        pictures = labelled(strip([[one[i] for one in made.values()]]), list(made))
+        bands.append(labelled(pictures, [f"{i + 1}. {rows[i]['complete']}"]))
+    width = max(bands[0].width, NARROWEST)
+    bands.insert(0, _figures(found, list(drawn), width))
+    sheet = Image.new("RGB", (width, sum(band.height for band in bands)), "white")
+    top = 0
+    for band in bands:
+        sheet.paste(band, (0, top))
+        top += band.height
+    with atomic(path) as draft:
+        sheet.save(draft, format="png")
 
+
+def _figures(found: Mapping[str, Any], ways: Sequence[str], width: int) -> Image.Image:
+    """The measures as a table, and the attributes that flip most as bars."""
+    figure = Figure(figsize=(width / DPI, 3.2), dpi=DPI)
+    target = f' for "{found["target"]}"' if found["target"] else ""
+    title = f"{found['adapter']}{target} on {found['base']}, read by {found['reader']}"
+    figure.suptitle(title, fontsize=10)
+    table = figure.add_axes((0.14, 0.05, 0.42, 0.8))
     table.axis("off")
     names = [n for n in found["measures"] if found["drawings"][FREE].get(n) is not None]
-    if names:
-        cells = [[_cell(found["drawings"][way], name) for way in ways] for name in names]
-        table.table(cells, rowLabels=names, colLabels=ways, loc="center", cellLoc="center")
+    cells = [[_cell(found["drawings"][way], name) for way in ways] for name in names]
+    table.table(cells, rowLabels=names, colLabels=ways, loc="center", cellLoc="center")
 
     flips = {way: found["drawings"][way]["flips"] for way in ways}
     most = list(dict.fromkeys(n for way in ways for n in list(flips[way])[:6]))[:8][::-1]
+    bars = figure.add_axes((0.72, 0.12, 0.26, 0.7))
+    bars.set_title("attributes dragged along" if most else "no read attribute changed", fontsize=9)
     for number, way in enumerate(ways):
         places = np.arange(len(most)) + 0.4 * (0.5 - number)
         bars.barh(places, [flips[way].get(name, 0) for name in most], 0.4, label=way)
-    bars.set_yticks(range(len(most)), [name.replace("_", " ") for name in most])
-    bars.set(xlim=(0, 1), title="attributes dragged along" if most else "no attribute read changed")
+    bars.set_yticks(range(len(most)), [name.replace("_", " ") for name in most], fontsize=8)
+    bars.set_xlim(0, 1)
     if most:
-        bars.legend()
-
-    cells = body.subplots(len(numbers), 1 + len(ways), squeeze=False)
-    for line, number in zip(cells, numbers, strict=True):
-        made = [original, *(np.concatenate(drawn[way].complete) for way in ways)]
-        for cell, pictures, name in zip(line, made, ("original", *ways), strict=True):
-            cell.imshow(pictures[number])
-            cell.axis("off")
-            cell.set_title(name, fontsize=8)
-        said = f"{number + 1}. {rows[number]['base']}"
-        line[0].text(0, -0.02, said, fontsize=7, va="top", transform=line[0].transAxes)
-    with atomic(path) as draft:
-        figure.savefig(draft, format="png")
+        bars.legend(fontsize=8)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    return Image.open(drawn).convert("RGB")
 
 
 def _cell(values: Mapping[str, Any], name: str) -> str:

@@ -34,6 +34,8 @@ LEVELS = [
         "spf.evaluation",
         "spf.portraits",
         "spf.userdata",
+        "spf.receipt",
+        "spf.convert",
     ],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
     ["spf.cli", "spf.commands", "spf.ui"],

@@ -15,7 +15,8 @@ from spf.evaluation.readers import CLIP, JUDGES, NOBODY, Read, Reader, reader_fo
 from spf.paths import Adapter
 from spf.receipt import ReceiptConfig, receipt
 
-QUICK = ReceiptConfig(texts=3, steps=2, batch=2)
+QUICK = ReceiptConfig(texts=3, steps=1, batch=3)
+STEPS = ReceiptConfig(texts=3, steps=2, batch=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_a_receipt_has_both_ways_and_says_who_read_them(embedded, tmp_path):
         embedded,
         adapter(embedded),
         tmp_path,
-        QUICK,
+        STEPS,
         name="hat",
         judges=new_judges(),
         show=lambda done, total: steps.append((done, total)),
@@ -128,7 +129,7 @@ def test_a_target_that_replaces_words_finds_them(base, tmp_path):
 
 
 def test_a_target_too_long_is_refused_before_anything_is_drawn(base, tmp_path):
-    with pytest.raises(BadInput, match="target"):
+    with pytest.raises(BadInput, match="too long"):
         receipt(base, adapter(base), tmp_path / "x", ReceiptConfig(target="a very long word " * 50))
     assert not (tmp_path / "x").exists()
 

@@ -40,7 +40,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads pictures uint8 [B,H,W,3] for the attributes that targets (texts) do not ask to change."""
+    """Reads pictures uint8 [B,H,W,3] for the attributes that targets (texts) leave alone."""
 
     base: Base
     targets: Sequence[str]
