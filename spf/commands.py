@@ -14,6 +14,9 @@ import typer
 
 from spf.config import GenerateConfig
 from spf.errors import BadInput
+from spf.options import options
+from spf.registry import EDITS
+from spf.settings import EvaluateConfig, FinetuneConfig
 
 log = logging.getLogger(__name__)
 
@@ -23,58 +26,13 @@ Seed = Annotated[int, typer.Option(help="start of all random numbers")]
 Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choice to torch")]
 
 
-def generate(
-    base: Annotated[str, typer.Option(help=GenerateConfig.help("base"))],
-    target: Annotated[
-        list[str], typer.Option(help="what to add or to put in place; may be given several times")
-    ],
-    out: Out = Path("out"),
-    adapter: Annotated[
-        str,
-        typer.Option(
-            help='tuned weights: names joined by "+", a file, auto (by target), or "" for none'
-        ),
-    ] = "auto",
-    mode: Annotated[str, typer.Option(help=GenerateConfig.help("mode"))] = "append",
-    replaced: Annotated[str, typer.Option("--replace", help=GenerateConfig.help("replace"))] = "",
-    seed: Seed = 0,
-    count: Annotated[int, typer.Option(help=GenerateConfig.help("count"))] = 1,
-    steps: Annotated[int, typer.Option(help=GenerateConfig.help("steps"))] = GenerateConfig.steps,
-    guidance: Annotated[
-        float, typer.Option(help=GenerateConfig.help("guidance"))
-    ] = GenerateConfig.guidance,
-    strength: Annotated[float, typer.Option(help=GenerateConfig.help("strength"))] = 1.0,
-    guided: Annotated[
-        str, typer.Option(help=GenerateConfig.help("guided"))
-    ] = GenerateConfig.guided,
-    guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
-    push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
-    edit: Annotated[str, typer.Option(help=GenerateConfig.help("edit"))] = "",
-    model: Model = "embedded",
-    threads: Threads = 0,
-) -> None:
+@options(GenerateConfig)
+def generate(config: GenerateConfig, out: Out = Path("out"), threads: Threads = 0) -> None:
     """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
-    config = GenerateConfig(
-        base=base,
-        targets=tuple(target),
-        mode=mode,
-        replace=replaced,
-        seed=seed,
-        count=count,
-        steps=steps,
-        guidance=guidance,
-        model=model,
-        adapter=adapter,
-        strength=strength,
-        guided=guided,
-        guided_from=guided_from,
-        push=push,
-        edit=edit,
-    )
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
     began = time.perf_counter()
-    loaded, judges = _load(model, threads)
+    loaded, judges = _load(config.model, threads)
     from spf.generate import draw
 
     with progress("drawing") as show:
@@ -86,62 +44,31 @@ def generate(
             seconds={"loading": time.perf_counter() - began},
             callback=lambda step: show(step.done, step.total),
         )
-    typer.echo(json.dumps(reports[0] if count == 1 else reports, indent=2, ensure_ascii=False))
+    typer.echo(
+        json.dumps(reports[0] if config.count == 1 else reports, indent=2, ensure_ascii=False)
+    )
 
 
+@options(FinetuneConfig)
 def finetune(
-    data: Annotated[
-        str,
-        typer.Option(
-            help="the tailored set: name of its target, such as hat, or a folder of your own made by check-data"
-        ),
-    ],
-    method: Annotated[
-        str,
-        typer.Option(
-            help="spf, naive, lora, adalora, tokencompose, purecc, or an ablation such as spf-no-sfcm"
-        ),
-    ] = "spf",
-    steps: Annotated[int, typer.Option(help="training steps")] = 600,
+    config: FinetuneConfig,
     out: Out = Path("runs/finetune"),
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE of the method; may be given several times"),
     ] = None,
-    images: Annotated[int, typer.Option(help="pictures in the tailored set")] = 240,
-    start: Annotated[str, typer.Option(help="adapter to start from: a name or a file")] = "",
-    rank: Annotated[
-        int, typer.Option(help="largest rank of the stored differences; 0 stores them whole")
-    ] = 0,
-    keep: Annotated[
-        int,
-        typer.Option(
-            help="keep the adapter as it is after each so many steps too, in steps/; 0 keeps the last only"
-        ),
-    ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")
     ] = True,
-    seed: Seed = 0,
     model: Model = "embedded",
     threads: Threads = 1,
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
-    from spf.finetune import FinetuneConfig, target_of
     from spf.finetune import finetune as run
+    from spf.finetune import target_of
     from spf.methods import parse_settings
     from spf.training import make_accelerator
 
-    config = FinetuneConfig(
-        method=method,
-        data=data,
-        steps=steps,
-        images=images,
-        seed=seed,
-        start=start,
-        rank=rank,
-        keep=keep,
-    )
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
     base = _load(model, threads, judged=False)[0]
@@ -151,11 +78,14 @@ def finetune(
     typer.echo(str(path))
 
 
+@options(EvaluateConfig, without=["prompts"])
 def evaluate(
+    config: EvaluateConfig,
     methods: Annotated[
         str,
         typer.Option(
-            help="joined by commas: original, spf, naive, p2p, magnet@naive, spf+guided, LABEL=FILE with {target} or {step} in it; or all"
+            help="joined by commas: original, spf, naive, p2p, magnet@naive, spf+held, "
+            "LABEL=FILE with {target} or {step} in it; or all"
         ),
     ] = "all",
     targets: Annotated[
@@ -163,11 +93,8 @@ def evaluate(
     ] = "all",
     prompts: Annotated[
         str,
-        typer.Option(
-            help="held-out base texts for each target: how many, or a file with one text a line"
-        ),
-    ] = "64",
-    seeds: Annotated[int, typer.Option(help="portraits for each base text")] = 2,
+        typer.Option(help="held-out base texts a target: how many, or a file with one text a line"),
+    ] = str(EvaluateConfig.prompts),
     out: Out = Path("runs/evaluate"),
     quick: Annotated[
         bool,
@@ -184,32 +111,12 @@ def evaluate(
             help="folder of original portraits that several evaluations share; default: in --out"
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
-    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 4.0,
-    strength: Annotated[float, typer.Option(help="how much of an adapter is applied")] = 1.0,
-    split: Annotated[
-        str, typer.Option(help="identities and texts: test, or dev for choosing settings")
-    ] = "test",
-    maps: Annotated[int, typer.Option(help="base texts for which the control map is judged")] = 8,
-    retention: Annotated[
-        bool, typer.Option(help="also let the tuned model draw the base text alone")
-    ] = True,
-    guided: Annotated[
-        str, typer.Option(help=f"for every method: {GenerateConfig.help('guided')}")
-    ] = "",
-    guided_from: Annotated[float, typer.Option(help=GenerateConfig.help("guided_from"))] = 0.0,
-    push: Annotated[float, typer.Option(help=GenerateConfig.help("push"))] = 0.0,
     chains: Annotated[
         int,
         typer.Option(
             help="also chains of up to so many targets, with their adapters added up; 0 is none"
         ),
     ] = 0,
-    precision: Annotated[
-        str, typer.Option(help="fp32, or bf16 where the hardware multiplies it, which is faster")
-    ] = "fp32",
-    batch: Annotated[int, typer.Option(help="portraits drawn together")] = 8,
-    seed: Seed = 0,
     model: Model = "embedded",
     threads: Threads = 1,
 ) -> None:
@@ -220,32 +127,16 @@ def evaluate(
     from spf.evaluation.chains import chains as run_chains
     from spf.evaluation.chains import links
     from spf.evaluation.plots import write_figures
-    from spf.evaluation.protocol import EvaluateConfig, find_adapters, read_texts
     from spf.evaluation.protocol import evaluate as run
+    from spf.evaluation.protocol import find_adapters, read_texts
     from spf.evaluation.summary import TABLES, table
     from spf.shelf import EVERY, ORIGINAL
 
     texts = [] if _is_whole(prompts) else read_texts(prompts)
-    config = EvaluateConfig(
-        prompts=len(texts) or int(prompts),
-        seeds=seeds,
-        steps=steps,
-        guidance=guidance,
-        strength=strength,
-        split=split,
-        seed=seed,
-        precision=precision,
-        batch=batch,
-        maps=maps,
-        retention=retention,
-        guided=guided,
-        guided_from=guided_from,
-        push=push,
-    )
+    config = replace(config, prompts=len(texts) or int(prompts))
     if quick:
-        config = replace(
-            config, prompts=min(2, config.prompts), seeds=1, steps=6, maps=min(1, maps)
-        )
+        few = {"prompts": min(2, config.prompts), "maps": min(1, config.maps)}
+        config = replace(config, seeds=1, steps=6, **few)
     there = entries.shelf_of(adapters).files()
     labels = entries.every_method(there) if methods == EVERY else _listed("methods", methods)
     names = entries.every_target(labels, there) if targets == EVERY else _listed("targets", targets)
@@ -267,7 +158,7 @@ def evaluate(
     chained = None
     if chains:
         plain = [label for label in labels if label == ORIGINAL or not set(label) & set("@=")]
-        plain = [label for label in plain if label not in entries.EDITS]
+        plain = [label for label in plain if label not in EDITS]
         tied = links(names, chains)
         chained = lambda: [
             row

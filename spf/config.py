@@ -1,4 +1,5 @@
-"""Settings as frozen dataclasses that check themselves, and the limits that the page and the command line show.
+"""Settings as frozen dataclasses that check themselves, and the limits that the page and the
+command line show.
 
 @dataclass(frozen=True)
 class Example(Config):
@@ -7,60 +8,119 @@ class Example(Config):
 Example(steps=0)                  # BadInput: steps is 0 but must be a whole number from 1 to 200.
 Example.from_dict({"stepz": 3})   # BadInput: there is no setting "stepz"; the settings are steps.
 Example.limits("steps")           # (1, 200)
+
+A field is the one place where a setting is declared: options of the command line (`spf.options`),
+widgets, links, pictures and endpoints (`spf.ui.form`) and docs/settings.md (`spf.manual`) are made
+from what it says (`Setting`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
 from typing import Any, Self
 
 from .errors import BadInput
+from .registry import EDITS, GUIDES
 
 LONGEST_TEXT = 1000
 LARGEST_SEED = 2**32 - 1
 
 
-def _setting(default: Any, clean: Callable[[str, Any], Any], limits: tuple, help: str):
-    return field(default=default, metadata={"clean": clean, "limits": limits, "help": help})
+@dataclass(frozen=True)
+class Setting:
+    """What a field of a config says about itself; everything that shows it is made from this.
+
+    clean(name, value): the value as it is kept, or BadInput. limits: (low, high) of a number or a
+    length, or the options of a choice. kind: int, float, str, tuple (of texts) or bool. required:
+    whether one who asks has to give it.
+
+    place: the part of the page that shows it (texts, settings or advanced); it then also travels in
+    links and pictures and is a parameter of the endpoint. Empty: the command line alone. name:
+    outside, where it is another than the field's. widget: in place of the usual one of its kind.
+    span: (low, high, step) of its slider, where that is narrower than the limits. offered: the
+    default where somebody is asked, if it is another than the field's.
+    """
+
+    clean: Callable[[str, Any], Any]
+    limits: Any
+    help: str
+    kind: type
+    default: Any
+    required: bool = False
+    place: str = ""
+    name: str = ""
+    widget: str = ""
+    span: tuple[float, float, float] | None = None
+    offered: Any = None
+
+    @property
+    def start(self) -> Any:
+        """The value that is there before anybody says another."""
+        return self.default if self.offered is None else self.offered
 
 
-def whole(default: int, low: int, high: int, help: str = ""):
+def _setting(default: Any, clean: Callable, limits: Any, help: str, kind: type, shown: dict):
+    setting = Setting(clean, limits, help, kind, default, **shown)
+    return field(default=default, metadata={"setting": setting})
+
+
+def whole(default: int, low: int, high: int, help: str = "", **shown):
     """A whole number from low to high; 3.0 is taken as 3, True and "3" are refused."""
-    return _setting(
-        default, lambda name, value: check_whole(name, value, low, high), (low, high), help
-    )
+    rule = lambda name, value: check_whole(name, value, low, high)  # noqa: E731
+    return _setting(default, rule, (low, high), help, int, shown)
 
 
-def real(default: float, low: float, high: float, help: str = ""):
+def real(default: float, low: float, high: float, help: str = "", **shown):
     """A finite number from low to high."""
-    return _setting(
-        default, lambda name, value: check_real(name, value, low, high), (low, high), help
-    )
+    rule = lambda name, value: check_real(name, value, low, high)  # noqa: E731
+    return _setting(default, rule, (low, high), help, float, shown)
 
 
-def text(default: str = "", longest: int = LONGEST_TEXT, help: str = ""):
+def text(default: str = "", longest: int = LONGEST_TEXT, help: str = "", **shown):
     """One line of text; runs of white space become one space, control characters are refused."""
-    return _setting(
-        default, lambda name, value: check_text(name, value, longest), (0, longest), help
-    )
+    rule = lambda name, value: check_text(name, value, longest)  # noqa: E731
+    return _setting(default, rule, (0, longest), help, str, shown)
 
 
-def texts(default: tuple[str, ...] = (), most: int = 4, help: str = ""):
-    """Up to `most` lines of text; a single string is taken as a tuple of one, empty ones are left out."""
-    return _setting(default, lambda name, value: check_texts(name, value, most), (0, most), help)
+def texts(default: tuple[str, ...] = (), most: int = 4, help: str = "", **shown):
+    """Up to `most` lines of text; a single string is a tuple of one, empty ones are left out."""
+    rule = lambda name, value: check_texts(name, value, most)  # noqa: E731
+    return _setting(default, rule, (0, most), help, tuple, shown)
 
 
-def choice(default: str, options: tuple[str, ...], help: str = ""):
-    """One of the options, spelled exactly."""
-    return _setting(default, lambda name, value: check_choice(name, value, options), options, help)
+def choice(default: str, options: Collection[str], help: str = "", *, none: bool = False, **shown):
+    """One of the options, spelled exactly; none: also "". A registry's options may grow later."""
+    rule = lambda name, value: check_choice(name, value, options, none)  # noqa: E731
+    limits = Options(options, none)
+    return _setting(default, rule, limits, help, str, shown)
 
 
-def flag(default: bool, help: str = ""):
+def flag(default: bool, help: str = "", **shown):
     """True or False."""
-    return _setting(default, check_flag, (False, True), help)
+    return _setting(default, check_flag, (False, True), help, bool, shown)
+
+
+def as_in(config: type[Config], name: str, **changes):
+    """The setting of another config once more; changes: of its default, its help, or where it is
+    shown.
+    """
+    setting = replace(config.settings()[name], **changes)
+    return field(default=setting.default, metadata={"setting": setting})
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a choice, looked up when they are asked for."""
+
+    options: Collection[str]
+    none: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ([""] if self.none else [])
+        yield from self.options
 
 
 def check_whole(name: str, value: Any, low: int, high: int) -> int:
@@ -98,10 +158,11 @@ def check_texts(name: str, value: Any, most: int) -> tuple[str, ...]:
     return lines
 
 
-def check_choice(name: str, value: Any, options: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value in options:
+def check_choice(name: str, value: Any, options: Collection[str], none: bool = False) -> str:
+    if isinstance(value, str) and (value in options or (none and not value)):
         return value
-    raise BadInput(f"{name} is {_shown(value)} but must be one of {', '.join(options)}.")
+    last = ', or "" for none' if none else ""
+    raise BadInput(f"{name} is {_shown(value)} but must be one of {', '.join(options)}{last}.")
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -124,9 +185,18 @@ class Config:
     """Base of all settings: every field is cleaned by its own rule when the object is made."""
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            if clean := one.metadata.get("clean"):
-                object.__setattr__(self, one.name, clean(one.name, getattr(self, one.name)))
+        for name, setting in self.settings().items():
+            object.__setattr__(self, name, setting.clean(name, getattr(self, name)))
+
+    @classmethod
+    def settings(cls) -> dict[str, Setting]:
+        """What every field says about itself, in the order of declaration."""
+        return {one.name: one.metadata["setting"] for one in fields(cls) if one.metadata}
+
+    def carried(self) -> dict[str, Any]:
+        """What links and pictures carry, as plain values: the settings that the page shows."""
+        values = self.to_dict()
+        return {name: values[name] for name, setting in self.settings().items() if setting.place}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -144,54 +214,110 @@ class Config:
     @classmethod
     def limits(cls, name: str) -> tuple:
         """(low, high) of a number or text length, or the options of a choice."""
-        return next(one.metadata["limits"] for one in fields(cls) if one.name == name)
+        return tuple(cls.settings()[name].limits)
 
     @classmethod
     def help(cls, name: str) -> str:
         """What the setting means, in a few words."""
-        return next(one.metadata["help"] for one in fields(cls) if one.name == name)
+        return cls.settings()[name].help
 
 
 AUTO, JOIN = "auto", "+"
-"""As adapter: the ones that were tuned for the targets; between the names of adapters that add up."""
-FOLLOWING = ("held", "told", "untold")
-GUIDES = (*FOLLOWING, "sfcm", "difference", "attention")
-"""Ways to keep a drawing near the original's, the first of which follow it; see `spf.sampling.GuideConfig`."""
+"""As adapter: the ones that were tuned for the targets; between the names of adapters that add up.
+"""
 PUSH = (0.0, 10.0)
 """Range of the push, how many times the guidance goes to the target; 0 leaves it open."""
+STRENGTH = (-2.0, 3.0)
+"""Range of the strength, how many times an adapter's difference is added; below 0 away from the
+target.
+"""
+
+
+def follows(guide: str) -> bool:
+    """Whether drawings with this guide follow the original's; see `spf.guides`."""
+    return GUIDES.fact(guide, "follows", False)
 
 
 @dataclass(frozen=True)
 class GenerateConfig(Config):
-    """One side-by-side drawing: the original model on the base text, the tuned one on the complete text."""
+    """One side-by-side drawing: the original model on the base text, the tuned one on the complete
+    text.
+    """
 
-    base: str = text(help="the portrait: what the original model draws")
-    targets: tuple[str, ...] = texts(help="what to add or to put in place of `replace`")
-    mode: str = choice(
-        "append", ("append", "replace"), "add the target, or put it in place of some words"
+    base: str = text(
+        help="the portrait: what the original model draws", required=True, place="texts"
     )
-    replace: str = text(help="the words of the base text that the target replaces")
-    seed: int = whole(0, 0, LARGEST_SEED, "start of the noise; image i uses seed + i")
-    count: int = whole(1, 1, 16, "portraits to draw")
-    steps: int = whole(25, 1, 200, "denoising steps")
-    guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance; 1 is none")
-    model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
-    adapter: str = text(help="tuned weights: a name from checkpoints/adapters or a file")
-    strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
+    targets: tuple[str, ...] = texts(
+        help="what to add or to put in place of `replace`; several are drawn one after another",
+        place="texts",
+        name="target",
+    )
+    mode: str = choice(
+        "append",
+        ("append", "replace"),
+        "add the target, or put it in place of some words",
+        place="texts",
+        widget="radio",
+    )
+    replace: str = text(help="the words of the base text that the target replaces", place="texts")
+    adapter: str = text(
+        help='tuned weights: names joined by "+", a file, auto (by target), or "" for none',
+        place="settings",
+        widget="dropdown",
+        offered=AUTO,
+    )
+    seed: int = whole(
+        0,
+        0,
+        LARGEST_SEED,
+        "start of the noise; image i uses seed + i",
+        place="settings",
+        widget="number",
+    )
+    steps: int = whole(25, 1, 200, "denoising steps", place="settings", span=(5, 60, 1))
+    guidance: float = real(
+        4.0,
+        1.0,
+        20.0,
+        "classifier-free guidance; 1 is none",
+        place="settings",
+        span=(1.0, 12.0, 0.5),
+    )
     guided: str = choice(
         "held",
-        ("", *GUIDES),
-        f'how to stay near the original: {", ".join(GUIDES)}, or "" for not at all',
+        GUIDES,
+        "how to stay near the original",
+        none=True,
+        place="settings",
     )
-    guided_from: float = real(0.0, 0.0, 1.0, "share of the steps after which guiding begins")
+    strength: float = real(
+        1.0,
+        *STRENGTH,
+        "how many times the adapter's difference is added; below 0 away from the target",
+        place="advanced",
+        span=(-1.0, 2.0, 0.05),
+    )
+    guided_from: float = real(
+        0.0,
+        0.0,
+        1.0,
+        "share of the steps after which guiding begins",
+        place="advanced",
+        span=(0.0, 1.0, 0.05),
+    )
     push: float = real(
         0.0,
         *PUSH,
-        "how many times the guidance goes to the target where the original is followed; 0: as the adapter says",
+        "how many times the guidance goes to the target where the original is followed; "
+        "0: as the adapter says",
+        place="advanced",
+        span=(0.0, 4.0, 0.05),
     )
     edit: str = choice(
-        "", ("", "magnet", "p2p"), "change the drawing without training: magnet or p2p"
+        "", EDITS, "change the drawing without training", none=True, place="advanced"
     )
+    count: int = whole(1, 1, 16, "portraits to draw")
+    model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .config import AUTO, FOLLOWING, JOIN, GenerateConfig
+from .config import AUTO, JOIN, GenerateConfig, follows
 from .errors import Cancelled, SpfError
 from .evaluation.report import known_targets, pair_report
 from .portraits.description import Target
@@ -220,7 +220,7 @@ class Engine:
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        links = max(1, len(config.targets)) if config.guided in FOLLOWING else 0
+        links = max(1, len(config.targets)) if follows(config.guided) else 0
         passes = len(self.roles(config)) + 1.5 * links
         return int(min(60, 8 + 0.15 * config.steps * passes))
 

@@ -24,12 +24,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__, traits
 from spf.attention import eager_attention
-from spf.config import LARGEST_SEED, Config, choice, text, whole
+from spf.config import LARGEST_SEED
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange import low_rank
 from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import (
-    NAMES,
     PAD,
     PHRASE,
     TARGET,
@@ -49,11 +48,12 @@ from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
 from spf.portraits.description import ATTRIBUTES, Target, get_target
 from spf.portraits.grounding import places
-from spf.portraits.tailored import SIZE, TailoredItem, replaced, tailored_set
+from spf.portraits.tailored import TailoredItem, replaced, tailored_set
 from spf.portraits.texts import base_captions
 from spf.prompts import PAD as PAD_PHRASE
 from spf.prompts import ComposedPrompt, columns_of, compose
 from spf.sampling import initial_latents, prompt_distances, sample
+from spf.settings import FinetuneConfig
 from spf.sfcm import SfcmConfig
 from spf.shelf import STOCK, adapter_name
 from spf.training import fit, make_accelerator
@@ -68,29 +68,6 @@ RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STAT
 STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
-
-
-@dataclass(frozen=True)
-class FinetuneConfig(Config):
-    """One run of `finetune`; the method's own settings come beside it."""
-
-    method: str = choice("spf", NAMES, "how to fine-tune: a method, or an ablation of one")
-    data: str = text(
-        "hat", help="the tailored set: name of its target, or a folder made by `spf.userdata`"
-    )
-    steps: int = whole(600, 1, 1_000_000, "training steps")
-    images: int = whole(SIZE, 1, 100_000, "pictures in the tailored set")
-    seed: int = whole(0, 0, LARGEST_SEED, "start of all random numbers")
-    start: str = text(
-        help="adapter to start from, such as the result of a first stage; empty starts from the base"
-    )
-    rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
-    keep: int = whole(
-        0,
-        0,
-        1_000_000,
-        "keep the adapter as it is after each so many steps too; 0 keeps the last only",
-    )
 
 
 def finetune(

@@ -22,6 +22,7 @@ from .portraits.description import TARGETS, Target
 from .portraits.texts import base_captions
 from .prompts import compose
 from .rows import noise_seed, read_rows
+from .settings import EvaluateConfig
 from .shelf import EVERY, adapter_name
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ SMALLER_IS_BETTER = (
 WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
 """Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
-SHARED = ("steps", "guidance", "strength")
+SHARED = [name for name in EvaluateConfig.settings() if name in GenerateConfig.settings()]
+"""Settings that a drawing has from its evaluation; the pair itself says its seed and how it was guided."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     [
         "spf.errors",
+        "spf.registry",
         "spf.words",
         "spf.config",
         "spf.files",
@@ -25,6 +26,8 @@ LEVELS = [
     ["spf.bases", "spf.single_file"],
     ["spf.models", "spf.paths", "spf.attention", "spf.injected", "spf.traits", "spf.exchange"],
     [
+        "spf.guides",
+        "spf.settings",
         "spf.sampling",
         "spf.training",
         "spf.generate",
@@ -38,7 +41,7 @@ LEVELS = [
         "spf.convert",
     ],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
-    ["spf.cli", "spf.commands", "spf.ui"],
+    ["spf.cli", "spf.commands", "spf.options", "spf.ui"],
     ["app", "spf.__main__"],
 ]
 ONLY_IN = {
@@ -55,7 +58,7 @@ ONLY_IN = {
         "spf.portraits.pretrain",
     ],
     "peft": ["spf.injected", "spf.exchange"],
-    "typer": ["spf.cli", "spf.commands"],
+    "typer": ["spf.cli", "spf.commands", "spf.options"],
 }
 FORBIDDEN = {
     "pickle",
@@ -147,7 +150,7 @@ def test_imports_point_one_way(name):
                 )
 
 
-@pytest.mark.parametrize("name", ["spf.errors", "spf.config"])
+@pytest.mark.parametrize("name", ["spf.errors", "spf.registry", "spf.config"])
 def test_the_ground_floor_needs_only_the_standard_library(name):
     assert all(
         other.split(".")[0] in sys.stdlib_module_names | {"spf", "__future__"}

@@ -7,12 +7,15 @@ import io
 import json
 import pickle
 import re
+import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
@@ -20,7 +23,7 @@ from PIL import Image
 
 from spf import results as tables
 from spf import space, userdata
-from spf.config import AUTO, GenerateConfig
+from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
 from spf.methods import METHODS, config_of
@@ -29,23 +32,25 @@ from spf.portraits.tailored import BIAS, SIZE
 from spf.prompts import PAD, compose
 from spf.ui import (
     build,
-    compare,
     components,
     examples,
-    finetune,
-    inside,
     launch_options,
-    results,
+    maps,
+    page,
+    runs,
     stage,
     texts,
-    vote,
+    upload,
 )
+from spf.ui.form import Form
+from spf.ui.tabs import compare, finetune, results, vote
 from spf.ui.verdict import verdict
 from spf.votes import Votes
 
 CONFIG = GenerateConfig(
     "a photo of a young woman with long red hair", ("a hat",), seed=7, steps=12, adapter=AUTO
 )
+FORM = Form()
 HAT = [TARGETS["hat"]]
 
 
@@ -203,7 +208,7 @@ def test_notices_name_the_words(engine, result):
 
 
 def test_the_blob_holds_every_map_of_every_step(result):
-    data = json.loads(json.dumps(inside.payload(result)))
+    data = json.loads(json.dumps(maps.payload(result)))
     blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
     arrays = {
         name: blob[a["at"] : a["at"] + np.prod(a["shape"])].reshape(a["shape"])
@@ -237,7 +242,7 @@ def test_the_blob_holds_every_map_of_every_step(result):
     chain = result.trace.chain(TUNED, 5)
     assert np.abs(arrays["chain"][5, -2] / 255 - chain[-1][1]).max() < 0.003
     assert np.abs(arrays["chain"][5, -1] / 255 - result.trace.tuned[TUNED].held[0]).max() < 0.003
-    free = inside.payload(
+    free = maps.payload(
         replace(
             result,
             trace=replace(
@@ -254,37 +259,45 @@ def test_the_blob_holds_every_map_of_every_step(result):
 
 
 def test_the_target_is_outlined_where_the_judges_see_it(engine, result):
-    data = inside.payload(result)["outline"]
+    data = maps.payload(result)["outline"]
     assert data["size"] == [128, 128] and data["path"].startswith("M") and result.region.sum() > 100
     square = np.zeros((4, 5), bool)
     square[1, 2] = True
-    edges = set(re.findall(r"M\d+ \d+[hv]1", inside.outline(square)["path"]))
+    edges = set(re.findall(r"M\d+ \d+[hv]1", maps.outline(square)["path"]))
     assert edges == {"M2 1h1", "M2 2h1", "M2 1v1", "M3 1v1"}
     style = list(
         engine.compare(
             GenerateConfig("a photo of a man", ("watercolor painting",), adapter=AUTO, steps=5)
         )
     )[-1]
-    assert style.region is None and inside.payload(style)["outline"] is None
+    assert style.region is None and maps.payload(style)["outline"] is None
 
 
 def test_a_run_weighs_little(result):
-    assert len(json.dumps(inside.payload(result))) < 400_000
+    assert len(json.dumps(maps.payload(result))) < 400_000
 
 
 # fields, links, pictures
 
 
 def test_fields_become_checked_settings():
-    config = compare.wanted(
-        "  a photo of   a woman ", "a hat + freckled skin", "append", "T-shirt", "hat", 7, 30, 4
+    config = page.wanted(
+        FORM,
+        "  a photo of   a woman ",
+        "a hat + freckled skin",
+        "append",
+        "T-shirt",
+        "hat",
+        7,
+        30,
+        4,
     )
     assert (
         config.base == "a photo of a woman"
         and config.targets == ("a hat", "freckled skin")
         and config.replace == ""
     )
-    assert compare.wanted("a woman", "dress", "replace", "T-shirt").replace == "T-shirt"
+    assert page.wanted(FORM, "a woman", "dress", "replace", "T-shirt").replace == "T-shirt"
 
 
 @pytest.mark.parametrize(
@@ -297,10 +310,10 @@ def test_fields_become_checked_settings():
     ],
 )
 def test_bad_fields_get_a_sentence(engine, values):
-    desk = compare.Desk(engine)
+    desk = runs.Runs(engine)
     request = SimpleNamespace(session_hash="s")
     rest = ["", "a hat", "append", "", AUTO, 7, 30, 4][len(values) :]
-    *_, (shown, _, go, halt) = desk.run(*values, *rest, request)
+    *_, (shown, _, go, halt) = desk.run(request, False, *values, *rest)
     assert (
         shown["phase"] == "failed"
         and shown["status"]["en"].endswith(".")
@@ -334,23 +347,23 @@ def test_numbers_are_checked_again_behind_the_widgets(engine, bad):
         )
         | bad
     )
-    *_, last = compare.Desk(engine).run(*fields.values(), SimpleNamespace(session_hash="s"))
+    *_, last = runs.Runs(engine).run(SimpleNamespace(session_hash="s"), False, *fields.values())
     assert last[0]["phase"] == "failed" and "went wrong" not in last[0]["status"]["en"]
 
 
 def test_a_bug_gives_a_code_and_the_log_has_the_story(engine, caplog):
     engine.fault = RuntimeError("secret /home/me token hf_CANARY")
-    *_, last = compare.Desk(engine).run(
-        "a woman", "a hat", "append", "", AUTO, 1, 5, 4.0, SimpleNamespace(session_hash="s")
+    *_, last = runs.Runs(engine).run(
+        SimpleNamespace(session_hash="s"), False, "a woman", "a hat", "append", "", AUTO, 1, 5, 4.0
     )
     code = re.search(r"Code (\w+)", last[0]["status"]["en"])[1]
     assert "CANARY" not in json.dumps(last[0]) and code in caplog.text and "CANARY" in caplog.text
 
 
 def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine):
-    desk, request = compare.Desk(engine), SimpleNamespace(session_hash="s")
-    rest = ("append", "", AUTO, 3, 6, 4.0, request)
-    *_, (shown, _, go, _) = desk.run("a photo of a woman", "a hat + dress", *rest, chain=True)
+    desk, request = runs.Runs(engine), SimpleNamespace(session_hash="s")
+    rest = ("append", "", AUTO, 3, 6, 4.0)
+    *_, (shown, _, go, _) = desk.run(request, True, "a photo of a woman", "a hat + dress", *rest)
     assert shown["phase"] == "done" and go["interactive"]
     assert [link["title"]["en"] for link in shown["strip"]] == ["+ a hat", "+ dress"]
     assert (
@@ -358,7 +371,7 @@ def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine)
     )
     drawn = engine.steps_done
     values = list(
-        desk.run("a photo of a woman", "a hat + dress + freckled skin", *rest, chain=True)
+        desk.run(request, True, "a photo of a woman", "a hat + dress + freckled skin", *rest)
     )
     assert [link["title"]["en"] for link in values[-1][0]["strip"]] == [
         "+ a hat",
@@ -369,27 +382,27 @@ def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine)
     assert (
         values[0][0]["status"]["en"].startswith("Edit 3 of 3. ") and values[0][0]["progress"] > 0.6
     )
-    *_, (plain, *_) = desk.run("a photo of a woman", "a hat + dress", *rest)
+    *_, (plain, *_) = desk.run(request, False, "a photo of a woman", "a hat + dress", *rest)
     assert plain["strip"] == []
 
 
 def test_prefixes_use_the_adapters_of_their_own_targets():
     config = GenerateConfig("a woman", ("a hat", "dress", "laughing"), adapter="hat+dress+laughing")
-    assert [(part.targets, part.adapter) for part in compare.prefixes(config)] == [
+    assert [(part.targets, part.adapter) for part in runs.prefixes(config)] == [
         (("a hat",), "hat"),
         (("a hat", "dress"), "hat+dress"),
     ]
-    assert [part.adapter for part in compare.prefixes(replace(config, adapter="hat"))] == [
+    assert [part.adapter for part in runs.prefixes(replace(config, adapter="hat"))] == [
         "hat",
         "hat",
     ]
-    assert compare.prefixes(GenerateConfig("a woman", ("a hat",))) == []
+    assert runs.prefixes(GenerateConfig("a woman", ("a hat",))) == []
 
 
 def test_stop_says_where_and_forgets_the_run(engine):
-    desk, engine.pause = compare.Desk(engine), 0.02
+    desk, engine.pause = runs.Runs(engine), 0.02
     request = SimpleNamespace(session_hash="s")
-    run = desk.run("a woman", "a hat", "append", "", AUTO, 1, 50, 4.0, request)
+    run = desk.run(request, False, "a woman", "a hat", "append", "", AUTO, 1, 50, 4.0)
     for _ in range(6):
         shown = next(run)[0]
     stopped, go, halt = desk.stop(request)
@@ -412,7 +425,7 @@ def query(**values):
 def test_a_link_restores_every_field(engine, result):
     request = stage.finished(result)["request"]
     flat = {name: str(value) for name, value in request.items() if name != "targets"}
-    notice, *fields = compare.linked(query(**flat, target="a hat"), engine)
+    notice, *fields = compare.linked(FORM, query(**flat, target="a hat"), engine)
     assert notice == {"notices": []} and fields == [
         CONFIG.base,
         "a hat",
@@ -423,6 +436,10 @@ def test_a_link_restores_every_field(engine, result):
         12,
         4.0,
         "held",
+        1.0,
+        0.0,
+        0.0,
+        "",
     ]
 
 
@@ -430,22 +447,24 @@ def test_a_link_restores_every_field(engine, result):
     "bad", [{"seed": "many"}, {"steps": "0"}, {"mode": "erase"}, {"guidance": "nan"}, {"base": ""}]
 )
 def test_a_bad_link_changes_nothing_and_says_why(engine, bad):
-    notice, *fields = compare.linked(query(**{"base": "a woman", "target": "a hat"} | bad), engine)
+    notice, *fields = compare.linked(
+        FORM, query(**{"base": "a woman", "target": "a hat"} | bad), engine
+    )
     assert notice["notices"][0]["text"]["en"].startswith("The link was not used: ") and all(
         gr.skip() == field for field in fields
     )
 
 
 def test_a_page_without_a_query_changes_nothing(engine):
-    assert all(gr.skip() == value for value in compare.linked(query(lang="zh"), engine))
+    assert all(gr.skip() == value for value in compare.linked(FORM, query(lang="zh"), engine))
 
 
 def test_recalled_settings_are_judged_like_any_other(engine):
     for foreign in ({"prompt": "x"}, {"base": 3}, [], "text", None):
-        notice, *_ = compare.restored(foreign, engine)
+        notice, *_ = compare.restored(FORM, foreign, engine)
         assert notice["notices"][0]["kind"] == "warning"
     notice, *fields = compare.restored(
-        {"base": "a woman", "targets": ["a hat"], "adapter": "gone", "role": "tuned"}, engine
+        FORM, {"base": "a woman", "targets": ["a hat"], "adapter": "gone", "role": "tuned"}, engine
     )
     assert fields[4] == AUTO and not notice["notices"]
 
@@ -468,7 +487,7 @@ def test_examples_are_made_stored_and_shown_as_they_were(engine, tmp_path):
     }
     (tmp_path / "ex" / "dress" / "example.json").write_text("{")
     assert list(examples.load(tmp_path / "ex")) == ["hat"]
-    assert compare.inputs_of(stored["hat"].request, engine)["adapter"] == AUTO
+    assert page.inputs_of(FORM, stored["hat"].request, engine)["adapter"] == AUTO
 
 
 # results
@@ -506,7 +525,7 @@ def test_results_are_sent_as_plain_json(table):
 
 
 def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table):
-    desk = results.Desk(engine)
+    desk = results.Redrawn(engine)
     values = list(desk.pairs(table, "spf", "hat", "pollution", "worst"))
     assert (
         values[0]["phase"] == "drawing"
@@ -524,17 +543,17 @@ def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table
     drawn = engine.steps_done
     assert list(desk.pairs(table, "spf", "hat", "pollution", "worst"))[-1]["items"] == items
     assert engine.steps_done == drawn, "what was drawn is kept"
-    assert compare.restored(items[0]["request"], engine)[1] == items[0]["base"]
+    assert compare.restored(FORM, items[0]["request"], engine)[1] == items[0]["base"]
 
 
 def test_pairs_that_cannot_be_drawn_say_why(engine, table):
     told = {
-        method: list(results.Desk(engine).pairs(table, method, "hat", "pollution", "worst"))[-1]
+        method: list(results.Redrawn(engine).pairs(table, method, "hat", "pollution", "worst"))[-1]
         for method in ("magnet", "p2p@naive")
     }
     assert "The weights “hat-magnet” are not on this machine" in told["magnet"]["status"]["en"]
     assert "also acts while a portrait is drawn" in told["p2p@naive"]["status"]["en"]
-    nothing = list(results.Desk(engine).pairs(table, "spf", "unheard", "pollution", "worst"))[-1]
+    nothing = list(results.Redrawn(engine).pairs(table, "spf", "unheard", "pollution", "worst"))[-1]
     assert nothing["phase"] == "failed" and nothing["items"] == []
 
 
@@ -559,13 +578,13 @@ def test_stored_pictures_are_shown_without_drawing(engine, table):
         "changed": ["age"],
     }
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
-    last = list(results.Desk(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]
+    last = list(results.Redrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]
     assert last["phase"] == "done" and last["items"][0]["value"] == 0.5 and engine.steps_done == 0
     assert last["items"][0]["changed"][0]["label"]["en"] == "age"
     row["key"] = "../../secret"
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
     assert (
-        list(results.Desk(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1][
+        list(results.Redrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1][
             "phase"
         ]
         == "failed"
@@ -633,26 +652,28 @@ def test_when_the_examples_are_used_up_pairs_are_drawn(engine, tmp_path):
 # fine-tune
 
 
+PARTS = METHODS["spf"].facts["PARTS"]
+
+
 def test_switches_become_settings_and_fields_are_checked():
-    parts = [name for name in finetune.PARTS if name not in ("control", "keep")]
+    parts = [name for name in PARTS if name not in ("control", "keep")]
     assert finetune.chosen_settings("spf", parts, "", "") == {"complement": "none", "keep": 0.0}
-    assert finetune.chosen_settings("naive", [], "3e-4", "") == {"learning_rate": 3e-4}
-    assert finetune.chosen_settings("spf", list(finetune.PARTS), "", "output=2\nkeep=0.1") == {
+    assert finetune.chosen_settings("naive", None, "3e-4", "") == {"learning_rate": 3e-4}
+    assert finetune.chosen_settings("spf", list(PARTS), "", "output=2\nkeep=0.1") == {
         "output": 2.0,
         "keep": 0.1,
     }
     for bad in ("what=1", "output", "output=many"):
         with pytest.raises(BadInput):
-            finetune.chosen_settings("spf", list(finetune.PARTS), "", bad)
-    for part in finetune.PARTS.values():
-        config_of("spf").from_dict(part)
+            finetune.chosen_settings("spf", list(PARTS), "", bad)
+    for name, entry in METHODS.items():
+        for changes in entry.facts.get("PARTS", {}).values():
+            config_of(name).from_dict(changes)
 
 
 def test_the_methods_on_offer_exist():
-    assert {"spf", "naive"} <= set(finetune.methods()) <= set(METHODS)
-    assert (
-        finetune.short_name("a straw hat!") == "strawhat" and finetune.short_name("帽子") == "mine"
-    )
+    assert finetune.methods()[0] == "spf" and set(finetune.methods()) == set(METHODS)
+    assert upload.short_name("a straw hat!") == "strawhat" and upload.short_name("帽子") == "mine"
 
 
 def test_a_check_report_is_told_in_words(tmp_path):
@@ -661,7 +682,7 @@ def test_a_check_report_is_told_in_words(tmp_path):
         (tmp_path / f"{number}.txt").write_text(f"a photo of man {number} with a straw hat")
     (tmp_path / "4.txt").unlink()
     value = json.loads(
-        json.dumps(finetune.told(userdata.check(tmp_path, userdata.Wish("a straw hat"))))
+        json.dumps(upload.told(userdata.check(tmp_path, userdata.Wish("a straw hat"))))
     )
     told = [finding["text"]["en"] for finding in value["findings"]]
     assert told[0] == "1 without a caption, left out: 4.png" and told[1].startswith(
@@ -692,11 +713,11 @@ def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
 
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
-    desk = compare.Desk(engine)
+    desk = runs.Runs(engine)
     fields = ("a woman", "a hat", "append", "", AUTO, 1, 30, 4.0)
-    *_, last = desk.run(*fields, SimpleNamespace(session_hash="s"))
+    *_, last = desk.run(SimpleNamespace(session_hash="s"), False, *fields)
     assert last[0]["phase"] == "done" and len(seen) == 1 and 8 <= seen[0] <= 40
-    run = desk.run(*fields, SimpleNamespace(session_hash="s"))
+    run = desk.run(SimpleNamespace(session_hash="s"), False, *fields)
     next(run), next(run)
     run.close()
     assert engine.running == 0 and not engine._lock.locked()
@@ -747,6 +768,37 @@ def test_the_page_is_built_without_loading_a_model(engine, tmp_path):
     assert "All 15 other attributes are unchanged" in text, "the first result is part of the page"
 
 
+def test_the_page_comes_before_torch():
+    code = """
+import sys
+import app
+from spf.ui import build, examples
+page = build(app.Engine(), examples.load(), app.Jobs("{0}/jobs", "{0}/adapters"))
+page.get_config_file()
+assert not {{"torch", "transformers", "diffusers"}} & set(sys.modules)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-c", code.format(folder)], check=True, cwd=space.ROOT, timeout=300
+        )
+
+
+def test_the_first_page_is_small_and_compressed(engine, tmp_path):
+    page = build(engine, examples.load(), places=[space.ROOT / "assets" / "results"])
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    try:
+        with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
+            sent = b"".join(answer.iter_raw())
+        assert answer.headers["content-encoding"] == "gzip"
+        assert len(sent) < 300 * 1024
+        whole = gzip.decompress(sent).decode()
+        assert "SPF_TEXTS" in whole and "unchanged" in whole and '"curves"' not in whole
+        plain = httpx.get(url, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers and plain.text == whole
+    finally:
+        page.close()
+
+
 def test_nothing_on_the_page_points_elsewhere(engine):
     served = components.head() + "".join(path.read_text() for path in components.STATIC.iterdir())
     assert not re.search(r"https?://(?!127\.0\.0\.1)", served.replace("http://www.w3.org", ""))
@@ -788,15 +840,20 @@ def test_every_language_has_every_text_and_every_text_is_shown():
             assert text.strip() or key.startswith("joint."), (code, key)
             places = [set(re.findall(r"{(\w+)}", words.lower())) for words in (text, english[key])]
             assert places[0] <= places[1], (code, key)
+    options = {
+        f"{FORM.outside(name)}.{option or 'none'}"
+        for name, setting in FORM.settings.items()
+        if isinstance(setting.limits, Options)
+        for option in setting.limits
+    }
     for key in english:
         starts = [key[: match.end()] for match in re.finditer(r"\.", key)]
         shown = [
             rf"""["'`]{re.escape(key)}["'`]""",
             *(rf"""["'`]{re.escape(start)}\$?{{""" for start in starts),
         ]
-        assert any(re.search(pattern, source) for pattern in shown) or key == "language", (
-            f"{key} is never shown"
-        )
+        used = any(re.search(pattern, source) for pattern in shown)
+        assert used or key in options or key == "language", f"{key} is never shown"
     asked = set(re.findall(r"""\b(?:t|both|label)\(\s*["'`]([\w. ]+)["'`]""", source))
     assert asked <= set(english), asked - set(english)
 
@@ -811,7 +868,7 @@ def test_a_language_that_lacks_a_text_shows_the_english_one(monkeypatch):
 
 def test_a_ready_set_shows_its_pictures_and_what_they_share():
     shown = finetune.preview("laughing")
-    assert len(shown["items"]) == finetune.SAMPLES and shown["more"] == SIZE - finetune.SAMPLES
+    assert len(shown["items"]) == upload.SAMPLES and shown["more"] == SIZE - upload.SAMPLES
     for value in BIAS["laughing"].values():
         assert value in shown["findings"][0]["text"]["en"]
         assert not any(re.search(rf"\b{value}\b", item["complete"]) for item in shown["items"])

@@ -12,10 +12,10 @@ from diffusers import StableDiffusionPipeline
 from spf.attention import aggregate, record
 from spf.diffusion import noise_from_clean
 from spf.errors import BadInput, Cancelled, NotFinite
+from spf.guides.held import HELD
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
 from spf.sampling import (
-    HELD,
     GuideConfig,
     TunedPath,
     freed,

@@ -1,14 +1,13 @@
 """Edits: what changes the drawing of a complete text at inference, without training, on top of any weights.
 
-Each is one file with a class that `spf.sampling.TunedPath` calls (see `spf.sampling.Edit`); adding one means a new file and a
-line in `EDITS`.
+Each is one file with a class that `spf.sampling.TunedPath` calls (see `spf.sampling.Edit`); adding one is adding a
+file here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -16,8 +15,7 @@ from torch import Tensor
 from spf.config import Config, check_choice
 from spf.models import Base
 from spf.prompts import ComposedPrompt
-
-EDITS = {"magnet": "Magnet", "p2p": "P2P"}
+from spf.registry import EDITS
 
 
 class PlainEdit:
@@ -48,6 +46,6 @@ class PlainEdit:
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> PlainEdit:
     """The edit of that name with the given settings. Raises BadInput for unknown names, settings or values."""
-    check_choice("edit", name, tuple(EDITS))
-    kind = getattr(import_module(f"spf.edits.{name}"), EDITS[name])
+    check_choice("edit", name, EDITS)
+    kind = EDITS.kind(name, PlainEdit)
     return kind(kind.Config.from_dict(settings or {}))

@@ -19,6 +19,7 @@ from spf.edits import PlainEdit
 from spf.models import Base
 from spf.prompts import ComposedPrompt, columns_of, pad_columns, phrase_spans, unknown_words
 
+ORDER = 1
 NOUNS = (
     "woman",
     "man",

@@ -22,6 +22,7 @@ from spf.edits import PlainEdit
 from spf.models import Base
 from spf.prompts import ComposedPrompt, columns_of, find
 
+ORDER = 2
 BLEND_FROM = 0.2
 """Share of the steps before the local blend begins, as in the authors' later release."""
 

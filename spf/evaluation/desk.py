@@ -16,7 +16,7 @@ from spf.evaluation.columns import perceptual, region_agreement
 from spf.evaluation.entries import Tuned
 from spf.evaluation.judges import Judges
 from spf.evaluation.pictures import Album, Seen, see
-from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, shown_guide
+from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guide_of, shown_guide
 from spf.evaluation.summary import THRESHOLDS, packed
 from spf.files import atomic
 from spf.models import Base
@@ -149,7 +149,7 @@ class Desk:
 
     def guide(self, tuned: Tuned) -> GuideConfig | None:
         """How a method is guided; a target without a place, such as a style, leaves nothing to hold."""
-        guide = self.config.guide(tuned.guide)
+        guide = guide_of(self.config, tuned.guide)
         return guide if guide is None or tuned.target.regions else freed(guide)
 
     def original(

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from spf.config import GUIDES, check_choice, check_real
-from spf.edits import EDITS
+from spf.config import check_choice, check_real
 from spf.errors import BadInput
-from spf.methods import METHODS
 from spf.models import Base
 from spf.paths import Adapter, load_adapter
 from spf.portraits.description import TARGETS, Target, get_target
+from spf.registry import EDITS, GUIDES, METHODS
 from spf.sampling import GuideConfig
 from spf.shelf import ORIGINAL, Shelf, adapter_name
 
@@ -196,7 +195,8 @@ def every_method(names: Iterable[str]) -> list[str]:
         f"{weights}+{way}"
         for weights in ("naive", "spf")
         if weights in labels
-        for way in ("held", "sfcm")
+        for way, entry in GUIDES.items()
+        if entry.facts.get("MEASURED")
     ]
     return [ORIGINAL, *trained, *EDITS, *edited, *guided]
 

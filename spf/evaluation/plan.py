@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spf.config import GUIDES, PUSH, Config, GenerateConfig, choice, flag, real, whole
 from spf.errors import BadInput
 from spf.evaluation.entries import Tuned
 from spf.methods import fingerprint
@@ -16,42 +15,18 @@ from spf.models import Base
 from spf.portraits.description import Target
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find
-from spf.rows import MOST, noise_seed, read_rows
+from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
+from spf.settings import EvaluateConfig
 
 ROW_VERSION = 6
 """Rows of another version are measured anew."""
 
 
-@dataclass(frozen=True)
-class EvaluateConfig(Config):
-    prompts: int = whole(64, 1, 10_000, "held-out base texts for each target")
-    seeds: int = whole(2, 1, MOST, "portraits for each base text")
-    steps: int = whole(25, 1, 200, "denoising steps")
-    guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance")
-    strength: float = real(1.0, 0.0, 2.0, "how much of an adapter is applied")
-    split: str = choice(
-        "test", ("test", "dev"), "identities and texts: test, or dev for choosing settings"
-    )
-    seed: int = whole(0, 0, 2**20, "start of all random numbers")
-    precision: str = choice(
-        "fp32", ("fp32", "bf16"), "of the drawing; bf16 is faster where the hardware multiplies it"
-    )
-    batch: int = whole(8, 1, 1024, "portraits drawn together")
-    maps: int = whole(8, 0, 10_000, "base texts for which the control map is judged")
-    retention: bool = flag(True, "also let the tuned model draw the base text alone")
-    guided: str = choice(
-        "", ("", *GUIDES), "SFCM-guided sampling where a method does not say, or none"
-    )
-    guided_from: float = real(
-        0.0, 0.0, 1.0, "share of the steps after which it begins, where a method does not say"
-    )
-    push: float = real(0.0, *PUSH, GenerateConfig.help("push"))
-
-    def guide(self, own: GuideConfig | None) -> GuideConfig | None:
-        """How a method that asks for `own` is guided under these settings."""
-        found = own or (GuideConfig(self.guided, start=self.guided_from) if self.guided else None)
-        return found and replace(found, push=found.push or self.push)
+def guide_of(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | None:
+    """How a method that asks for `own` is guided under the settings of an evaluation."""
+    found = own or (GuideConfig(config.guided, start=config.guided_from) if config.guided else None)
+    return found and replace(found, push=found.push or config.push)
 
 
 @dataclass(frozen=True)
@@ -117,7 +92,7 @@ def _of_target(
                         target.name,
                         one.key,
                         config.retention,
-                        shown_guide(config.guide(one.guide)),
+                        shown_guide(guide_of(config, one.guide)),
                         pair.prompt < config.maps,
                     ]
                 ),

@@ -1,8 +1,9 @@
 """Fine-tuning methods: one file each, one interface, and what they share.
 
 A method says which weights train and what the loss of one batch is; `spf.finetune` brings the data, the loop and the
-saved adapter. Adding a method means one new file and one line in `METHODS`; a set of settings with a name of its own is
-one line in `ABLATIONS`.
+saved adapter. Adding a method is adding a file here; a set of settings with a name of its own is a line of ABLATIONS in
+the file of its method. What the page has to know before torch is there stands in the file as plain values
+(`spf.registry`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -24,50 +24,9 @@ from spf.errors import BadInput
 from spf.losses import prediction_error
 from spf.models import Base
 from spf.paths import Adapter, TunablePaths
+from spf.registry import ABLATIONS, METHODS
+from spf.registry import TRAINED as NAMES
 
-METHODS = {
-    "naive": "Naive",
-    "lora": "Lora",
-    "adalora": "AdaLora",
-    "tokencompose": "TokenCompose",
-    "purecc": "PureCC",
-    "spf": "Spf",
-}
-"""Name and file of each method -> its class."""
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "spf-no-text": ("spf", {"text_consistent": 0.0}),
-    "spf-no-fine": ("spf", {"fine_grained": 0.0}),
-    "spf-no-enhanced": ("spf", {"enhanced": 0.0}),
-    "spf-no-sfcm": ("spf", {"complement": "none", "masked": 0.0, "averaged": 0}),
-    "spf-no-seen": ("spf", {"text": "caption"}),
-    "spf-paper": (
-        "spf",
-        {
-            "trainable": "cross-attention",
-            "learning_rate": 2e-4,
-            "plain": 0.0,
-            "latents": "training",
-            "relative": False,
-            "output": 0.0,
-            "keep": 0.0,
-            "masked": 0.0,
-            "text": "caption",
-            "smooth": 1,
-            "averaged": 0,
-            "power": 1.0,
-            "subtract": 1.0,
-            "embedding": "complete",
-            "scale": "min-max",
-            "text_consistent": 2.0,
-            "fine_grained": 0.0006,
-        },
-    ),
-}
-"""Methods that are another one with other settings: name -> (method, settings). The first four are the rows of the
-paper's ablation, the fifth one is of ours, the last is the method without anything of ours. There maps and queries are
-not measured against their own size, so its two weights are those that weigh on the embedded model, at the start, what
-spf's own do."""
-NAMES = (*METHODS, *ABLATIONS)
 TEXTS = ("caption", "seen", "full")
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
 """Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target."""
@@ -321,7 +280,7 @@ def config_of(name: str) -> type[MethodConfig]:
 def _kind(name: str) -> tuple[type[Method], dict[str, Any]]:
     check_choice("method", name, NAMES)
     method, preset = ABLATIONS.get(name, (name, {}))
-    return getattr(import_module(f"spf.methods.{method}"), METHODS[method]), preset
+    return METHODS.kind(method, Method), preset
 
 
 def parse_settings(name: str, pairs: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from spf.paths import Adapter
 FEWEST = 3
 """Steps of a run: one to see what is important, one that settles the ranks, one with the ranks settled."""
 
+ORDER = 3
+
 
 @dataclass(frozen=True)
 class AdaLoraConfig(MethodConfig):

@@ -12,6 +12,8 @@ from spf.injected import LAYERS, LoraPaths, projections
 from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
 from spf.paths import Adapter
 
+ORDER = 2
+
 
 @dataclass(frozen=True)
 class LoraConfig(MethodConfig):

@@ -11,6 +11,8 @@ from spf.config import choice
 from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
 from spf.paths import all_names, cross_attention_names
 
+ORDER = 1
+
 
 @dataclass(frozen=True)
 class NaiveConfig(MethodConfig):

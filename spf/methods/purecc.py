@@ -26,6 +26,8 @@ from spf.paths import Adapter, exchanged
 EXTRACTOR = "extractor "
 """Start of the names, in the memory of a run, of the weights that stage 1 ended with."""
 
+ORDER = 5
+
 
 @dataclass(frozen=True)
 class PureCCConfig(MethodConfig):

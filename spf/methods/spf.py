@@ -45,6 +45,52 @@ from spf.methods import (
 from spf.paths import all_names, cross_attention_names
 from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
 
+ORDER = 6
+PARTS = {
+    "text_consistent": {"text_consistent": 0.0},
+    "fine_grained": {"fine_grained": 0.0},
+    "control": {"complement": "none"},
+    "enhanced": {"enhanced": 0.0},
+    "output": {"output": 0.0},
+    "keep": {"keep": 0.0},
+    "seen": {"text": "caption"},
+}
+"""Parts of the method and what leaves each of them out: the page has a switch for each."""
+OWN = "own_count"
+"""The setting that says how many portraits the original model draws beforehand."""
+ABLATIONS = {
+    "spf-no-text": {"text_consistent": 0.0},
+    "spf-no-fine": {"fine_grained": 0.0},
+    "spf-no-enhanced": {"enhanced": 0.0},
+    "spf-no-sfcm": {"complement": "none", "masked": 0.0, "averaged": 0},
+    "spf-no-seen": {"text": "caption"},
+    "spf-paper": {
+        "trainable": "cross-attention",
+        "learning_rate": 2e-4,
+        "plain": 0.0,
+        "latents": "training",
+        "relative": False,
+        "output": 0.0,
+        "keep": 0.0,
+        "masked": 0.0,
+        "text": "caption",
+        "smooth": 1,
+        "averaged": 0,
+        "power": 1.0,
+        "subtract": 1.0,
+        "embedding": "complete",
+        "scale": "min-max",
+        "text_consistent": 2.0,
+        "fine_grained": 0.0006,
+    },
+}
+"""The same method with other settings, under names of their own.
+
+The first four are the rows of the paper's ablation, the fifth one is of ours, the last is the method without anything
+of ours. There maps and queries are not measured against their own size, so its two weights are those that weigh on the
+embedded model, at the start, what spf's own do.
+"""
+
 
 @dataclass(frozen=True)
 class SpfConfig(MethodConfig, SfcmConfig):

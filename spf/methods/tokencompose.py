@@ -23,6 +23,8 @@ from spf.paths import all_names
 MAPS, LEVELS = 10, 4
 """Supervised maps and levels of Stable Diffusion 1.x, for which the weights were found: mid at 8, up at 16, 32 and 64."""
 
+ORDER = 4
+
 
 @dataclass(frozen=True)
 class TokenComposeConfig(MethodConfig):

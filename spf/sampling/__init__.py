@@ -1,13 +1,12 @@
 """Drawing: the one denoising loop, the tuned path, and the pair of original and tuned portrait with every map."""
 
-from .guides import HELD, GuideConfig, freed
+from .guides import GuideConfig, freed
 from .loop import Callback, Step, autocast, initial_latents, sample
 from .pair import PathTrace, Trace, sample_pair
 from .phrases import prompt_distances, said
 from .tuned import LARGEST_MAP, Edit, Shown, TunedPath
 
 __all__ = [
-    "HELD",
     "LARGEST_MAP",
     "Callback",
     "Edit",

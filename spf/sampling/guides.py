@@ -8,32 +8,29 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spf.config import FOLLOWING, GUIDES, PUSH, Config, check_real, choice, real
+from spf.config import PUSH, Config, GenerateConfig, as_in, check_real, choice, follows, real
 from spf.errors import BadInput
+from spf.guides import make
 from spf.models import Base
+from spf.registry import GUIDES
 from spf.sfcm import SCALES
 
-HELD = (0.9, 1.3)
-"""Parts of the picture's mean noise difference between which the map of a held drawing rises from 0 to 1."""
 ORDINARY = 1.75
 """How many times the guidance goes to the target, where nobody says; a weakly known target wants more."""
 
 
 @dataclass(frozen=True)
 class GuideConfig(Config):
-    """Ways to keep the tuned drawing near the original's (ours).
+    """How the tuned drawing is kept near the original's (ours); `spf.guides` has one file for each way.
 
-    sfcm, difference, attention: SFCM-guided sampling. Each step uses ref + M (res - ref) of both predictions, with that map as M, so
-    that outside M the reference rules.
+    Guides that blend are SFCM-guided sampling: each step uses ref + M (res - ref) of both predictions with their map as M,
+    so that outside M the reference rules.
 
-    held, told and untold follow the original's drawing. A held drawing has one map M for all steps, and keeps the
-    original's latents outside it, as Blended Diffusion keeps those of a picture (Avrahami et al. 2022): x = x_ref +
-    M (x_res - x_ref). M is found along the original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where
-    the tuned weights tell the complete text from the base text. Inside, the response path is told what the original shows
-    (`spf.traits`), and the target is guided on its own, see `composed`: by the difference that it makes to a text which
-    says what the tailored set has in common, if the adapter has noted that. untold leaves out the telling, told the map,
-    which is right for targets that are everywhere, such as a style. Of several targets each is drawn in its turn, and
-    follows the drawing that shows those before it (continuous customisation, arXiv 2504.00396).
+    Guides that follow draw the original first. They have one map M for all steps, and keep the original's latents outside
+    it: x = x_ref + M (x_res - x_ref). Inside, the response path may be told what the original shows (`spf.traits`), and
+    the target is guided on its own, see `composed`: by the difference that it makes to a text which says what the
+    tailored set has in common, if the adapter has noted that. Of several targets each is drawn in its turn, and follows
+    the drawing that shows those before it (continuous customisation, arXiv 2504.00396).
     """
 
     map: str = choice(
@@ -50,23 +47,20 @@ class GuideConfig(Config):
         1.0,
         "share of the steps after which the blend begins; before it the response path is free",
     )
-    push: float = real(
-        0.0,
-        *PUSH,
-        "where the original is followed: how many times the guidance goes to the target; 0: see `pushed`",
-    )
+    push: float = as_in(GenerateConfig, "push")
 
     @property
     def follows(self) -> bool:
         """Whether the original's drawing is followed."""
-        return self.map in FOLLOWING
+        return follows(self.map)
 
 
 def freed(guide: GuideConfig) -> GuideConfig | None:
     """The guide for a target that is everywhere, which leaves nothing to hold and needs no push."""
-    if guide.map == "untold":
+    instead = make(guide.map).everywhere
+    if not instead:
         return None
-    return replace(guide, map="told", push=guide.push or 1.0) if guide.follows else guide
+    return replace(guide, map=instead, push=guide.push or 1.0) if guide.follows else guide
 
 
 def pushed(guide: GuideConfig, adapters: Sequence[Mapping[str, str]]) -> float:
@@ -117,10 +111,3 @@ def predictions(
     """Predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
     rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
     return base.predict(torch.cat([latents] * len(texts)), timestep, rows).chunk(len(texts))
-
-
-def held_map(differences: Sequence[Tensor]) -> Tensor:
-    """M [B,h,w] in [0,1] of a held drawing, from the noise differences [B,h,w] of its steps, each in parts of its own mean."""
-    low, high = HELD
-    parts = [one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one in differences]
-    return ((torch.stack(parts).mean(0) - low) / (high - low)).clamp(0, 1)

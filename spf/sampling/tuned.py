@@ -14,14 +14,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from spf.attention import Record, phrase_stack, record, resized
+from spf.attention import Record, phrase_stack, record
+from spf.guides import make as make_guide
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.prompts import ComposedPrompt, compose
-from spf.sampling.guides import ORDINARY, GuideConfig, composed, held_map, predictions, pushed
+from spf.sampling.guides import ORDINARY, GuideConfig, composed, predictions, pushed
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
-from spf.sfcm import SfcmConfig, noise_difference, scaled, subtracted
+from spf.sfcm import SfcmConfig, noise_difference, subtracted
 from spf.traits import Told, explained, noted, seen, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
@@ -87,6 +88,7 @@ class TunedPath:
             settings,
         )
         self.guide, self.edit = guide, edit
+        self.way = make_guide(guide.map) if guide else None
         self.follows = guide is not None and guide.follows
         self.blends = guide is not None and not self.follows
         self.compare = compare or self.blends
@@ -248,12 +250,8 @@ class TunedPath:
                 predict=predict,
                 callback=watch,
             )
-        self.free = held_map(differences)
-        if self.guide.map == "told":  # everywhere, or nowhere for a text that asks for nothing more
-            self.free = (
-                (self.free.amax((1, 2), keepdim=True) > 0).to(self.free).expand_as(self.free)
-            )
-        if self.guide.map != "untold" and self.base.clip is not None and self.edit is None:
+        self.free = self.way.free(differences)
+        if self.way.tells and self.base.clip is not None and self.edit is None:
             self.tell(
                 course[-1],
                 {name: value for adapter in own.metadata for name, value in noted(adapter).items()},
@@ -357,11 +355,7 @@ class TunedPath:
 
     def blend(self, shown: Shown) -> Tensor:
         """M of the guide, [B,h,w] in [0,1]."""
-        if self.guide.map == "sfcm":
-            return shown.sfcm
-        if self.guide.map == "difference":
-            return scaled(shown.difference, self.guide.scale)
-        return scaled(resized(shown.attention, shown.difference.shape[-1]), self.guide.scale)
+        return self.way.blend(shown, self.guide.scale)
 
     def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
         """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""

@@ -1,4 +1,7 @@
-"""The page: one file per tab, the components they share, and every text in one table. Only this folder knows Gradio."""
+"""The page: one file a tab, the components they share, and every text in one table a language.
+
+Only this folder knows Gradio.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,23 @@ from pathlib import Path
 
 import gradio as gr
 
+from spf.config import GenerateConfig
 from spf.engine import Engine
 from spf.jobs import Jobs
+from spf.registry import TABS
 from spf.votes import Votes
 
-from . import api, compare, finetune, results, tour, vote
-from .components import own
+from . import api
+from .components import QUICK, own
 from .examples import Example
-from .gpu import may_train
+from .form import Form
 from .look import launch_options
+from .page import Page
 from .texts import both, label
 
 __all__ = ["build", "launch_options"]
+PLACES = (Path(__file__).resolve().parents[2] / "assets" / "results", Path("runs"))
+"""Where results are looked for: shipped ones first, then those of this machine."""
 
 
 def build(
@@ -27,73 +35,59 @@ def build(
     jobs: Jobs | None = None,
     votes: Votes | None = None,
     places: Iterable[str | Path] | None = None,
+    config: type[GenerateConfig] = GenerateConfig,
 ) -> gr.Blocks:
     """The whole page around one engine; the first example is on it before anything is computed.
 
     votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
+    config: the settings of a drawing.
     """
-    first = next(iter(examples.values()), None)
-    jobs, votes, places = (
-        jobs or Jobs(),
-        votes or Votes("runs/votes.sqlite"),
-        tuple(places or results.PLACES),
-    )
     with gr.Blocks(
         title="SPF-Portrait Studio",
         analytics_enabled=False,
         delete_cache=(600, 3600),
         fill_width=True,
-    ) as page:
+    ) as blocks:
         top = own("chrome", {"state": "loading", "text": both("engine.loading")})
-        trace = own("trace", first.inside if first else None)
+        trace = own("trace")
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab(label("tab.compare"), id="compare"):
-                fields = compare.build(engine, examples, trace, tabs)
-            with gr.Tab(label("tab.inside"), id="inside"):
-                own("inside")
-            with gr.Tab(label("tab.finetune"), id="finetune"):
-                latest, job = finetune.build(engine, jobs, fields[1:-1], tabs, allowed=may_train())
-            with gr.Tab(label("tab.results"), id="results"):
-                results.build(engine, fields[1:-1], tabs, places)
-            if vote.may_vote():
-                with gr.Tab(label("tab.vote"), id="vote"):
-                    vote.build(engine, examples, votes)
-            with gr.Tab(label("tab.tour"), id="tour"):
-                guide = own("tour", {"steps": tour.steps(examples)})
-                guide.finish(
-                    lambda: gr.Tabs(selected="compare"),
-                    None,
-                    tabs,
-                    queue=False,
-                    show_progress="hidden",
-                    api_visibility="private",
-                )
-        api.build(engine, jobs if may_train() else None, places)
+            page = Page(
+                engine,
+                examples,
+                Form(config),
+                jobs or Jobs(),
+                votes or Votes("runs/votes.sqlite"),
+                tuple(map(Path, places or PLACES)),
+                blocks,
+                trace,
+                tabs,
+            )
+            _tabs(page)
+        api.build(page)
+        _greet(page, top)
+    return blocks.queue(max_size=20, api_open=False, default_concurrency_limit=1)
 
-        def state():
-            """Tells the top line when the model is there."""
-            yield {"state": "loading", "text": both("engine.loading")}
-            engine.wait()
-            yield {"state": engine.state, "text": both(f"engine.{engine.state}")}
 
-        def restore(request: gr.Request):
-            """Fills the fields from a shared link."""
-            asked = request.query_params
-            return [
-                *compare.linked(asked, engine),
-                True if asked.get("chain") == "1" else gr.skip(),
-            ]
+def _tabs(page: Page) -> None:
+    """Every tab that is offered here; one that has no title of its own has that of its file."""
+    for name in TABS:
+        module = TABS.load(name)
+        if getattr(module, "offered", lambda: True)():
+            title = label(f"tab.{name}", name.replace("_", " ").capitalize())
+            with gr.Tab(title, id=name) as tab:
+                module.build(page, tab)
 
-        page.load(
-            state,
-            None,
-            top,
-            show_progress="hidden",
-            concurrency_limit=None,
-            api_visibility="private",
-        )
-        page.load(latest, None, job, show_progress="hidden", queue=False, api_visibility="private")
-        page.load(
-            restore, None, fields, show_progress="hidden", queue=False, api_visibility="private"
-        )
-    return page.queue(max_size=20, api_open=False, default_concurrency_limit=1)
+
+def _greet(page: Page, top: gr.HTML) -> None:
+    """What happens when somebody opens the page."""
+
+    def state():
+        """Tells the top line when the model is there."""
+        yield {"state": "loading", "text": both("engine.loading")}
+        page.engine.wait()
+        yield {"state": page.engine.state, "text": both(f"engine.{page.engine.state}")}
+
+    waiting = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    page.blocks.load(state, None, top, **waiting)
+    if page.first:
+        page.blocks.load(lambda: page.first.inside, None, page.trace, **QUICK)

@@ -2,94 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from spf import results as tables
 from spf.config import GenerateConfig
-from spf.engine import Engine, Result
+from spf.engine import Result
 from spf.errors import SpfError
-from spf.jobs import Jobs
-from spf.portraits.tailored import SIZE
+from spf.settings import FinetuneConfig
 
 from . import stage
-from .compare import AUTO, reported, wanted
-from .gpu import on_gpu
+from .gpu import may_train, on_gpu
+from .page import Page, wanted
+from .runs import reported
 
 TOLD = ("name", "phase", "step", "steps", "left", "terms", "looks", "message", "adapter", "lora")
 
 
-def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path] = ()) -> None:
-    """Registers the endpoints on the page that is being built. jobs: None where nobody may train."""
+def build(page: Page) -> None:
+    """Registers the endpoints on the page that is being built; those of fine-tuning where it is allowed."""
+    _drawing(page)
+    _results(page)
+    if may_train():
+        _training(page)
 
-    def draw(config):
+
+def _drawing(page: Page) -> None:
+    """compare, adapters and words."""
+    engine, form = page.engine, page.form
+
+    def draw(config: GenerateConfig):
         yield from engine.compare(config)
 
     lent = on_gpu(draw, engine.seconds)
 
-    def compare(
-        base: str,
-        target: str = "",
-        mode: str = "append",
-        replace: str = "",
-        adapter: str = AUTO,
-        seed: int = 0,
-        steps: int = GenerateConfig.steps,
-        guidance: float = GenerateConfig.guidance,
-        guided: str = GenerateConfig.guided,
-    ) -> dict:
+    def compare(**settings: Any) -> dict:
         """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
 
-        Parameters:
-            base: the portrait, for example "a photo of a young woman with long red hair"
-            target: what should change, for example "a hat"; several are joined with +
-            mode: "append" adds the target, "replace" puts it in place of the words in `replace`
-            replace: the words of the base text that the target replaces
-            adapter: "auto", "" for none, or a name that /adapters lists
-            seed: start of the noise, 0 to 4294967295
-            steps: denoising steps, 1 to 200
-            guidance: classifier-free guidance, 1 to 20
-            guided: "held" to the original outside the map and told what it shows inside, "told" or "untold" for one of the two,
-                "sfcm", "difference" or "attention" to blend by these, or "" for none
         Returns:
             portraits (PNG data URIs by role), complete (the text), report (by role), notices
         """
         try:
-            config = wanted(base, target, mode, replace, adapter, seed, steps, guidance, guided)
+            config = wanted(form, **settings)
             result = next(event for event in lent(config) if isinstance(event, Result))
         except SpfError as error:
             raise _refused(error) from None
         except Exception as error:
             raise gr.Error(reported(error)["en"], print_exception=False) from None
         value = stage.finished(result)
-        told = [notice["text"]["en"] for notice in value["notices"]]
         return {
             "portraits": value["portraits"],
             "complete": result.words.prompt.complete,
             "report": value["report"],
-            "notices": told,
+            "notices": [notice["text"]["en"] for notice in value["notices"]],
         }
 
     def adapters() -> list[str]:
         """Names of the tuned models that can be chosen."""
         return list(engine.adapters())
 
-    def words(base: str, target: str = "", mode: str = "append", replace: str = "") -> dict:
+    def words(**settings: Any) -> dict:
         """What the model makes of a text, without drawing.
 
-        Parameters:
-            base: the portrait
-            target: what should change; several are joined with +
-            mode: "append" or "replace"
-            replace: the words of the base text that the target replaces
         Returns:
             complete (the text), phrases, targets, unknown (words that the model lacks), dropped (words beyond its window)
         """
         try:
-            found = engine.words(wanted(base, target, mode, replace))
+            found = engine.words(wanted(form, **settings))
         except SpfError as error:
             raise _refused(error) from None
         return {
@@ -100,6 +82,13 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             "dropped": list(found.dropped),
         }
 
+    heavy = {"concurrency_id": "gpu", "concurrency_limit": 1}
+    gr.api(form.function(compare), api_name="compare", **heavy)
+    gr.api(adapters, api_name="adapters", queue=False)
+    gr.api(form.function(words, ["texts"]), api_name="words", queue=False)
+
+
+def _results(page: Page) -> None:
     def results() -> list[dict]:
         """Evaluation results: for each table its name, settings, and rows of method, target, measure, value, low, high, n."""
         return [
@@ -108,20 +97,27 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
                 "settings": dict(one.settings),
                 "rows": [dict(row) for row in one.rows],
             }
-            for one in tables.load(places)
+            for one in tables.load(page.places)
         ]
 
+    gr.api(results, api_name="results", queue=False)
+
+
+def _training(page: Page) -> None:
+    """finetune, job and control_job."""
+    engine, jobs = page.engine, page.jobs
+
     def finetune(
-        target: str = "hat",
-        method: str = "spf",
+        target: str = FinetuneConfig.data,
+        method: str = FinetuneConfig.method,
         steps: int = 80,
         settings: dict | None = None,
-        images: int = SIZE,
+        images: int = FinetuneConfig.images,
     ) -> str:
         """Starts fine-tuning on a ready set in the background and returns the name of the job; one job runs at a time.
 
         Parameters:
-            target: name of the set, such as hat, freckles, laughing, dress
+            target: name of a ready set, which is that of its target
             method: spf, naive, or another method
             steps: training steps, 1 to 2000
             settings: of the method, by name, as the command line's --set
@@ -171,14 +167,9 @@ def build(engine: Engine, jobs: Jobs | None = None, places: Iterable[str | Path]
             raise _refused(error) from None
         return job(name)
 
-    gr.api(compare, api_name="compare", concurrency_id="gpu", concurrency_limit=1)
-    gr.api(adapters, api_name="adapters", queue=False)
-    gr.api(words, api_name="words", queue=False)
-    gr.api(results, api_name="results", queue=False)
-    if jobs is not None:
-        gr.api(finetune, api_name="finetune", concurrency_limit=1)
-        gr.api(job, api_name="job", queue=False)
-        gr.api(control_job, api_name="control_job", queue=False)
+    gr.api(finetune, api_name="finetune", concurrency_limit=1)
+    gr.api(job, api_name="job", queue=False)
+    gr.api(control_job, api_name="control_job", queue=False)
 
 
 def _refused(error: SpfError) -> gr.Error:

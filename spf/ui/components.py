@@ -18,6 +18,15 @@ from PIL.PngImagePlugin import PngInfo
 from .texts import TEXTS
 
 STATIC = Path(__file__).parent / "static"
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How an event is connected that is answered at once."""
+HEAVY: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "concurrency_id": "gpu",
+    "concurrency_limit": 1,
+}
+"""How an event is connected that draws: one at a time."""
 
 
 @cache
@@ -65,6 +74,13 @@ def enlarged(image: np.ndarray, side: int = 512) -> str:
     small = Image.fromarray(image)
     larger = small if small.width >= side else small.resize((side, side), Image.Resampling.LANCZOS)
     return webp(np.asarray(larger), 90)
+
+
+def webp_of(uri: str, side: int = 96) -> str:
+    """A small picture of the one in a data URI."""
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+        small = picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+    return webp(np.asarray(small))
 
 
 def _uri(image: np.ndarray, kind: str, **options) -> str:

@@ -20,8 +20,9 @@ from PIL import Image
 from spf.config import GenerateConfig
 from spf.engine import NAIVE, TUNED, Engine, Result
 
-from . import inside, stage
+from . import stage
 from .components import enlarged
+from .maps import payload
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +48,14 @@ WANTED: dict[str, GenerateConfig] = {
         "dress",
         "replace",
         "T-shirt",
-        5,
+        seed=5,
     ),
     "watercolor": GenerateConfig(
         "a photo of a young woman with brown hair, wearing a green shirt, by the sea",
         "watercolor painting",
         "replace",
         "photo",
-        11,
+        seed=11,
     ),
     "two": GenerateConfig(
         "a photo of a young woman, wearing a blue T-shirt, in a park",
@@ -77,9 +78,7 @@ class Example:
     @classmethod
     def of(cls, result: Result) -> Example:
         shown = stage.finished(result)
-        return cls(
-            " + ".join(result.config.targets), shown["request"], shown, inside.payload(result)
-        )
+        return cls(" + ".join(result.config.targets), shown["request"], shown, payload(result))
 
     def save(self, folder: Path) -> None:
         """Writes the folder; the portraits stay ordinary pictures for whoever looks there."""

@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.themes.utils.colors import Color
 from gradio.themes.utils.fonts import LocalFont
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from .components import STATIC, head
 from .gpu import may_train
@@ -111,8 +112,9 @@ def theme() -> gr.themes.Base:
 def launch_options(*, local: bool = True) -> dict[str, Any]:
     """What every launch of the page has in common. local: answer under the names of this machine only."""
     front = Middleware(Front, script=head(), hosts=LOCAL if local else None)
+    smaller = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     return {
-        "app_kwargs": {"middleware": [front]},
+        "app_kwargs": {"middleware": [smaller, front]},
         "theme": theme(),
         "css_paths": [STATIC / "style.css"],
         "i18n": translations(),

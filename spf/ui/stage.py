@@ -14,8 +14,6 @@ from .verdict import words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
-CARRIED = ("base", "targets", "mode", "replace", "adapter", "seed", "steps", "guidance", "guided")
-"""The settings that links and pictures carry: what it takes to draw the same again."""
 
 
 def waiting(
@@ -53,7 +51,7 @@ def waiting(
 
 def link(result: Result) -> dict:
     """One portrait of a chain, as the strip shows it."""
-    request = {name: result.config.to_dict()[name] for name in CARRIED}
+    request = result.config.carried()
     judged = words_of(result.reports[TUNED])
     return {
         "title": same(f"+ {result.config.targets[-1]}")
@@ -72,8 +70,7 @@ def previews(progress: Progress) -> dict[str, str]:
 
 def finished(result: Result) -> dict:
     """The stage with a result: pictures with their settings inside, verdicts, words and notices."""
-    values = result.config.to_dict()
-    request = {name: values[name] for name in CARRIED}
+    request = result.config.carried()
     prompt = result.words.prompt
     return {
         "phase": "done",

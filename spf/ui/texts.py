@@ -36,11 +36,11 @@ def translations() -> gr.I18n:
     return gr.I18n(**{code: TEXTS[FIRST] | table for code, table in TEXTS.items()})
 
 
-def label(key: str, instead: str = ""):
+def label(key: str, instead: str | None = None):
     """A parameter of a Gradio component that the browser translates; `instead` where there is no such text."""
     if known(key):
         return _ADDRESS(key)
-    if instead:
+    if instead is not None:
         return instead
     raise KeyError(f"the page has no text {key!r}")
 

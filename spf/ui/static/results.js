@@ -473,7 +473,9 @@ function draw() {
     );
 }
 function update(value) {
-  tables = value?.tables || [];
+  root.hidden = !value; // the tables come when the tab is opened
+  if (!value) return;
+  tables = value.tables || [];
   now = tables.find((one) => now && one.path === now.path) || tables[0] || null;
   draw();
 }

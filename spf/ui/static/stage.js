@@ -439,11 +439,8 @@ async function saveAll() {
 async function copyLink() {
   const url = new URL(location.pathname, location.origin);
   if ((data.strip || []).length) url.searchParams.set("chain", "1");
-  for (const [key, value] of Object.entries(data.request || {})) {
-    if (value !== "" && value != null)
-      []
-        .concat(value)
-        .forEach((v) => url.searchParams.append(key === "targets" ? "target" : key, v));
+  for (const [name, value] of Object.entries(data.request || {})) {
+    for (const one of [value].flat()) url.searchParams.append(name, one);
   }
   try {
     await navigator.clipboard.writeText(url.href);

@@ -78,7 +78,9 @@ root.addEventListener("keydown", (event) => {
   }
 });
 const update = (value) => {
-  steps = value?.steps || [];
+  root.hidden = !value; // the steps come when the tab is opened
+  if (!value) return;
+  steps = value.steps || [];
   go(at, false);
 };
 watch("value", () => update(props.value));

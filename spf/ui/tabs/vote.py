@@ -1,4 +1,4 @@
-"""The Blind vote tab: two portraits by unnamed methods beside the original, three questions, and what the votes add up to.
+"""Blind vote: two portraits by unnamed methods beside the original, three questions, and what the votes add up to.
 
 Which method drew which side is known to the server alone until the vote is in.
 """
@@ -26,10 +26,14 @@ from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
 from spf.votes import QUESTIONS, Votes
 
-from .components import enlarged, own
-from .examples import Example
-from .gpu import on_gpu, on_space
-from .texts import both, same
+from ..components import HEAVY, QUICK, enlarged, own
+from ..examples import Example
+from ..gpu import on_gpu, on_space
+from ..page import Page
+from ..runs import reported
+from ..texts import both, same
+
+ORDER = 5
 
 NAMES = {TUNED: "spf", NAIVE: NAIVE}
 """Methods by their role in a comparison."""
@@ -38,7 +42,7 @@ OPEN = 500
 STEPS, TEXTS_EACH = 20, 40
 
 
-def may_vote() -> bool:
+def offered() -> bool:
     """On a Space only with SPF_VOTES=1: its disk is not kept, and its visitors are not asked by default."""
     return not on_space() or os.environ.get("SPF_VOTES") == "1"
 
@@ -195,12 +199,11 @@ class Booth:
         }
 
 
-def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None:
+def build(page: Page, tab: gr.Tab) -> None:
     """Lays out the tab and connects it."""
-    booth = Booth(engine, examples, votes)
+    booth = Booth(page.engine, page.examples, page.votes)
     view = own("vote", {"phase": "start"}, name="vote")
     seen = gr.State([])
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     def following(seen, said):
         try:
@@ -209,8 +212,6 @@ def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None
         except SpfError as error:
             yield {"phase": "over", "status": same(str(error)), "tally": booth.tally()}, seen
         except Exception as error:
-            from .compare import reported
-
             yield {"phase": "over", "status": reported(error), "tally": booth.tally()}, seen
 
     def ask(seen):
@@ -227,9 +228,9 @@ def build(engine: Engine, examples: Mapping[str, Example], votes: Votes) -> None
         """The tally without a vote."""
         return {"phase": "start", "tally": booth.tally()}
 
-    view.ask(ask, seen, [view, seen], concurrency_id="gpu", concurrency_limit=1, **quick)
-    view.answer(answer, None, view, queue=False, **quick)
-    view.tally(look, None, view, queue=False, **quick)
+    view.ask(ask, seen, [view, seen], **HEAVY)
+    view.answer(answer, None, view, **QUICK)
+    view.tally(look, None, view, **QUICK)
 
 
 def _others(there: Mapping[str, Any], target: str) -> list[str]:

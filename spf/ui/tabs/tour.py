@@ -1,4 +1,4 @@
-"""The guided tour: semantic pollution in five steps, on the outputs of a stored example."""
+"""Tour: semantic pollution in five steps, on the outputs of a stored example."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from PIL import Image
 
@@ -16,9 +17,10 @@ from spf.portraits.description import TARGETS
 from spf.portraits.render import render
 from spf.portraits.tailored import tailored_set
 
-from .components import enlarged, webp
-from .examples import Example
-from .texts import both, same
+from ..components import QUICK, enlarged, own, webp
+from ..examples import Example
+from ..page import Page
+from ..texts import both, same
 
 SHOWN = 6
 """Pictures of the tailored set: enough to see what they have in common."""
@@ -27,6 +29,14 @@ HEAT = np.array(
     float,
 )
 """The colours of static/common.js."""
+ORDER = 6
+
+
+def build(page: Page, tab: gr.Tab) -> None:
+    """Lays out the tab; its pictures are drawn and sent when it is opened."""
+    guide = own("tour")
+    tab.select(lambda: {"steps": steps(page.examples)}, None, guide, **QUICK)
+    guide.finish(lambda: gr.Tabs(selected="compare"), None, page.tabs, **QUICK)
 
 
 def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:

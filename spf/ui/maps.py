@@ -1,4 +1,4 @@
-"""The Look-inside tab: one component that holds every map of every step, so that scrubbing asks nobody."""
+"""Every map of every step of a run as one packed value, so that scrubbing asks nobody."""
 
 from __future__ import annotations
 

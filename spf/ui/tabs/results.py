@@ -1,10 +1,10 @@
-"""The Results tab: evaluation tables, their curves, and the pairs of portraits behind a number, drawn again on demand."""
+"""Results: evaluation tables, their curves, and the pairs of portraits behind a number, drawn again on demand."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,74 +14,61 @@ import numpy as np
 from PIL import Image
 
 from spf import results
-from spf.config import GenerateConfig
+from spf.config import JOIN, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import ATTRIBUTES
 
-from . import stage
-from .components import enlarged, own
-from .gpu import on_gpu
-from .texts import both, same
-from .verdict import attribute, words_of
+from ..components import HEAVY, QUICK, enlarged, own
+from ..gpu import on_gpu
+from ..page import Page
+from ..runs import reported
+from ..texts import both, same
+from ..verdict import attribute, words_of
+from .compare import restored
 
-PLACES = (Path(__file__).resolve().parents[2] / "assets" / "results", Path("runs"))
-"""Where results are looked for: shipped ones first, then those of this machine."""
+ORDER = 4
 SHOWN = 4
 """Pairs that are drawn at a time: each takes as long as a press of Generate."""
 KEPT = 300
 
 
-def build(
-    engine: Engine,
-    fields: Sequence[gr.components.Component],
-    tabs: gr.Tabs,
-    places: Iterable[str | Path],
-) -> None:
-    """Lays out the tab. fields: the inputs of Compare, where a pair can be opened. places: folders with results."""
-    desk = Desk(engine)
-    table = own("results", shown(results.load(places)), name="results")
+def build(page: Page, tab: gr.Tab) -> None:
+    """Lays out the tab; its tables are read and sent when it is opened."""
+    table = own("results", name="results")
     behind = own("pairs", {"phase": "none"}, name="pairs")
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    redrawn = Redrawn(page.engine)
+
+    def refresh():
+        """The tables as they are now."""
+        return shown(results.load(page.places))
 
     def pick(event: gr.EventData):
         """Streams the first pairs behind the cell that was picked."""
-        yield from draw(event.table, event.method, event.aim, event.measure, event.order, 0)
+        yield from draw(event, 0)
 
     def more(event: gr.EventData):
         """Streams the next ones."""
-        yield from draw(
-            event.table, event.method, event.aim, event.measure, event.order, event.first
-        )
+        yield from draw(event, event.first)
 
-    def draw(path, method, target, measure, order, first):
-        found = next((one for one in results.load(places) if str(one.path) == path), None)
-        if found is None:
-            return
-        yield from desk.pairs(found, method, target, measure, order, int(first))
-
-    def refresh():
-        """Results that were added while the page was open."""
-        return shown(results.load(places))
+    def draw(event: gr.EventData, first: Any):
+        tables = results.load(page.places)
+        found = next((one for one in tables if str(one.path) == event.table), None)
+        if found is not None:
+            number = (event.method, event.aim, event.measure, event.order)
+            yield from redrawn.pairs(found, *number, int(first))
 
     def open_pair(event: gr.EventData):
         """Puts a pair's settings into Compare."""
-        from .compare import restored
+        fields = restored(page.form, event.request, page.engine)[1:]
+        return [*fields, gr.Tabs(selected="compare")]
 
-        return [*restored(event.request, engine)[1:], gr.Tabs(selected="compare")]
-
-    heavy: dict[str, Any] = {
-        "concurrency_id": "gpu",
-        "concurrency_limit": 1,
-        "show_progress": "hidden",
-    }
-    first = table.pick(
-        pick, None, behind, api_visibility="private", trigger_mode="always_last", **heavy
-    )
-    again = behind.more(more, None, behind, api_visibility="private", **heavy)
-    behind.halt(lambda: gr.skip(), None, behind, cancels=[first, again], **quick)
-    behind.open(open_pair, None, [*fields, tabs], **quick)
-    table.refresh(refresh, None, table, **quick)
+    first = table.pick(pick, None, behind, trigger_mode="always_last", **HEAVY)
+    again = behind.more(more, None, behind, **HEAVY)
+    behind.halt(lambda: gr.skip(), None, behind, cancels=[first, again], **QUICK)
+    behind.open(open_pair, None, [*page.inputs, page.tabs], **QUICK)
+    table.refresh(refresh, None, table, **QUICK)
+    tab.select(refresh, None, table, **QUICK)
 
 
 def shown(tables: Sequence[results.Table]) -> dict[str, Any]:
@@ -113,7 +100,7 @@ def _table(table: results.Table) -> dict[str, Any]:
     }
 
 
-class Desk:
+class Redrawn:
     """Draws the pairs behind a number; pairs that were drawn before come at once."""
 
     def __init__(self, engine: Engine) -> None:
@@ -195,8 +182,6 @@ class Desk:
                 }
                 return
             except Exception as error:
-                from .compare import reported
-
                 yield value | {
                     "phase": "failed",
                     "items": items,
@@ -218,7 +203,7 @@ class Desk:
         for pair in (pair for pair in pairs if not pair.stored):
             if not pair.again:
                 return both("pairs.edit", name=pair.method)
-            for name in filter(None, pair.request.adapter.split("+")):
+            for name in filter(None, pair.request.adapter.split(JOIN)):
                 if name not in self.engine.files():
                     return both("pairs.adapter", name=name)
         return None
@@ -230,7 +215,7 @@ class Desk:
             "base": prompt.base,
             "complete": prompt.complete,
             "value": value,
-            "request": {name: pair.request.to_dict()[name] for name in stage.CARRIED},
+            "request": pair.request.carried(),
         }
 
     def _pair(self, pair: results.Pair) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""The original's latents are kept outside one map, and the response path is told what the original shows.
+
+Outside the map a drawing keeps the original's latents, as Blended Diffusion keeps those of a picture (Avrahami et al.
+2022). The map is found along the original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where the
+tuned weights tell the complete text from the base text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spf.guides import Guide
+
+ORDER = 1
+MEASURED = True
+"""`evaluate --methods all` measures it."""
+HELD = (0.9, 1.3)
+"""Parts of the picture's mean noise difference between which the map rises from 0 to 1."""
+
+
+class Held(Guide):
+    name = "held"
+    follows = True
+    tells = True
+    everywhere = "told"
+
+    def free(self, differences: Sequence[Tensor]) -> Tensor:
+        return held_map(differences)
+
+
+def held_map(differences: Sequence[Tensor]) -> Tensor:
+    """M [B,h,w] in [0,1], from the noise differences [B,h,w] of the steps, each in parts of its own mean."""
+    low, high = HELD
+    parts = [one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one in differences]
+    return ((torch.stack(parts).mean(0) - low) / (high - low)).clamp(0, 1)

@@ -1,0 +1,20 @@
+"""The original's latents are kept outside one map, and nothing is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from spf.guides import Guide
+from spf.guides.held import held_map
+
+ORDER = 3
+
+
+class Untold(Guide):
+    name = "untold"
+    follows = True
+
+    def free(self, differences: Sequence[Tensor]) -> Tensor:
+        return held_map(differences)

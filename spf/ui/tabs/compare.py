@@ -1,0 +1,221 @@
+"""Compare: a base text and a target in, two or three portraits and a plain verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from spf.config import AUTO
+from spf.engine import ORIGINAL, TUNED, Engine
+from spf.errors import SpfError
+from spf.portraits.description import TARGETS
+
+from .. import stage
+from ..components import HEAVY, QUICK, own, webp_of
+from ..examples import Example
+from ..form import JOINT, Form
+from ..gpu import on_zero_gpu
+from ..page import Page, inputs_of
+from ..runs import Runs
+from ..texts import both, label, same
+
+ORDER = 1
+TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
+NEW_SEED = "() => Math.floor(Math.random() * 2 ** 32)"
+
+
+class Shown(NamedTuple):
+    """The parts of the tab that are no settings."""
+
+    strip: gr.HTML
+    suggest: gr.HTML
+    go: gr.Button
+    halt: gr.Button
+    picture: gr.HTML
+    dice: gr.Button
+    drop: gr.HTML
+
+
+def build(page: Page, tab: gr.Tab) -> None:
+    """Lays out the tab and connects it."""
+    strip = own("choices", cards(page.examples), name="examples", visible=bool(page.examples))
+    with gr.Column(elem_classes="spf-grid"):
+        with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
+            suggest, go, halt = _texts(page)
+        with gr.Column(elem_classes="spf-stage-column"):
+            picture = _stage(page)
+        with gr.Column(elem_classes=["spf-more", "spf-panel"]):
+            dice, drop = _settings(page)
+    shown = Shown(strip, suggest, go, halt, picture, dice, drop)
+    _connect_run(page, shown)
+    _connect_fields(page, shown)
+    _connect_memory(page, shown)
+
+
+# what one sees
+
+
+def _texts(page: Page) -> tuple[gr.HTML, gr.Button, gr.Button]:
+    """The texts, ready targets, and the two buttons."""
+    for name in page.form.at("texts"):
+        page.fields[name].render()
+        if name == "targets":
+            suggest = own("choices", suggestions(), name="suggest", classes="spf-suggest")
+    with gr.Row(elem_classes="spf-run"):
+        go = gr.Button(
+            label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120
+        )
+        halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
+    page.chain.render()
+    page.hints.render()
+    return suggest, go, halt
+
+
+def _stage(page: Page) -> gr.HTML:
+    """The portraits of the first example, before anything is computed."""
+    empty = {"phase": "empty", "status": both("status.empty")}
+    return own("stage", page.first.stage if page.first else empty)
+
+
+def _settings(page: Page) -> tuple[gr.Button, gr.HTML]:
+    """The settings that most people use, the others in a fold, and the place where a picture brings its own back."""
+    with gr.Row(elem_classes="spf-settings"):
+        for name in page.form.at("settings"):
+            if name == "seed":
+                with gr.Row(elem_classes="spf-seed"):
+                    page.fields[name].render()
+                    dice = gr.Button("⚄", elem_id="dice", min_width=44, scale=0)
+            else:
+                page.fields[name].render()
+    with (
+        gr.Accordion(label("advanced"), open=False, elem_id="advanced"),
+        gr.Row(elem_classes="spf-settings"),
+    ):
+        for name in page.form.at("advanced"):
+            page.fields[name].render()
+    return dice, own("recall")
+
+
+def cards(examples: Mapping[str, Example]) -> dict:
+    """The strip of examples: original and tuned portrait of each, small."""
+    items = [
+        {
+            "key": name,
+            "title": same(example.title),
+            "pictures": [webp_of(example.stage["portraits"][role]) for role in (ORIGINAL, TUNED)],
+        }
+        for name, example in examples.items()
+    ]
+    return {"label": both("examples"), "items": items, "chosen": next(iter(examples), None)}
+
+
+def suggestions() -> dict:
+    return {
+        "label": both("suggestions"),
+        "items": [{"key": name, "title": same(target.text)} for name, target in TARGETS.items()],
+    }
+
+
+# what it does
+
+
+def _connect_run(page: Page, shown: Shown) -> None:
+    """Generate and Stop."""
+    runs = Runs(page.engine, page.form)
+    outputs = [shown.picture, page.trace, shown.go, shown.halt]
+    run = shown.go.click(runs.run, [page.chain, *page.inputs], outputs, js=TELL, **HEAVY)
+    shown.halt.click(runs.stop, None, [shown.picture, shown.go, shown.halt], cancels=[run], **QUICK)
+    read = page.form.at("texts") + (["adapter", "steps"] if on_zero_gpu() else [])
+    gr.on(
+        [page.fields[name].change for name in read],
+        runs.read,
+        page.inputs,
+        page.hints,
+        trigger_mode="always_last",
+        **QUICK,
+    )
+
+
+def _connect_fields(page: Page, shown: Shown) -> None:
+    """What fills one field from another."""
+    target, mode, replace = (page.fields[name] for name in ("targets", "mode", "replace"))
+    shown.dice.click(None, None, page.fields["seed"], js=NEW_SEED, api_visibility="private")
+    mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **QUICK)
+    shown.suggest.pick(
+        suggested, [target, mode, replace, page.chain], [target, mode, replace], **QUICK
+    )
+    shown.picture.longer(
+        longer, [target, mode, replace], [target, mode, replace, page.chain], **QUICK
+    )
+    shown.picture.look(lambda: gr.Tabs(selected="inside"), None, page.tabs, **QUICK)
+
+
+def _connect_memory(page: Page, shown: Shown) -> None:
+    """Examples, pictures and links that bring their settings back."""
+
+    def pick(event: gr.EventData):
+        """Shows a stored example: nothing is computed."""
+        example = page.examples[event.key]
+        fields = inputs_of(page.form, example.request, page.engine)
+        return [{**example.stage, "strip": []}, example.inside, *fields.values()]
+
+    def recall(event: gr.EventData):
+        """Puts the settings of one of our pictures back into the fields."""
+        return restored(page.form, event.settings, page.engine)
+
+    def restore(request: gr.Request):
+        """Fills the fields from a shared link."""
+        asked = request.query_params
+        chain = True if asked.get("chain") == "1" else gr.skip()
+        return [*linked(page.form, asked, page.engine), chain]
+
+    shown.strip.pick(pick, None, [shown.picture, page.trace, *page.inputs], **QUICK)
+    shown.drop.recall(recall, None, [page.hints, *page.inputs], **QUICK)
+    page.blocks.load(restore, None, [page.hints, *page.inputs, page.chain], **QUICK)
+
+
+def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
+    """Notice and fields for settings that came from a picture or a link; anything doubtful is refused as a whole."""
+    try:
+        fields = inputs_of(form, {name: given[name] for name in given if name != "role"}, engine)
+        if fields["adapter"] not in ("", AUTO, *engine.adapters()):
+            fields["adapter"] = AUTO
+        return [{"notices": []}, *fields.values()]
+    except (SpfError, AttributeError, TypeError) as error:
+        why = str(error) if isinstance(error, SpfError) else "it holds no settings of this page."
+        return [{"notices": [stage.notice("link", "warning", why=why)]}, *_untouched(form)]
+
+
+def linked(form: Form, query: Any, engine: Engine) -> list:
+    """Notice and fields for a shared link; a query without a base text changes nothing."""
+    if "base" not in query:
+        return [gr.skip(), *_untouched(form)]
+    return restored(form, form.linked(query), engine)
+
+
+def _untouched(form: Form) -> list:
+    return [gr.skip()] * len(form.settings)
+
+
+def suggested(target: str, mode: str, replace: str, chain: bool, event: gr.EventData):
+    """Puts a ready target into the fields, or adds it to the chain."""
+    chosen = TARGETS[event.key]
+    if chain and target.strip():
+        return _joined(target, mode, replace, chosen.text)
+    return chosen.text, chosen.mode, chosen.replace or replace
+
+
+def longer(target: str, mode: str, replace: str, event: gr.EventData):
+    """Adds one more edit to the chain and switches the chain on."""
+    added = str(event.edit or "").strip()
+    if not added:
+        return gr.skip(), gr.skip(), gr.skip(), True
+    return *_joined(target, mode, replace, added), True
+
+
+def _joined(target: str, mode: str, replace: str, added: str) -> tuple[str, str, str]:
+    """Fields with one more target; what is already there is not asked for twice."""
+    parts = [part.strip() for part in target.split(JOINT.strip()) if part.strip()]
+    return JOINT.join(parts if added in parts else [*parts, added]), mode, replace

@@ -1,0 +1,346 @@
+"""Fine-tune: choose what to teach, from a ready set or one's own pictures, watch the job, try the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from spf.errors import BadInput, SpfError
+from spf.portraits.description import TARGETS
+from spf.portraits.tailored import BIAS, SIZE, tailored_set
+from spf.registry import METHODS
+from spf.settings import FinetuneConfig
+
+from ..components import QUICK, own, webp
+from ..gpu import may_train
+from ..page import Page, adapters
+from ..texts import both, label, same
+from ..upload import SAMPLES, Upload, note
+from ..verdict import attribute
+from ..watch import Watch
+
+ORDER = 3
+
+
+class Preset(NamedTuple):
+    """Lengths of a run: training steps, pictures of the tailored set, portraits that SPF has the original model draw."""
+
+    steps: int
+    images: int
+    own: int
+
+
+PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, SIZE, 64)}
+LONGER = {"queue": True, "concurrency_limit": 2}
+"""How an event is connected that reads pictures."""
+
+
+class Chosen(NamedTuple):
+    """The fields of a run."""
+
+    source: gr.Radio
+    data: gr.Dropdown
+    upload: Upload
+    method: gr.Radio
+    parts: dict[str, gr.CheckboxGroup]
+    preset: gr.Radio
+    steps: gr.Slider
+    rate: gr.Textbox
+    extra: gr.Textbox
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What Start is told, in the order of `request`."""
+        lengths = [self.preset, self.steps, self.rate, self.extra]
+        return [self.source, self.data, *self.upload.inputs, self.method, *lengths]
+
+
+def build(page: Page, tab: gr.Tab) -> None:
+    """Lays out the tab and connects it."""
+    allowed = may_train()
+    with gr.Column(elem_classes="spf-grid"):
+        with gr.Column(elem_classes=["spf-texts", "spf-panel"]):
+            chosen = Chosen(*_data(page, allowed), *_method(), *_lengths(), *_more())
+            buttons = _buttons(allowed)
+            refused = {"notices": [] if allowed else [note("notice.space")]}
+            hints = own("hints", refused, name="ft-hints")
+        with gr.Column(elem_classes="spf-stage-column"):
+            watch = Watch(page.jobs, buttons, allowed)
+            checked = own("check", {})
+    _connect_fields(chosen, checked)
+    if allowed:
+        _connect_start(page, chosen, watch, buttons[0], hints)
+        _connect_check(chosen.upload, checked, hints)
+    _connect_job(page, watch, buttons, hints)
+    page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
+    tab.select(
+        lambda source, data: preview(data) if source == "ready" else gr.skip(),
+        [chosen.source, chosen.data],
+        checked,
+        **QUICK,
+    )
+
+
+# what one sees
+
+
+def _data(page: Page, allowed: bool) -> tuple[gr.Radio, gr.Dropdown, Upload]:
+    """A ready set, or pictures of one's own."""
+    source = gr.Radio(
+        [(label("source.ready"), "ready"), (label("source.own"), "own")],
+        value="ready",
+        label=label("finetune.source"),
+        elem_id="ft-source",
+    )
+    data = gr.Dropdown(
+        [(target.text, name) for name, target in TARGETS.items()],
+        value=FinetuneConfig.data,
+        label=label("finetune.data"),
+        info=label("finetune.data.info"),
+        elem_id="ft-data",
+    )
+    return source, data, Upload(page, allowed)
+
+
+def _method() -> tuple[gr.Radio, dict[str, gr.CheckboxGroup]]:
+    """The method, the usual one first, and for those that have parts a switch for each part."""
+    usual = FinetuneConfig.method
+    method = gr.Radio(
+        [(label(f"method.{name}", name), name) for name in methods()],
+        value=usual,
+        label=label("finetune.method"),
+        elem_id="ft-method",
+    )
+    parts = {
+        name: gr.CheckboxGroup(
+            [
+                (label(f"part.{part}", part.replace("_", " ")), part)
+                for part in entry.facts["PARTS"]
+            ],
+            value=list(entry.facts["PARTS"]),
+            label=label("finetune.parts"),
+            visible=name == usual,
+            elem_id="ft-parts" if name == usual else f"ft-parts-{name}",
+        )
+        for name, entry in METHODS.items()
+        if "PARTS" in entry.facts
+    }
+    return method, parts
+
+
+def _lengths() -> tuple[gr.Radio, gr.Slider]:
+    """How long a run is."""
+    preset = gr.Radio(
+        [(label(f"preset.{name}"), name) for name in PRESETS],
+        value="taste",
+        label=label("finetune.preset"),
+        elem_id="ft-preset",
+    )
+    low, high, step = FinetuneConfig.settings()["steps"].span
+    steps = gr.Slider(
+        low,
+        high,
+        value=PRESETS["taste"].steps,
+        step=step,
+        label=label("finetune.steps"),
+        elem_id="ft-steps",
+    )
+    return preset, steps
+
+
+def _more() -> tuple[gr.Textbox, gr.Textbox]:
+    """What experts set, in a fold."""
+    with gr.Accordion(label("finetune.more"), open=False, elem_id="ft-more"):
+        rate = gr.Textbox(
+            "",
+            label=label("finetune.rate"),
+            info=label("finetune.rate.info"),
+            max_lines=1,
+            elem_id="ft-rate",
+        )
+        extra = gr.Textbox(
+            "",
+            label=label("finetune.set"),
+            info=label("finetune.set.info"),
+            lines=2,
+            elem_id="ft-set",
+        )
+    return rate, extra
+
+
+def _buttons(allowed: bool) -> list[gr.Button]:
+    """Start, pause, stop."""
+    with gr.Row(elem_classes="spf-run"):
+        start = gr.Button(
+            label("finetune.start"),
+            variant="primary",
+            interactive=allowed,
+            elem_id="ft-start",
+            scale=3,
+            min_width=96,
+        )
+        others = [
+            gr.Button(
+                label(f"finetune.{name}"),
+                interactive=False,
+                elem_id=f"ft-{name}",
+                scale=1,
+                min_width=72,
+            )
+            for name in ("pause", "stop")
+        ]
+    return [start, *others]
+
+
+@lru_cache
+def preview(name: str) -> dict[str, Any]:
+    """A ready set as static/check.js shows it: some of its pictures, and what they all share without saying so."""
+    from spf.portraits.dataset import draw
+
+    items = tailored_set(name, SAMPLES)
+    shared = [f"{attribute(key)['en']} {value}" for key, value in BIAS[name].items()]
+    drawn, _ = draw([item.portrait for item in items])
+    return {
+        "findings": [{"level": "warning", "text": both("set.bias", shared=", ".join(shared))}],
+        "items": [
+            {"src": webp(image), "base": "", "complete": item.complete_text}
+            for image, item in zip(drawn, items, strict=True)
+        ],
+        "more": SIZE - len(items),
+    }
+
+
+# what it does
+
+
+def _connect_fields(chosen: Chosen, checked: gr.HTML) -> None:
+    """What shows and hides with what is chosen."""
+
+    def switch(source, data):
+        ready = source == "ready"
+        return (
+            gr.update(visible=ready),
+            gr.update(visible=not ready),
+            preview(data) if ready else {},
+        )
+
+    def parts(method):
+        return [gr.update(visible=method == name) for name in chosen.parts]
+
+    chosen.source.change(
+        switch, [chosen.source, chosen.data], [chosen.data, chosen.upload.column, checked], **QUICK
+    )
+    chosen.data.change(preview, chosen.data, checked, **QUICK)
+    chosen.method.change(parts, chosen.method, list(chosen.parts.values()), **QUICK)
+    chosen.preset.change(lambda name: PRESETS[name].steps, chosen.preset, chosen.steps, **QUICK)
+
+
+def _connect_check(upload: Upload, checked: gr.HTML, hints: gr.HTML) -> None:
+    gr.on(
+        [upload.look.click, upload.files.upload],
+        upload.check,
+        upload.inputs,
+        [checked, hints],
+        **QUICK | LONGER,
+    )
+
+
+def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hints: gr.HTML) -> None:
+    def start(source, data, files, target, replace, method, preset, steps, rate, extra, *parts):
+        try:
+            if source == "own" and METHODS.fact(method, "wants_words"):
+                raise BadInput(
+                    f"method is {method} but must be one that needs no exact masks, "
+                    "for pictures of one's own."
+                )
+            lengths = PRESETS[preset]
+            on = dict(zip(chosen.parts, parts, strict=True)).get(method)
+            settings = chosen_settings(method, on, rate, extra)
+            if METHODS.fact(method, "OWN"):
+                settings = {METHODS.fact(method, "OWN"): lengths.own} | settings
+            if source == "own":
+                data = chosen.upload.stored(files, target, replace)
+            request = {
+                "data": data,
+                "method": method,
+                "steps": steps,
+                "images": lengths.images,
+                "settings": settings,
+                "model": page.engine.model,
+            }
+            return [*watch.state(page.jobs.start(request)), {"notices": []}]
+        except SpfError as error:
+            untouched = [gr.skip()] * len(watch.outputs)
+            return [*untouched, {"notices": [note(text=same(str(error)))]}]
+
+    inputs = [*chosen.inputs, *chosen.parts.values()]
+    go.click(start, inputs, [*watch.outputs, hints], **QUICK | LONGER)
+
+
+def _connect_job(page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: gr.HTML) -> None:
+    """What is done with a job that runs or has run."""
+    jobs, adapter = page.jobs, page.fields["adapter"]
+
+    def pause(job):
+        if job:
+            jobs.pause(job)
+        return watch.state(job)
+
+    def stop(job):
+        if job:
+            jobs.stop(job)
+        return watch.state(job)
+
+    def resume(job):
+        try:
+            jobs.resume(job)
+            return [*watch.state(job), {"notices": []}]
+        except SpfError as error:
+            return [*watch.state(job), {"notices": [note(text=same(str(error)))]}]
+
+    def tick(job):
+        """Once a second while a job is at work; when it is done, Compare can choose its adapter."""
+        values = watch.state(job)
+        finished = job and jobs.status(job).phase == "done"
+        return [*values, gr.update(choices=adapters(page.engine)) if finished else gr.skip()]
+
+    def try_it(job):
+        """Puts the finished adapter and its target into Compare."""
+        from spf.finetune import target_of
+
+        target = target_of(jobs.status(job).request["data"])
+        chosen = gr.update(choices=adapters(page.engine), value=job)
+        return target.text, target.mode, target.replace, chosen, gr.Tabs(selected="compare")
+
+    texts = [page.fields[name] for name in ("targets", "mode", "replace")]
+    buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
+    buttons[2].click(stop, watch.name, watch.outputs, **QUICK)
+    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK)
+    watch.use.click(try_it, watch.name, [*texts, adapter, page.tabs], **QUICK)
+    watch.clock.tick(tick, watch.name, [*watch.outputs, adapter], **QUICK)
+
+
+def methods() -> list[str]:
+    """The methods that can train, the usual one first."""
+    return sorted(METHODS, key=lambda name: name != FinetuneConfig.method)
+
+
+def chosen_settings(method: str, on: Sequence[str] | None, rate: str, extra: str) -> dict[str, Any]:
+    """Settings of a run from its switches (None: the method has none) and the two fields for experts.
+
+    Raises BadInput.
+    """
+    from spf.methods import parse_settings
+
+    parts = METHODS.fact(method, "PARTS", {})
+    off = [changes for part, changes in parts.items() if on is not None and part not in on]
+    settings = {key: value for changes in off for key, value in changes.items()}
+
+    pairs = [pair.strip() for pair in re.split(r"[\n,;]", extra or "") if pair.strip()]
+    if (rate or "").strip():
+        pairs.append(f"learning_rate={rate.strip()}")
+    return settings | (parse_settings(method, pairs) if pairs else {})

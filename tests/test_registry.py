@@ -1,0 +1,173 @@
+"""Things that grow by a file: one of each is put into a folder of its own and is seen wherever its kind is shown."""
+
+import textwrap
+
+import gradio as gr
+import pytest
+import torch
+import typer
+from conftest import new_tiny_base
+from fake_engine import FakeEngine
+from typer.testing import CliRunner
+
+from spf import edits, methods, registry
+from spf.config import GenerateConfig
+from spf.errors import BadInput
+from spf.evaluation.entries import every_method, parse
+from spf.options import options
+from spf.prompts import compose
+from spf.registry import ABLATIONS, EDITS, GUIDES, METHODS, TABS, Registry
+from spf.sampling import GuideConfig, freed, sample_pair
+from spf.settings import FinetuneConfig
+from spf.ui import build
+from spf.ui.tabs.finetune import chosen_settings
+
+FILES = {
+    "methods/plain.py": '''
+        """Plain: what is there stays there. It is only a test."""
+
+        from spf.methods import Method, MethodConfig
+
+        ORDER = 99
+        PARTS = {"stillness": {"learning_rate": 1e-6}}
+        ABLATIONS = {"plain-fast": {"learning_rate": 1.0}}
+
+
+        class Plain(Method):
+            name = "plain"
+            Config = MethodConfig
+        ''',
+    "guides/half.py": '''
+        """Half of each, everywhere."""
+
+        import torch
+
+        from spf.guides import Guide
+
+        ORDER = 99
+        MEASURED = True
+
+
+        class Half(Guide):
+            name = "half"
+            everywhere = "half"
+
+            def blend(self, shown, scale):
+                return torch.full_like(shown.difference, 0.5)
+        ''',
+    "edits/nothing.py": '''
+        """Leaves everything as it is."""
+
+        from spf.edits import PlainEdit
+
+
+        class Nothing(PlainEdit):
+            name = "nothing"
+        ''',
+    "ui/tabs/about.py": '''
+        """About: who made this."""
+
+        import gradio as gr
+
+        ORDER = 99
+
+
+        def build(page, tab):
+            gr.Markdown("made by hand", elem_id="about-text")
+        ''',
+    "methods/_draft.py": '"""Not ready."""',
+}
+
+
+@pytest.fixture
+def extended(tmp_path, monkeypatch):
+    """The registries with one more of each kind."""
+    for name, text in FILES.items():
+        path = tmp_path / "more" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip())
+    monkeypatch.setattr(registry, "FOLDERS", [registry.HOME, tmp_path / "more"])
+    return FakeEngine(tmp_path)
+
+
+def choices(page, place):
+    (block,) = (one for one in page.blocks.values() if getattr(one, "elem_id", "") == place)
+    return {value: text for text, value in block.choices}
+
+
+def test_a_method_is_found_everywhere(extended):
+    assert list(METHODS)[-1] == "plain" and "_draft" not in METHODS
+    assert METHODS["plain"].about == "Plain: what is there stays there."
+    assert FinetuneConfig(method="plain").method == "plain"
+    assert methods.build("plain-fast").config.learning_rate == 1.0
+    assert ABLATIONS["plain-fast"] == ("plain", {"learning_rate": 1.0})
+    assert "plain" in every_method(["hat-plain", "hat"])
+    page = build(extended, {})
+    assert choices(page, "ft-method")["plain"] == "plain"
+    assert choices(page, "ft-parts-plain") == {"stillness": "stillness"}
+    assert chosen_settings("plain", [], "", "") == {"learning_rate": 1e-6}
+    program = typer.Typer(rich_markup_mode=None)
+    program.command()(options(FinetuneConfig)(lambda config: None))
+    shown = CliRunner(env={"COLUMNS": "300"}).invoke(program, ["--help"]).output
+    assert "purecc, spf, plain" in shown and "plain-fast" in shown
+
+
+def test_a_guide_is_found_everywhere_and_guides(extended):
+    assert list(GUIDES)[-1] == "half" and parse("spf+half:0.5").guide == GuideConfig(
+        "half", start=0.5
+    )
+    assert "spf+half" in every_method(["hat"])
+    assert freed(GuideConfig("half")) == GuideConfig("half")
+    assert choices(build(extended, {}), "guided")["half"] == "Half of each, everywhere."
+
+    base = new_tiny_base()
+    prompt = compose("a photo of a woman", ["a hat"])
+    draw = {"seeds": [3], "steps": 2}
+    free = sample_pair(base, prompt, **draw).tuned["tuned"].latents
+    held = sample_pair(base, prompt, guide=GuideConfig("half"), **draw).tuned["tuned"].latents
+    assert not torch.equal(torch.from_numpy(free), torch.from_numpy(held))
+    with pytest.raises(
+        BadInput, match='guided is .third. but must be one of .*half, or "" for none'
+    ):
+        GenerateConfig("a woman", guided="third")
+
+
+def test_an_edit_is_found_everywhere(extended):
+    assert "nothing" in EDITS and edits.build("nothing").name == "nothing"
+    assert GenerateConfig("a woman", edit="nothing").edit == "nothing"
+    assert parse("nothing@spf").edit == "nothing" and "nothing" in every_method([])
+    assert choices(build(extended, {}), "edit")["nothing"] == "Leaves everything as it is."
+
+
+def test_a_tab_is_found(extended):
+    assert list(TABS)[-1] == "about"
+    page = build(extended, {})
+    tabs = [one for one in page.blocks.values() if isinstance(one, gr.Tab)]
+    assert [tab.id for tab in tabs][-1] == "about" and tabs[-1].label == "About"
+    assert any(getattr(one, "elem_id", "") == "about-text" for one in page.blocks.values())
+
+
+def test_nothing_is_left_when_the_folder_is_gone():
+    assert not {"plain", "half", "nothing", "about"} & {*METHODS, *GUIDES, *EDITS, *TABS}
+
+
+def test_every_file_has_a_class_of_its_name():
+    from spf.edits import PlainEdit
+    from spf.guides import Guide
+    from spf.methods import Method
+
+    for kinds, base in ((METHODS, Method), (GUIDES, Guide), (EDITS, PlainEdit)):
+        for name in kinds:
+            assert kinds.kind(name, base).name == name
+    with pytest.raises(KeyError, match="has no Guide with the name 'naive'"):
+        METHODS.kind("naive", Guide)
+
+
+def test_what_a_file_says_is_read_without_running_it(tmp_path, monkeypatch):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "odd.py").write_text(
+        '"""Odd one.\n\nMore."""\n\nSIZE: int = 3\nNAME = SIZE\nraise SystemExit\n'
+    )
+    monkeypatch.setattr(registry, "FOLDERS", [tmp_path])
+    (entry,) = Registry("spf.methods").values()
+    assert entry.about == "Odd one." and entry.facts == {"SIZE": 3}
