@@ -170,6 +170,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         if base is None:
             continue
         request = {
+            **shared,
             "base": base,
             "targets": (target.text,),
             "mode": target.mode,
@@ -179,7 +180,6 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             if isinstance(row.get("adapter"), str)
             else adapter_name(target.name, method),
             **_guided(row, settings),
-            **shared,
         }
         try:
             config = GenerateConfig.from_dict(request)
