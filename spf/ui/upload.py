@@ -6,20 +6,17 @@ import re
 import secrets
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from spf import userdata
 from spf.errors import BadInput, SpfError
 from spf.files import FORMATS
-from spf.userdata import CAPTIONS
 
 from .components import webp
 from .page import Page, wanted
 from .texts import both, label, same
-
-if TYPE_CHECKING:
-    from spf import userdata
 
 ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
 SAMPLES = 6
@@ -34,7 +31,7 @@ class Upload:
         with gr.Column(visible=False, elem_id="ft-own", elem_classes="spf-upload") as self.column:
             self.files = gr.File(
                 file_count="multiple",
-                file_types=[*ENDINGS, ".zip", *CAPTIONS, ".jsonl", ".csv"],
+                file_types=[*ENDINGS, ".zip", *userdata.CAPTIONS, ".jsonl", ".csv"],
                 label=label("own.files"),
                 elem_id="ft-files",
                 height=150,
@@ -56,8 +53,6 @@ class Upload:
 
     def check(self, files, target, replace):
         """Reads what was uploaded and says what is wrong with it, before anything is trained."""
-        from spf import userdata
-
         if not files:
             return {}, {"notices": [note("own.nothing")]}
         folder = self._inbox() / f".look-{secrets.token_hex(4)}"
@@ -72,8 +67,6 @@ class Upload:
 
     def stored(self, files, target, replace) -> str:
         """The folder of the uploaded set, checked and kept for this and later runs. Raises BadInput."""
-        from spf import userdata
-
         if not files:
             raise BadInput("images is empty but must be 4 to 500 pictures with captions.")
         chosen, token = wish(target, replace), secrets.token_hex(3)
@@ -94,8 +87,6 @@ class Upload:
 
 def wish(target: str | None, replace: str | None) -> userdata.Wish:
     """What a set is to teach, from its two fields."""
-    from spf import userdata
-
     target, replace = target or "", replace or ""
     mode = "replace" if replace.strip() else "append"
     return userdata.Wish(target=target, mode=mode, replace=replace, name=short_name(target))
