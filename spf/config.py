@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from .errors import BadInput
 from .registry import EDITS, GUIDES
+from .words import cleaned, without_joiners
 
 LONGEST_TEXT = 1000
 LARGEST_SEED = 2**32 - 1
@@ -140,10 +141,10 @@ def check_text(name: str, value: Any, longest: int = LONGEST_TEXT) -> str:
         raise BadInput(
             f"{name} is {_shown(value)} but must be text of at most {longest} characters."
         )
-    line = " ".join(value.split())
+    line = cleaned(value)
     if len(line) > longest:
         raise BadInput(f"{name} has {len(line)} characters but at most {longest} are allowed.")
-    if not line.isprintable():
+    if not without_joiners(line).isprintable():
         raise BadInput(f"{name} is {_shown(line)} but control characters are not allowed in it.")
     return line
 

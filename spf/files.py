@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -54,6 +55,8 @@ SPOOLED = 4 << 20
 PROGRESSIVE = 12
 SAMPLES = 1 << 16
 """Levels of a picture with 16 bits."""
+DRAFT = ".draft"
+"""In the name of a file that is being written."""
 RESERVED = {
     "con",
     "prn",
@@ -90,7 +93,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    mark = f"{DRAFT}{path.suffix}"
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:100]}.", suffix=mark, dir=path.parent)
     os.close(handle)
     draft = Path(name)
     try:
@@ -101,6 +105,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
         _flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def clear_drafts(folder: str | Path, older: float = 0.0) -> None:
+    """Removes what killed writers left in a folder. older: seconds since it was touched, where others may be writing."""
+    for path in Path(folder).glob(f".*{DRAFT}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime >= older:
+                path.unlink()
 
 
 def _flush(path: Path) -> None:

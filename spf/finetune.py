@@ -67,6 +67,8 @@ RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STAT
 """In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
 STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
+STATE_EVERY = 15.0
+"""Seconds of work that a kill may cost."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 
 
@@ -79,6 +81,7 @@ def finetune(
     resume: bool = True,
     callback: Callable[[int, Terms, float], None] | None = None,
     accelerator: accelerate.Accelerator | None = None,
+    full: Callable[[int, BaseException | None], None] | None = None,
 ) -> Path:
     """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
 
@@ -86,7 +89,8 @@ def finetune(
     An adapter of low-rank pairs alone is also written as <adapter name>.lora.safetensors, for the stock `load_lora_weights`.
 
     settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
-    which keeps a state that the next call with `resume` continues. Raises BadInput before anything is computed.
+    which keeps a state that the next call with `resume` continues. full: see `spf.training.fit`. Raises BadInput before
+    anything is computed.
     """
     method, target, out = build(config.method, settings), target_of(config.data), Path(out)
     method.check(base, config.steps)
@@ -176,6 +180,8 @@ def finetune(
             seed=config.seed,
             save=save,
             keep_each=config.keep,
+            state_every=STATE_EVERY,
+            full=full,
             callback=follow,
             after_step=after_step,
             memory=memory,

@@ -1,33 +1,41 @@
-"""Fine-tuning in the background: one process a job, its state in files, so that a closed tab or a crash loses nothing.
+"""Fine-tuning in the background: one process a job, its state in files, so that a closed tab or
+a crash loses nothing.
 
     jobs = Jobs("runs/jobs")
     name = jobs.start({"data": "hat", "method": "spf", "steps": 200})
     jobs.status(name)         # what is true now, also after a crash or a restart of this process
     jobs.pause(name)          # waits after the step, ready to go on at once
-    jobs.stop(name)           # ends after the step and keeps the state; jobs.resume(name) goes on as the same run
+    jobs.stop(name)           # ends after the step and keeps the state; jobs.resume(name) goes
+    on as the same run
 
-`python -m spf.jobs FOLDER` is the process itself: it reads request.json, writes state.json and history.jsonl beside it.
+`python -m spf.jobs FOLDER` is the process itself: it reads request.json, writes state.json and
+history.jsonl beside it.
 Torch is imported there only.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
+import secrets
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
 from .errors import BadInput, Busy, Cancelled, SpfError
-from .files import read_json, write_json
+from .files import clear_drafts, read_json, require_room, write_json
 from .rows import read_rows
 from .shelf import OWN
 
@@ -41,13 +49,24 @@ REQUEST, STATE, HISTORY, LOG, STOP, PAUSE = (
     "stop",
     "pause",
 )
+LOCK = ".lock"
+LOCK_WAIT = 10.0
+"""Seconds to wait for somebody else who starts, resumes or deletes."""
+ROOM, SPARE = 400 << 20, 32 << 20
+"""Bytes of disk that a job needs to begin, and that are left over beside each state."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a disk without room."""
+ENDED = ("stopped", "interrupted", "failed")
 ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
+PHASES = (*ACTIVE, *ENDED, "done")
 LOG_LINES = 40
 LOOKS = 6
 """Times in a run at which the portraits beside it are drawn and judged."""
 SITTERS = 4
 KINDS = ("original", "tuned", "sfcm")
-"""Pictures beside a run: the original model's, the tuned one's now, and the control maps over the original's."""
+"""Pictures beside a run: the original model's, the tuned one's now, and the control maps over
+the original's.
+"""
 PICTURE_STEPS = 15
 MAP_TIMES = (0.35, 0.5, 0.65)
 """Shares of the timesteps at which the control map beside a run is read and averaged."""
@@ -55,10 +74,14 @@ MAP_TIMES = (0.35, 0.5, 0.65)
 
 @dataclass
 class Status:
-    """What is true about a job. phase: starting, running, pausing, paused, stopping, stopped, done or failed.
+    """What is true about a job. phase: starting, running, pausing, paused, stopping, stopped,
+    done, interrupted (its process is gone without a word) or failed. kept: the step of the last
+    whole state, from which it can go on.
 
-    left: seconds, None while unknown. terms: smoothed losses. looks: {step, response, pollution} so far.
-    message: what went wrong. adapter: the finished file. lora: the same for other programs, where the method allows it.
+    left: seconds, None while unknown. terms: smoothed losses. looks: {step, response, pollution}
+    so far.
+    message: what went wrong. adapter: the finished file. lora: the same for other programs,
+    where the method allows it.
     """
 
     name: str
@@ -74,10 +97,13 @@ class Status:
     lora: str = ""
     pid: int = 0
     born: float = 0.0
+    kept: int = 0
 
 
 class Jobs:
-    """The jobs under one folder; at most one is active. Pages may share the folder: the truth is in the files."""
+    """The jobs under one folder; at most one is active. Pages may share the folder: the truth is
+    in the files.
+    """
 
     COMMAND = (sys.executable, "-m", "spf.jobs")
 
@@ -86,48 +112,73 @@ class Jobs:
         self._children: dict[str, subprocess.Popen] = {}
 
     def start(self, request: Mapping[str, Any]) -> str:
-        """Starts a job and returns its name. Raises BadInput, or Busy while another one is active."""
+        """Starts a job and returns its name. Raises BadInput, or Busy while another one is
+        active.
+        """
         from .finetune import (
             FinetuneConfig,
             target_of,
         )  # imports torch, which a page has loaded by now
         from .methods import build
 
+        settings = request.get("settings")
+        if not isinstance(settings or {}, Mapping):
+            raise BadInput(f"settings is {str(settings)[:40]!r} but must be names with values.")
         config = FinetuneConfig.from_dict(
             {key: request[key] for key in request if key not in ("settings", "model")}
         )
         target = target_of(config.data)
-        build(config.method, request.get("settings") or {})
-        self._require_idle()
-        name = self._new_name(target.name, config.method)
-        folder = self.root / name
-        folder.mkdir(parents=True)
-        write_json(
-            folder / REQUEST,
-            config.to_dict()
-            | {
-                "settings": dict(request.get("settings") or {}),
-                "model": request.get("model", "embedded"),
-            },
-        )
-        self._run(name)
-        return name
+        build(config.method, settings or {})
+        with self._alone():
+            self._require_idle()
+            require_room(self.root, ROOM)
+            folder = self._new_folder(target.name, config.method)
+            write_json(
+                folder / REQUEST,
+                config.to_dict()
+                | {"settings": dict(settings or {}), "model": request.get("model", "embedded")},
+            )
+            self._run(folder.name)
+        return folder.name
 
     def resume(self, name: str) -> None:
-        """Continues a paused job, or a stopped or failed one where its last whole state is. Raises Busy or BadInput."""
-        status = self.status(name)
-        if status.phase in ("paused", "pausing"):
-            (self._folder(name) / PAUSE).unlink(missing_ok=True)
-            return
-        if status.phase not in ("stopped", "failed"):
-            raise BadInput(
-                f"job {name} is {status.phase} but only a paused, stopped or failed one can be resumed."
-            )
-        self._require_idle()
-        self._run(name)
+        """Continues a paused job, or one that ended early where its last whole state is. Raises
+        Busy or BadInput.
+        """
+        with self._alone():
+            status = self.status(name)
+            if status.phase in ("paused", "pausing"):
+                (self._folder(name) / PAUSE).unlink(missing_ok=True)
+                return
+            if status.phase not in ENDED:
+                raise BadInput(
+                    f"job {name} is {status.phase} but only a paused, stopped, interrupted or failed one "
+                    "can be resumed."
+                )
+            if not status.request:
+                raise BadInput(
+                    f"job {name} cannot be resumed: its {REQUEST} is damaged; delete it."
+                )
+            self._require_idle()
+            require_room(self.root, ROOM)
+            self._run(name)
+
+    def delete(self, name: str) -> None:
+        """Removes a job that is not at work, with its state; its finished adapter stays. Raises
+        Busy or BadInput.
+        """
+        with self._alone():
+            folder = self._folder(name)
+            if self.status(name).phase in ACTIVE:
+                raise Busy(f"The job {name} is still at work; stop it first.")
+            gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+            os.replace(folder, gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def pause(self, name: str) -> None:
-        """Asks a job to wait after its current step. It keeps its memory; a stopped one gives it back."""
+        """Asks a job to wait after its current step. It keeps its memory; a stopped one gives it
+        back.
+        """
         if self.status(name).phase in ("starting", "running"):
             (self._folder(name) / PAUSE).touch()
 
@@ -138,7 +189,11 @@ class Jobs:
 
     def names(self) -> list[str]:
         """All jobs, newest first."""
-        found = [path.parent for path in self.root.glob(f"*/{REQUEST}")]
+        found = [
+            path.parent
+            for path in self.root.glob(f"*/{REQUEST}")
+            if not path.parent.name.startswith(".")
+        ]
         return [
             path.name
             for path in sorted(
@@ -147,26 +202,30 @@ class Jobs:
         ]
 
     def status(self, name: str) -> Status:
-        """What is true about a job, whatever its process last wrote. Raises BadInput for an unknown name."""
+        """What is true about a job, whatever its process last wrote. Raises BadInput for an
+        unknown name.
+        """
         folder = self._folder(name)
-        request = read_json(folder / REQUEST)
-        status = Status(name, "starting", request, steps=request["steps"])
+        request = _held(folder / REQUEST)
+        if request is None or not isinstance(request.get("steps"), int):
+            told = f"{REQUEST} is damaged, so this job cannot go on; delete it."
+            return Status(name, "failed", {}, message=told)
+        status = Status(name, "starting", request, steps=request.get("steps", 0))
         if (folder / STATE).is_file():
-            status = Status(**{**asdict(status), **read_json(folder / STATE)})
+            held = _held(folder / STATE)
+            if held is None or held.get("phase") not in PHASES:
+                status.phase, status.kept = "interrupted", kept_step(folder)
+                status.message = f"{STATE} was damaged."
+                return status
+            known = {one.name for one in fields(Status)} - {"name", "request"}
+            status = replace(status, **{key: held[key] for key in held if key in known})
+        status.kept = kept_step(folder)
         if status.phase in ACTIVE and not self._alive(name, status):
-            code = self._children[name].returncode if name in self._children else None
-            told = (
-                "was killed"
-                if code and code < 0
-                else f"ended with code {code}"
-                if code
-                else "ended"
-            )
-            status.phase, status.left = "failed", None
+            child = self._children.get(name)
+            code = child.returncode if child and child.pid == status.pid else None
+            status.phase, status.left = ("failed" if code and code > 0 else "interrupted"), None
             where = f"at step {status.step} of {status.steps}"
-            status.message = (
-                f"The process {told} {where} without saying why; the last saved state is kept."
-            )
+            status.message = f"The process {_ending(code)} {where}."
         elif status.phase in ("running", "paused") and (folder / STOP).exists():
             status.phase = "stopping"
         elif status.phase == "running" and (folder / PAUSE).exists():
@@ -188,16 +247,22 @@ class Jobs:
     def log(self, name: str) -> list[str]:
         """The last lines that the process wrote."""
         file = self._folder(name) / LOG
-        return file.read_text(errors="replace").splitlines()[-LOG_LINES:] if file.is_file() else []
+        return (
+            file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+            if file.is_file()
+            else []
+        )
 
     def pictures(self, name: str) -> dict[str, list[Path]]:
-        """Portraits of the original model, of the tuned one at its last look, and its control maps over the originals."""
+        """Portraits of the original model, of the tuned one at its last look, and its control
+        maps over the originals.
+        """
         folder = self._folder(name)
         return {kind: sorted(folder.glob(f"{kind}-*.png")) for kind in KINDS}
 
     def _folder(self, name: str) -> Path:
         if (
-            not re.fullmatch(r"[\w-]{1,80}", name or "")
+            not (isinstance(name, str) and re.fullmatch(r"[\w-]{1,80}", name))
             or not (self.root / name / REQUEST).is_file()
         ):
             raise BadInput(
@@ -205,14 +270,32 @@ class Jobs:
             )
         return self.root / name
 
-    def _new_name(self, data: str, method: str) -> str:
-        stem = f"{data}-{method}"
-        taken = {
-            int(name.rpartition("-")[2])
-            for name in self.names()
-            if name.startswith(stem) and name.rpartition("-")[2].isdigit()
-        }
-        return f"{stem}-{max(taken, default=0) + 1}"
+    def _new_folder(self, data: str, method: str) -> Path:
+        """Makes the folder of the next job of this kind; nobody else can have it."""
+        stem, number = f"{data}-{method}", 1
+        while True:
+            try:
+                (self.root / f"{stem}-{number}").mkdir()
+                return self.root / f"{stem}-{number}"
+            except FileExistsError:
+                number += 1
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One start, resume or deletion at a time, of all processes that share the folder.
+        Raises BadInput or Busy.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / LOCK, timeout=LOCK_WAIT):
+                yield
+        except Timeout as error:
+            raise Busy("Another job is being started; try again in a moment.") from error
+        except OSError as error:
+            raise BadInput(
+                f"{self.root} cannot be written ({error.strerror}), so no job can be started; "
+                "start the page in a folder of your own."
+            ) from error
 
     def _require_idle(self) -> None:
         if name := self.active():
@@ -238,7 +321,7 @@ class Jobs:
                 start_new_session=True,
             )
         self._children[name] = child
-        earlier = read_json(folder / STATE) if (folder / STATE).is_file() else {}
+        earlier = _held(folder / STATE) or {}
         write_json(
             folder / STATE,
             earlier
@@ -252,13 +335,16 @@ class Jobs:
         )
 
     def _alive(self, name: str, status: Status) -> bool:
-        if name in self._children:
-            return self._children[name].poll() is None
+        child = self._children.get(name)
+        if child and child.pid == status.pid:
+            return child.poll() is None
         return status.born > 0 and _born(status.pid) == status.born
 
 
 def _born(pid: int) -> float:
-    """When a process was started, which tells it from a later one of the same number; 0 when there is none."""
+    """When a process was started, which tells it from a later one of the same number; 0 when
+    there is none.
+    """
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
@@ -266,8 +352,53 @@ def _born(pid: int) -> float:
         return 0.0
 
 
+def _held(path: Path) -> dict | None:
+    """The object in a JSON file; None where there is none that can be read."""
+    try:
+        held = read_json(path)
+    except (SpfError, RecursionError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended that did not say so itself. code: its exit code, None if another
+    process had started it.
+    """
+    if code is None:
+        return "was interrupted"
+    if code == -9:
+        return "was killed, by hand or by the system for want of memory,"
+    return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+
+
+def _no_room(folder: Path, needed: int) -> str:
+    free = shutil.disk_usage(folder).free
+    asked = f" but {(needed + SPARE) / 2**20:.0f} MiB are needed" if needed else ""
+    return f"The disk has {free / 2**20:.0f} MiB free{asked}; make room, then resume."
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a failure is for want of memory, of the processor's or of a card's."""
+    words = str(error).lower()
+    told = "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, MemoryError) or told
+
+
+def kept_step(folder: Path) -> int:
+    """The step of the last whole state of a job; 0 where there is none."""
+    held = _held(folder / "state" / "state.json") or {}
+    try:
+        whole = (folder / "state" / held["file"]).stat().st_size == held["bytes"]
+        return int(held["step"]) if whole else 0
+    except (KeyError, TypeError, ValueError, OSError):
+        return 0
+
+
 def sitter_texts(data: str) -> list[str]:
-    """Base texts of the portraits that are watched: held-out ones, or for a set of one's own some of its texts."""
+    """Base texts of the portraits that are watched: held-out ones, or for a set of one's own
+    some of its texts.
+    """
     from .finetune import target_of
     from .portraits.texts import base_captions
     from .userdata import is_set, load
@@ -279,12 +410,15 @@ def sitter_texts(data: str) -> list[str]:
 
 
 class Worker:
-    """The process side: fine-tunes, reports each step, and now and then draws and judges a few portraits."""
+    """The process side: fine-tunes, reports each step, and now and then draws and judges a few
+    portraits.
+    """
 
     def __init__(self, folder: Path, adapters: Path) -> None:
         self.folder, self.adapters = folder, adapters
         self.request = read_json(folder / REQUEST)
-        self.state: dict[str, Any] = read_json(folder / STATE) if (folder / STATE).is_file() else {}
+        self.state: dict[str, Any] = _held(folder / STATE) or {}
+        self.state |= {"pid": os.getpid(), "born": _born(os.getpid())}
         self.written = 0.0
 
     def tell(self, **changes) -> None:
@@ -293,7 +427,20 @@ class Worker:
         self.written = time.monotonic()
 
     def run(self) -> int:
-        """Exit code: 0 done or stopped, 2 for a failure that explains itself, 1 for any other."""
+        """Exit code: 0 done or stopped, 2 for a failure that explains itself, 1 for any other, 3
+        where another is at it.
+        """
+        try:
+            with FileLock(self.folder / LOCK, timeout=LOCK_WAIT):
+                return self._run()
+        except Timeout:
+            log.error("Another process is at work in %s.", self.folder)
+            return 3
+
+    def _run(self) -> int:
+        for folder in (self.folder, self.folder / "state", self.folder / "steps"):
+            clear_drafts(folder)
+        clear_drafts(self.adapters, older=3600.0)
         try:
             path = self.work()
         except Cancelled:
@@ -303,9 +450,15 @@ class Worker:
             return 2
         except BaseException as error:
             log.exception("The job failed.")
-            self.tell(
-                phase="failed", left=None, message=f"{type(error).__name__}: the log says more."
-            )
+            told = f"{type(error).__name__}; the log says more."
+            if out_of_memory(error):
+                told = (
+                    "There was not enough memory; close other programs, or choose a smaller batch."
+                )
+            elif isinstance(error, OSError) and error.errno in FULL:
+                told = _no_room(self.folder, 0)
+            with suppress(OSError):  # on a full disk not even this can be written
+                self.tell(phase="failed", left=None, message=told)
             return 1
         else:
             lora = self.exported()
@@ -336,7 +489,7 @@ class Worker:
 
         def follow(step: int, terms: Mapping[str, float], left: float) -> None:
             terms = {name: round(float(value), 6) for name, value in terms.items()}
-            with (self.folder / HISTORY).open("a") as file:
+            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **terms}) + "\n")
             if step % every == 0 or step == config.steps:
                 looks = [look for look in self.state.get("looks", []) if look["step"] < step]
@@ -362,11 +515,33 @@ class Worker:
             settings=self.request["settings"],
             callback=follow,
             accelerator=accelerator,
+            full=self.wait_for_room,
         )
-        return self.publish(path)
+        path = self.publish(path)
+        shutil.rmtree(self.folder / "state", ignore_errors=True)  # nobody continues a finished run
+        return path
+
+    def wait_for_room(self, needed: int, error: BaseException | None) -> None:
+        """Returns when the disk has room for a state; until then the job is paused and says how
+        much is missing.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if error is None and free >= needed + SPARE:
+            return
+        (self.folder / PAUSE).touch()
+        with suppress(OSError):
+            self.tell(phase="paused", message=_no_room(self.folder, needed))
+        while (self.folder / PAUSE).exists():
+            if (self.folder / STOP).exists():
+                raise Cancelled("Stopped.")
+            time.sleep(0.1)
+        with suppress(OSError):
+            self.tell(phase="running", message="")
 
     def exported(self) -> Path | None:
-        """The adapter in the keys that diffusers, ComfyUI and others load, where the run wrote one."""
+        """The adapter in the keys that diffusers, ComfyUI and others load, where the run wrote
+        one.
+        """
         return next(iter(sorted(self.folder.glob("*.lora.safetensors"))), None)
 
     def publish(self, path: Path) -> Path:
@@ -379,7 +554,9 @@ class Worker:
 
 
 class Sitters:
-    """A few base texts: the original model draws their portraits once, the tuned one at every look, with control maps."""
+    """A few base texts: the original model draws their portraits once, the tuned one at every
+    look, with control maps.
+    """
 
     def __init__(self, engine, data: str, folder: Path) -> None:
         import torch
@@ -417,7 +594,9 @@ class Sitters:
                 self.reference.append(base.predict(noised, timestep, plain))
 
     def _draw(self, states, kind: str):
-        """Draws with the weights that are active now; returns latents, pictures, and what the judges read or None."""
+        """Draws with the weights that are active now; returns latents, pictures, and what the
+        judges read or None.
+        """
         from .sampling import sample
 
         latents = sample(self.base, self.noise, states, self.empty, steps=PICTURE_STEPS)
@@ -435,7 +614,9 @@ class Sitters:
             os.replace(draft, self.folder / f"{kind}-{number}.png")
 
     def _control(self):
-        """The control map [B,h,w] of the weights that are active now, on the original's portraits at a few noises."""
+        """The control map [B,h,w] of the weights that are active now, on the original's
+        portraits at a few noises.
+        """
         import torch
 
         from .attention import phrase_stack, record
@@ -454,7 +635,9 @@ class Sitters:
         return subtracted(difference, phrases, distances, **settings.chain()).float().cpu().numpy()
 
     def look(self) -> dict:
-        """Draws portraits and maps; response and pollution over the sitters, empty without judges."""
+        """Draws portraits and maps; response and pollution over the sitters, empty without
+        judges.
+        """
         from .evaluation.figures import overlay
         from .evaluation.measures import pollution, responded
 

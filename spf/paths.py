@@ -104,11 +104,11 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
 
     def without(self, targets: Sequence[str]) -> response:
         """The same without the adapters that were tuned for any of these targets."""
-        gone = {target.lower() for target in targets}
+        gone = {normal(target) for target in targets}
         kept = [
             adapter
             for adapter in self.adapters
-            if adapter.metadata.get("target", "").lower() not in gone
+            if normal(adapter.metadata.get("target", "")) not in gone
         ]
         return self if len(kept) == len(self.adapters) else response(self.unet, kept, self.scale)
 

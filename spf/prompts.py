@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .config import check_choice, check_text, check_texts
 from .errors import BadInput
+from .words import plain, trimmed
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -50,6 +51,10 @@ JOINS = (
 _CUT = re.compile(rf"[^\w\s'-]|(?<![\w-])(?:{'|'.join(JOINS)})(?![\w-])", re.IGNORECASE)
 _LEAD = re.compile(r"\s*(?:(?:an?|the|his|her|their)(?:\s+|$))*", re.IGNORECASE)
 ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
+
+_WORD = re.compile(r"[^\W\d_][^\W\d_\u0300-\u036f\u200c\u200d]*(?:['’][^\W\d_]+)?")
+"""A word in any script; what is written without spaces is one."""
+_SHORT = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'")
 
 Span = tuple[int, int]
 
@@ -137,10 +142,8 @@ def compose(
     adapted), further targets are appended.
     """
     base = check_text("base", base).rstrip(" ,.;")
-    targets = tuple(
-        target.strip(" ,.;") for target in check_texts("targets", targets, MOST_TARGETS)
-    )
-    mode, replace = check_choice("mode", mode, MODES), check_text("replace", replace)
+    targets = tuple(trimmed(target) for target in check_texts("targets", targets, MOST_TARGETS))
+    mode, replace = check_choice("mode", mode, MODES), trimmed(check_text("replace", replace))
     if not base:
         raise BadInput(
             "base is empty but must describe a portrait, for example: a photo of a young woman."
@@ -247,13 +250,15 @@ def _named(targets: tuple[str, ...], spans: list[Span], taken: set[str]) -> tupl
 
 def find(text: str, words: str) -> Span | None:
     """First place of whole words in a text, in any case of letters."""
-    match = re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) if words else None
+    asked = re.escape(plain(words))
+    match = re.search(rf"(?<!\w){asked}(?!\w)", plain(text), re.IGNORECASE) if words else None
     return match.span() if match else None
 
 
 def phrase_spans(text: str, start: int = 0, end: int | None = None) -> list[Span]:
     """Characters [start, end) of each phrase within a part of the text."""
     end = len(text) if end is None else end
+    text = plain(text)
     spans, begin = [], start
     for cut_start, cut_end in [match.span() for match in _CUT.finditer(text, start, end)] + [
         (end, end)
@@ -329,9 +334,12 @@ def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     if known is None:
         return []
     rules = tokenizer.backend_tokenizer
-    pieces = rules.pre_tokenizer.pre_tokenize_str(rules.normalizer.normalize_str(text))
-    return list(
-        dict.fromkeys(
-            text_of for text_of, _ in pieces if text_of not in known and text_of.isalpha()
-        )
-    )
+
+    def understood(word: str) -> bool:
+        line = rules.normalizer.normalize_str(plain(word))
+        pieces = [piece for piece, _ in rules.pre_tokenizer.pre_tokenize_str(line)]
+        return all(piece in known or piece in _SHORT for piece in pieces)
+
+    words = dict.fromkeys(match[0] for match in _WORD.finditer(text))
+    found = [word for word in words if not understood(word)]
+    return list({word.casefold(): word for word in reversed(found)}.values())[::-1]

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, JOIN
 from .errors import BadInput
+from .words import normal
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Shelf:
         found: dict[str, Path] = {}
         for folder in self.folders:
             for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem):
-                if not path.name.endswith(STOCK):
+                if not path.name.endswith(STOCK) and not path.name.startswith("."):
                     found.setdefault(path.stem, path)
         return found
 
@@ -119,10 +120,10 @@ class Shelf:
         best = [
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
         ]
-        words = [text.strip().lower() for text in targets]
+        words = [normal(text) for text in targets]
         found = (
-            next((name for name in best if name.lower() == word), None)
-            or next((name for name in best if made[name].get("target", "").lower() == word), None)
+            next((name for name in best if normal(name) == word), None)
+            or next((name for name in best if normal(made[name].get("target", "")) == word), None)
             for word in words
         )
         return list(dict.fromkeys(filter(None, found)))

@@ -1,15 +1,17 @@
-"""The one training loop: AdamW, warm-up and cosine, an average of the weights, and checkpoints that resume exactly.
+"""The one training loop: AdamW, warm-up and cosine, an average of the weights, and checkpoints
+that resume exactly.
 
     result = fit(module, loss, steps=1000, lr=1e-3, out="runs/unet", save=lambda: export(module))
 
-`loss(step, rng)` is a pure function of the weights, the step number and `rng`, a NumPy generator seeded with
-(seed, step, process); all randomness of a step comes from it, so a resumed run needs one integer to continue as the
-same run. Every loop of the project goes through `fit`, and `fit` goes through accelerate: several GPUs or machines
-are a matter of `accelerate launch`.
+`loss(step, rng)` is a pure function of the weights, the step number and `rng`, a NumPy generator
+seeded with (seed, step, process); all randomness of a step comes from it, so a resumed run needs
+one integer to continue as the same run. Every loop of the project goes through `fit`, and `fit`
+goes through accelerate: several GPUs or machines are a matter of `accelerate launch`.
 """
 
 import contextlib
 import dataclasses
+import errno
 import logging
 import math
 import os
@@ -31,11 +33,15 @@ from spf.files import load_tensors, read_json, save_tensors, write_json
 
 log = logging.getLogger(__name__)
 Terms = dict[str, float]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a disk without room."""
 
 
 @dataclasses.dataclass
 class Fitted:
-    """What a run came to: steps done in all, seconds of training in all, the last smoothed loss terms."""
+    """What a run came to: steps done in all, seconds of training in all, the last smoothed loss
+    terms.
+    """
 
     step: int
     seconds: float
@@ -45,7 +51,8 @@ class Fitted:
 def make_accelerator(tiles: bool = False) -> accelerate.Accelerator:
     """bf16 autocast on CUDA, plain fp32 elsewhere; parameters a step does not use are allowed.
 
-    tiles  bf16 also on a processor that multiplies bf16 matrices in hardware (AMX): 1.6 times the images a second
+    tiles  bf16 also on a processor that multiplies bf16 matrices in hardware (AMX): 1.6 times
+    the images a second
            for the embedded denoiser, but other digits than on other processors
     """
     unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -75,6 +82,8 @@ def fit(
     resume: bool = True,
     save: Callable[[], None] | None = None,
     save_every: float = 180.0,
+    state_every: float | None = None,
+    full: Callable[[int, BaseException | None], None] | None = None,
     keep_each: int = 0,
     callback: Callable[[int, Terms, float], None] | None = None,
     after_step: Callable[[int], dict] | None = None,
@@ -82,21 +91,31 @@ def fit(
     accelerator: accelerate.Accelerator | None = None,
     name: str = "training",
 ) -> Fitted:
-    """Train the parameters of `module` that require gradients until `steps` are done or `minutes` are used up.
+    """Train the parameters of `module` that require gradients until `steps` are done or
+    `minutes` are used up.
 
     loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of `module`
-    lr        the peak; the rate rises over the share `warmup` of the run and falls along a cosine to 0
-    groups    (parameters, factor on lr); default: all trainable parameters with factor 1
-    average   decay of the exponential moving average of the weights, None for none
-    out       folder of the resumable state; None keeps nothing. `resume` continues what is there
-    save      called with the averaged weights in place every `save_every` seconds of training, after each `keep_each` steps
+    lr        the peak; the rate rises over the share `warmup` of the run and falls along a
+    cosine to 0 groups    (parameters, factor on lr); default: all trainable parameters with
+    factor 1 average   decay of the exponential moving average of the weights, None for none out
+    folder of the resumable state; None keeps nothing. `resume` continues what is there save
+    called with the averaged weights in place every `save_every` seconds of training, after each
+    `keep_each` steps
               (0: never) and at the end
-    callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which saves and stops
-    after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the step are still there
-    memory    tensors that the state keeps besides the weights; a run that continues finds them in it again
+    state_every  seconds of wall time that a kill may cost: the state is kept that often, or as
+    often as takes a tenth of
+              the time, beside what `save` does; None keeps it with `save` only
+    full      (bytes needed, error) called before each state is written, and again when the disk
+    was full; returns when
+              there is room, or raises
+    callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
+    saves and stops after_step  (step, from 0) -> terms to report unsmoothed; called while the
+    gradients of the step are still there memory    tensors that the state keeps besides the
+    weights; a run that continues finds them in it again
 
-    With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the end `module` holds
-    the averaged weights. Raises NotFinite when the loss is not a number, BadInput for an unusable saved state.
+    With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the
+    end `module` holds the averaged weights. Raises NotFinite when the loss is not a number,
+    BadInput for an unusable saved state.
     """
     if (steps is None) == (minutes is None):
         raise BadInput("Give exactly one of steps and minutes to fit.")
@@ -119,15 +138,30 @@ def fit(
     if resume:
         run.load()
 
-    def keep() -> None:
+    def write(work: Callable[[], None]) -> None:
+        while True:
+            try:
+                if full:
+                    full(run.bytes(), None)
+                return work()
+            except OSError as error:
+                if full is None or error.errno not in FULL:
+                    raise
+                full(run.bytes(), error)
+
+    def export() -> None:
+        with run.averaged():
+            save()
+
+    def keep(exported: bool = True) -> None:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            run.store()
-            if save:
-                with run.averaged():
-                    save()
+            write(run.store)
+            if save and exported:
+                write(export)
 
     saved, kept, terms = run.seconds, None, {}
+    stored, cost = time.monotonic(), 0.0
     with _progress(name, accelerator.is_main_process) as show:
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
@@ -135,12 +169,20 @@ def fit(
                 group["lr"] = lr * group["factor"] * _schedule(done, warmup)
             rng = np.random.default_rng([seed, run.step, accelerator.process_index])
             value, parts = objective(run.step, rng)
-            if not math.isfinite(value.item()):
-                raise NotFinite(
-                    f"The loss of {name} is {value.item()} at step {run.step}; the last state is kept."
+            broken = "" if math.isfinite(value.item()) else f"loss of {name} is {value.item()}"
+            if not broken:
+                accelerator.backward(value)
+                norm = accelerator.clip_grad_norm_(
+                    [p for params, _ in groups for p in params], clip
                 )
-            accelerator.backward(value)
-            accelerator.clip_grad_norm_([p for params, _ in groups for p in params], clip)
+                if norm is not None and not math.isfinite(float(norm)):
+                    broken = f"gradient of {name} is {float(norm)}"
+            if broken:
+                optimizer.zero_grad()
+                if out is not None and run.step and kept != run.step:
+                    keep(exported=False)  # the weights are still those of the last good step
+                told = f"the state of step {run.step} is kept" if out is not None else "it stops"
+                raise NotFinite(f"The {broken} at step {run.step + 1}; {told}.")
             optimizer.step()
             exact = after_step(run.step) if after_step else {}
             optimizer.zero_grad()
@@ -161,7 +203,13 @@ def fit(
             due = keep_each and run.step % keep_each == 0
             if due or (out is not None and run.seconds - saved > save_every):
                 keep()
-                saved, kept = run.seconds, run.step
+                saved, kept, stored = run.seconds, run.step, time.monotonic()
+            elif out is not None and state_every is not None:
+                now, last = time.monotonic(), time.monotonic() - began
+                if now - stored + last + cost >= max(state_every, 10 * cost):
+                    keep(exported=False)
+                    stored = time.monotonic()
+                    cost, kept = stored - now, None if save else run.step
     if kept != run.step:
         keep()
     run.adopt_average()
@@ -169,7 +217,9 @@ def fit(
 
 
 class _Objective(nn.Module):
-    """The loss as the forward pass of a module, so that accelerate can wrap it (autocast, gradient averaging)."""
+    """The loss as the forward pass of a module, so that accelerate can wrap it (autocast,
+    gradient averaging).
+    """
 
     def __init__(self, module: nn.Module, loss: Callable):
         super().__init__()
@@ -205,7 +255,9 @@ def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
 
 
 class _Run:
-    """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors, then state.json."""
+    """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors,
+    then state.json.
+    """
 
     def __init__(
         self,
@@ -279,8 +331,16 @@ class _Run:
             for key, value in memory.items()
         }
 
+    def bytes(self) -> int:
+        """What a state takes on disk, about."""
+        held = [*self.tensors.values(), *(self.mean or {}).values(), *self.memory.values()]
+        adam = 2 * sum(value.nbytes for value in self.tensors.values() if value.requires_grad)
+        return adam + sum(value.nbytes for value in held)
+
     def store(self) -> None:
-        """Write the tensors under a new name, then the small file that names them, then remove older tensors."""
+        """Write the tensors under a new name, then the small file that names them, then remove
+        older tensors.
+        """
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -300,7 +360,9 @@ class _Run:
                 old.unlink()
 
     def load(self) -> None:
-        """Continue from the folder's state, if it has one. Raises BadInput when the state does not fit this run."""
+        """Continue from the folder's state, if it has one. Raises BadInput when the state does
+        not fit this run.
+        """
         if self.folder is None or not (self.folder / "state.json").exists():
             return
         state = read_json(self.folder / "state.json")

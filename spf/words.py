@@ -30,6 +30,7 @@ that places stay.
 ARTICLES = ("a", "an", "the")
 _HIDDEN = str.maketrans(dict.fromkeys(INVISIBLE))
 _JOINING = str.maketrans(dict.fromkeys(JOINERS))
+_ENDS = " \t.,;:!?。，；：！？、…"
 _TRAILING = " \t.,;:!?\"'()[]{}。，；：！？、…"
 _ARTICLE = re.compile(rf"(?:{'|'.join(ARTICLES)})\s+(?=\S)")
 
@@ -41,6 +42,11 @@ def cleaned(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.translate(_HIDDEN)).split())
 
 
+def without_joiners(text: str) -> str:
+    """The text without the marks that only shape their neighbours."""
+    return text.translate(_JOINING)
+
+
 def plain(text: str) -> str:
     """The same length of text with plain quotes and hyphens, for finding places in it."""
     return text.translate(LOOKALIKES)
@@ -50,8 +56,16 @@ def normal(text: str) -> str:
     """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks
     or leading article.
     """
-    line = plain(cleaned(text)).translate(_JOINING).casefold().strip(_TRAILING)
+    line = without_joiners(plain(cleaned(text))).casefold().strip(_TRAILING)
     return _ARTICLE.sub("", line, count=1) if _ARTICLE.match(line) else line
+
+
+def trimmed(text: str) -> str:
+    """The text without end marks, and without the quotes around the whole of it."""
+    line = text.strip(_ENDS)
+    while len(line) > 1 and plain(line)[0] in "\"'" and plain(line)[0] == plain(line)[-1]:
+        line = line[1:-1].strip(_ENDS)
+    return line
 
 
 def same_name(path: str) -> str:

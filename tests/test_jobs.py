@@ -1,9 +1,11 @@
 """Background jobs: what is said about them is true, whatever happens to their process."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +16,8 @@ from PIL import Image
 from portrait_world import new_portrait_base
 
 from spf import userdata
-from spf.errors import BadInput, Busy
-from spf.jobs import ACTIVE, KINDS, Jobs, Sitters, sitter_texts
+from spf.errors import BadInput, Busy, Cancelled
+from spf.jobs import ACTIVE, KINDS, Jobs, Sitters, kept_step, sitter_texts
 from spf.portraits.description import sample_portrait
 
 
@@ -150,13 +152,19 @@ def test_another_page_and_a_restarted_one_see_the_same_job(jobs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seed", "words"), [(9, "was killed at step 3 of 30"), (7, "ended with code 7 at step 3 of 30")]
+    ("seed", "words"),
+    [(9, "want of memory, at step 3 of 30"), (7, "ended with code 7 at step 3 of 30")],
 )
 def test_a_dead_process_is_never_called_done(jobs, tmp_path, seed, words):
     name = jobs.start({"data": "hat", "steps": 30, "seed": seed})
-    status = wait(jobs, name, "failed")
-    assert words in status.message and status.adapter == "" and jobs.active() is None
-    assert Jobs(tmp_path / "jobs").status(name).phase == "failed", (
+    status = wait(jobs, name, "interrupted" if seed == 9 else "failed")
+    assert (
+        words in status.message
+        and status.kept == 0
+        and status.adapter == ""
+        and jobs.active() is None
+    )
+    assert Jobs(tmp_path / "jobs").status(name).phase == "interrupted", (
         "also for a page that never knew the process"
     )
 
@@ -170,7 +178,7 @@ def test_a_job_of_a_process_that_is_gone_is_not_running(jobs):
             json.loads(file.read_text()) | {"phase": "running", "pid": os.getpid(), "born": 12.5}
         )
     )
-    assert Jobs(jobs.root).status(name).phase == "failed", (
+    assert Jobs(jobs.root).status(name).phase == "interrupted", (
         "the number belongs to another process now"
     )
     jobs._children.clear()
@@ -197,3 +205,188 @@ def test_a_bad_request_starts_nothing(jobs, bad):
 def test_names_lead_nowhere_else(jobs, name):
     with pytest.raises(BadInput):
         jobs.status(name)
+
+
+# one start at a time
+
+
+def start_in_a_process(root, gate, told):
+    jobs = Jobs(root, root.parent / "adapters")
+    jobs.COMMAND = (sys.executable, str(Path(__file__).parent / "fake_job.py"))
+    gate.wait()
+    try:
+        told.put(jobs.start({"data": "hat", "steps": 40}))
+    except (Busy, BadInput) as error:
+        told.put(error)
+
+
+def test_of_starts_at_once_one_runs(tmp_path, jobs):
+    """Processes, as two pages on one folder are; each waits at the gate and then starts."""
+    context = multiprocessing.get_context("spawn")
+    gate, told = context.Barrier(3), context.Queue()
+    root = tmp_path / "jobs"
+    starters = [
+        context.Process(target=start_in_a_process, args=(root, gate, told)) for _ in range(3)
+    ]
+    for starter in starters:
+        starter.start()
+    answers = [told.get(timeout=120) for _ in starters]
+    for starter in starters:
+        starter.join()
+    names = [answer for answer in answers if isinstance(answer, str)]
+    assert len(names) == 1 and jobs.names() == names
+    assert all(isinstance(answer, Busy) for answer in answers if answer not in names)
+    jobs.stop(names[0])
+    wait(jobs, names[0], "stopped", "done")
+
+
+def test_resume_pressed_twice_runs_once(jobs):
+    name = jobs.start({"data": "hat", "steps": 40})
+    wait(jobs, name, "running", step=2)
+    jobs.stop(name)
+    wait(jobs, name, "stopped")
+    started = []
+    run = jobs._run
+    jobs._run = lambda one: (time.sleep(0.2), started.append(one), run(one))
+    refused = []
+
+    def press():
+        try:
+            jobs.resume(name)
+        except (Busy, BadInput) as error:
+            refused.append(error)
+
+    pressed = [threading.Thread(target=press) for _ in range(4)]
+    for thread in pressed:
+        thread.start()
+    for thread in pressed:
+        thread.join()
+    assert started == [name] and len(refused) == 3
+    jobs.stop(name)
+    wait(jobs, name, "stopped", "done")
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path):
+    from filelock import FileLock
+
+    from spf.jobs import LOCK, Worker
+
+    (tmp_path / "request.json").write_text('{"steps": 3}')
+    worker = Worker(tmp_path, tmp_path)
+    worker.work = lambda: pytest.fail("the other one is still at it")
+    with FileLock(tmp_path / LOCK), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spf.jobs.LOCK_WAIT", 0.1)
+        assert worker.run() == 3
+    assert not (tmp_path / "state.json").exists()
+
+
+# damage and want
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 9000, '{"phase": 3}'])
+@pytest.mark.parametrize("file", ["state.json", "request.json"])
+def test_a_damaged_file_disables_its_job_alone(jobs, file, content):
+    broken = jobs.start({"data": "hat", "steps": 2})
+    wait(jobs, broken, "done")
+    (jobs.root / broken / file).write_text(content)
+    assert jobs.status(broken).phase in ("failed", "interrupted")
+    name = jobs.start({"data": "hat", "steps": 2})
+    assert wait(jobs, name, "done").step == 2 and set(jobs.names()) == {broken, name}
+    jobs.delete(broken)
+    assert jobs.names() == [name]
+
+
+def test_a_job_at_work_is_not_deleted_and_a_deleted_one_is_gone(jobs):
+    name = jobs.start({"data": "hat", "steps": 40})
+    with pytest.raises(Busy, match="stop it first"):
+        jobs.delete(name)
+    jobs.stop(name)
+    wait(jobs, name, "stopped")
+    jobs.delete(name)
+    assert jobs.names() == [] and not [p for p in jobs.root.iterdir() if p.is_dir()]
+    with pytest.raises(BadInput):
+        jobs.delete(name)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"):
+        Jobs(tmp_path / "file" / "jobs").start({"data": "hat", "steps": 2})
+
+
+def test_a_disk_without_room_is_noticed_before_the_job(jobs, monkeypatch):
+    usage = SimpleNamespace(free=100 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(BadInput, match="100 MiB free but 400 MiB are needed"):
+        jobs.start({"data": "hat", "steps": 2})
+    assert jobs.names() == []
+
+
+def worker_in(tmp_path):
+    (tmp_path / "request.json").write_text('{"steps": 3, "settings": {}, "model": "embedded"}')
+    from spf.jobs import Worker
+
+    return Worker(tmp_path, tmp_path / "adapters")
+
+
+def told_by(tmp_path):
+    return json.loads((tmp_path / "state.json").read_text())
+
+
+def test_a_full_disk_pauses_with_the_numbers_and_goes_on(tmp_path, monkeypatch):
+    worker, usage = worker_in(tmp_path), SimpleNamespace(free=10 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    waiting = threading.Thread(target=worker.wait_for_room, args=(100 << 20, None))
+    waiting.start()
+    for _ in range(200):
+        if (tmp_path / "state.json").is_file() and told_by(tmp_path)["phase"] == "paused":
+            break
+        time.sleep(0.02)
+    assert told_by(tmp_path)["message"].startswith(
+        "The disk has 10 MiB free but 132 MiB are needed"
+    )
+    usage.free = 900 << 20
+    (tmp_path / "pause").unlink()
+    waiting.join(10)
+    assert not waiting.is_alive() and told_by(tmp_path)["phase"] == "running"
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "not enough memory"),
+        (OSError(28, "No space left on device"), "MiB free"),
+        (KeyError("x"), "KeyError; the log says more"),
+    ],
+)
+def test_each_failure_is_told_as_what_it_is(tmp_path, error, words):
+    worker = worker_in(tmp_path)
+
+    def work():
+        raise error
+
+    worker.work = work
+    assert worker.run() == 1
+    assert told_by(tmp_path)["phase"] == "failed" and words in told_by(tmp_path)["message"]
+
+
+def test_drafts_of_killed_saves_vanish(tmp_path):
+    worker = worker_in(tmp_path)
+    (tmp_path / "state").mkdir()
+    left = tmp_path / "state" / ".state-00000003.ab12.draft.safetensors"
+    left.write_bytes(b"half")
+    worker.work = lambda: (_ for _ in ()).throw(Cancelled("Stopped."))
+    assert worker.run() == 0 and not left.exists()
+    assert told_by(tmp_path)["phase"] == "stopped"
+
+
+def test_what_was_kept_is_what_is_said(tmp_path):
+    assert kept_step(tmp_path) == 0
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a.safetensors").write_bytes(b"four")
+    held = {"step": 7, "file": "a.safetensors", "bytes": 4}
+    (tmp_path / "state" / "state.json").write_text(json.dumps(held))
+    assert kept_step(tmp_path) == 7
+    (tmp_path / "state" / "a.safetensors").write_bytes(b"cut")
+    assert kept_step(tmp_path) == 0

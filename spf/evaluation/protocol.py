@@ -18,6 +18,7 @@ import accelerate
 import torch
 
 from spf.config import check_text
+from spf.encodings import read_text
 from spf.errors import BadInput
 from spf.evaluation.columns import NOT_OFFLINE
 from spf.evaluation.desk import Desk
@@ -113,10 +114,11 @@ def evaluate(
 def read_texts(path: str | Path) -> list[str]:
     """Base texts from a file, one a line; empty lines and those that begin with # are left out. Raises BadInput."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path)[0].split("\n")
+    except BadInput as error:
         raise BadInput(
-            f"prompts is {str(path)!r} but must be a number or a text file with one base text a line."
+            f"prompts is {str(path)!r} but must be a number or a text file with one base text a line: "
+            f"{error}"
         ) from error
     found = [
         check_text("prompts", line) for line in lines if line.strip() and not line.startswith("#")

@@ -8,14 +8,15 @@ from typing import Any
 from spf.config import GenerateConfig
 from spf.evaluation.measures import Attributes, changed, pollution, responded
 from spf.portraits.description import TARGETS, Target
+from spf.words import normal
 
 
 def known_targets(texts: Sequence[str]) -> list[Target]:
     """The targets that the judges were taught, out of names or texts as a visitor types them ("hat", "A hat")."""
     by_words = {
-        words.lower(): target for target in TARGETS.values() for words in (target.name, target.text)
+        normal(words): target for target in TARGETS.values() for words in (target.name, target.text)
     }
-    return [by_words[text.lower()] for text in map(str.strip, texts) if text.lower() in by_words]
+    return [by_words[text] for text in map(normal, texts) if text in by_words]
 
 
 def pair_report(

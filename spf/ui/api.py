@@ -11,7 +11,7 @@ import gradio as gr
 from spf import results as tables
 from spf.config import GenerateConfig
 from spf.engine import Result
-from spf.errors import SpfError
+from spf.errors import BadInput, SpfError
 from spf.settings import FinetuneConfig
 
 from . import stage
@@ -19,7 +19,20 @@ from .gpu import may_train, on_gpu
 from .page import Page, wanted
 from .runs import reported
 
-TOLD = ("name", "phase", "step", "steps", "left", "terms", "looks", "message", "adapter", "lora")
+TOLD = (
+    "name",
+    "phase",
+    "step",
+    "steps",
+    "left",
+    "terms",
+    "looks",
+    "message",
+    "adapter",
+    "lora",
+    "kept",
+)
+ACTIONS = ("pause", "stop", "resume", "delete")
 
 
 def build(page: Page) -> None:
@@ -150,22 +163,21 @@ def _training(page: Page) -> None:
         return {key: known[key] for key in TOLD if key in known} | files
 
     def control_job(name: str, action: str) -> dict:
-        """Pauses, stops or resumes a fine-tuning job; returns what /job does.
+        """Pauses, stops, resumes or deletes a fine-tuning job; returns what /job does.
 
         Parameters:
             name: of the job
-            action: pause, stop or resume
+            action: pause, stop, resume or delete
         """
         try:
-            if action not in ("pause", "stop", "resume"):
-                raise gr.Error(
-                    f"action is {action[:20]!r} but must be pause, stop or resume.",
-                    print_exception=False,
+            if action not in ACTIONS:
+                raise BadInput(
+                    f"action is {str(action)[:20]!r} but must be one of {', '.join(ACTIONS)}."
                 )
             getattr(jobs, action)(name)
         except SpfError as error:
             raise _refused(error) from None
-        return job(name)
+        return job(name) if action != "delete" else {"name": name, "phase": "none"}
 
     gr.api(finetune, api_name="finetune", concurrency_limit=1)
     gr.api(job, api_name="job", queue=False)

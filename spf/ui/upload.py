@@ -13,6 +13,7 @@ import gradio as gr
 from spf import userdata
 from spf.errors import BadInput, SpfError
 from spf.files import FORMATS
+from spf.words import normal
 
 from .components import webp
 from .page import Page, wanted
@@ -94,8 +95,7 @@ def wish(target: str | None, replace: str | None) -> userdata.Wish:
 
 def short_name(target: str) -> str:
     """A name for the set of a target: "a straw hat" is "strawhat"."""
-    words = re.sub(r"^(an?|the)\s+", "", target.lower().strip())
-    return re.sub(r"[^a-z0-9]", "", words)[:24] or "mine"
+    return re.sub(r"[^a-z0-9]", "", normal(target))[:24] or "mine"
 
 
 def told(report: userdata.Report) -> dict[str, Any]:

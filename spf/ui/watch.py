@@ -10,10 +10,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from spf.jobs import ACTIVE, Jobs, Status
+from spf.jobs import ACTIVE, ENDED, Jobs, Status
 
 from .components import own, webp
-from .texts import both, label
+from .gpu import on_space
+from .texts import both, label, same
 
 TICK = 1.0
 """Seconds between two looks at a job that is at work."""
@@ -72,7 +73,7 @@ class Watch:
             gr.update(interactive=self.allowed and not active),
             gr.update(interactive=phase in ("starting", "running")),
             gr.update(interactive=active and phase != "stopping"),
-            gr.update(visible=phase in ("paused", "pausing", "stopped", "failed")),
+            gr.update(visible=phase in ("paused", "pausing", *ENDED)),
             gr.update(visible=done),
             gr.update(visible=done, value=status.adapter or None),
             gr.update(visible=done and bool(status.lora), value=status.lora or None),
@@ -97,14 +98,18 @@ def payload(jobs: Jobs, status: Status) -> dict[str, Any]:
             kind: [_picture(path, path.stat().st_mtime) for path in paths]
             for kind, paths in jobs.pictures(status.name).items()
         },
-        "log": jobs.log(status.name) if status.phase == "failed" else [],
+        "log": jobs.log(status.name) if status.phase == "failed" and not on_space() else [],
     }
 
 
 def sentence(status: Status) -> dict[str, str]:
     """Where the job stands, in words; a failure is never called anything else."""
-    if status.phase == "failed":
-        return both("job.failed", k=status.step, n=status.steps, why=status.message)
+    if status.phase in ("failed", "interrupted"):
+        kept = both("job.kept", k=status.kept) if status.kept else both("job.nothing")
+        told = {"k": status.step, "n": status.steps, "why": status.message, "kept": kept}
+        return both(f"job.{status.phase}", **told)
+    if status.phase == "paused" and status.message:
+        return same(status.message)  # of the job itself, which says what it lacks
     if status.phase == "running":
         left = both("status.left", s=max(1, round(status.left))) if status.left else ""
         return both("job.running", k=status.step, n=status.steps, left=left)

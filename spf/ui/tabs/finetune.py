@@ -75,7 +75,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     if allowed:
         _connect_start(page, chosen, watch, buttons[0], hints)
         _connect_check(chosen.upload, checked, hints)
-    _connect_job(page, watch, buttons, hints)
+        _connect_control(page, watch, buttons, hints)
+    _connect_job(page, watch)
     page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
     tab.select(
         lambda source, data: preview(data) if source == "ready" else gr.skip(),
@@ -281,9 +282,11 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
     go.click(start, inputs, [*watch.outputs, hints], **QUICK | LONGER)
 
 
-def _connect_job(page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: gr.HTML) -> None:
-    """What is done with a job that runs or has run."""
-    jobs, adapter = page.jobs, page.fields["adapter"]
+def _connect_control(
+    page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: gr.HTML
+) -> None:
+    """What is done with a job; only where one may be started, so that no event of the page can do it elsewhere."""
+    jobs = page.jobs
 
     def pause(job):
         if job:
@@ -302,6 +305,15 @@ def _connect_job(page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: 
         except SpfError as error:
             return [*watch.state(job), {"notices": [note(text=same(str(error)))]}]
 
+    buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
+    buttons[2].click(stop, watch.name, watch.outputs, **QUICK)
+    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK)
+
+
+def _connect_job(page: Page, watch: Watch) -> None:
+    """How a job is watched, and its result tried."""
+    jobs, adapter = page.jobs, page.fields["adapter"]
+
     def tick(job):
         """Once a second while a job is at work; when it is done, Compare can choose its adapter."""
         values = watch.state(job)
@@ -317,9 +329,6 @@ def _connect_job(page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: 
         return target.text, target.mode, target.replace, chosen, gr.Tabs(selected="compare")
 
     texts = [page.fields[name] for name in ("targets", "mode", "replace")]
-    buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
-    buttons[2].click(stop, watch.name, watch.outputs, **QUICK)
-    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK)
     watch.use.click(try_it, watch.name, [*texts, adapter, page.tabs], **QUICK)
     watch.clock.tick(tick, watch.name, [*watch.outputs, adapter], **QUICK)
 
