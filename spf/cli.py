@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from spf import commands
+from spf import commands, model_commands
 from spf.errors import Cancelled, SpfError
 
 app = typer.Typer(
@@ -184,6 +184,9 @@ for command in (
     commands.evaluate,
     commands.figures,
     commands.portraits,
+    model_commands.models,
+    model_commands.convert,
+    model_commands.receipt,
 ):
     app.command()(command)
 

@@ -289,7 +289,8 @@ def empty_base(name: str = EMBEDDED) -> Base:
     source = find(name)
     made = skeleton(source)
     scheduler = scheduler_of(made.scheduler)
-    return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler)
+    sampler = SAMPLERS.get(made.scheduler.get("_class_name"), "ddim")
+    return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler, sampler)
 
 
 def _from_folder(source: Source, words: Path, dtype: torch.dtype) -> list[Any]:

@@ -24,6 +24,10 @@ from .shelf import Shelf
 
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
 DOWN, UP = ".down", ".up"
+TEXT = "text_encoder."
+"""Start of the name of a parameter of the text encoder; all others belong to the UNet."""
+TEXT_ROOT = "text_model."
+"""Older transformers keep this in the text encoder's own names; adapters always have it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,19 @@ class Adapter:
         return (self.tensors[name + UP].float() @ self.tensors[name + DOWN].float()).reshape(*shape)
 
 
+def text_name(name: str) -> str:
+    """Name in an adapter of a module or parameter of the text encoder."""
+    return TEXT + TEXT_ROOT + name.removeprefix(TEXT_ROOT)
+
+
+def parameters_of(model: Base | UNet2DConditionModel) -> dict[str, Parameter]:
+    """The parameters that an adapter may change, by name: of a whole base, or of a UNet alone."""
+    if isinstance(model, UNet2DConditionModel):
+        return dict(model.named_parameters())
+    text = {text_name(name): value for name, value in model.text_encoder.named_parameters()}
+    return dict(model.unet.named_parameters()) | text
+
+
 def cross_attention_names(unet: UNet2DConditionModel) -> list[str]:
     """Parameters of all cross-attention layers, the ones that arXiv 2504.00396 Fig. 2 (v1) marks as trained."""
     return [name for name, _ in unet.named_parameters() if ".attn2." in name]
@@ -74,29 +91,39 @@ def exchanged(parameters: Mapping[str, Parameter], tensors: Mapping[str, Tensor]
 
 
 class response:  # noqa: N801 - used as `with response(unet, adapter):`
-    """`with response(unet, adapter, scale):` runs the tuned weights: original + scale * difference.
+    """`with response(base, adapter, scale):` runs the tuned weights: original + scale * difference.
 
-    Several adapters add up. The tuned tensors are made once, so the same object may be entered again at every step.
+    Several adapters add up. A UNet alone serves adapters that leave the text encoder alone; `reads`
+    says whether one of these does not. The tuned tensors are made once, so the same object may be entered again at every step.
     Raises BadInput, before anything changes, when an adapter does not fit the network.
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, adapters: Adapter | Iterable[Adapter], scale: float = 1.0
+        self,
+        model: Base | UNet2DConditionModel,
+        adapters: Adapter | Iterable[Adapter],
+        scale: float = 1.0,
     ) -> None:
         adapters = [adapters] if isinstance(adapters, Adapter) else list(adapters)
-        self.unet, self.adapters, self.scale = unet, adapters, scale
+        self.model, self.adapters, self.scale = model, adapters, scale
         for adapter in adapters:
-            check_fit(unet, shapes(adapter.tensors), "the adapter")
+            check_fit(model, shapes(adapter.tensors), "the adapter")
+        there = parameters_of(model)
         self._open: list[AbstractContextManager] = []
         with torch.inference_mode(False), torch.no_grad():
             self.parameters: dict[str, Parameter] = {}
             self.tensors: dict[str, Tensor] = {}
             for adapter in adapters:
                 for name in adapter.names():
-                    self.parameters[name] = original = unet.get_parameter(name)
+                    self.parameters[name] = original = there[name]
                     difference = adapter.difference(name, original.shape).to(original.device)
                     current = self.tensors.get(name, original.detach()).float()
                     self.tensors[name] = current.add(difference, alpha=scale).to(original.dtype)
+
+    @property
+    def reads(self) -> bool:
+        """Whether texts mean something else under these weights."""
+        return any(name.startswith(TEXT) for name in self.parameters)
 
     @property
     def metadata(self) -> list[dict[str, str]]:
@@ -110,7 +137,7 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
             for adapter in self.adapters
             if normal(adapter.metadata.get("target", "")) not in gone
         ]
-        return self if len(kept) == len(self.adapters) else response(self.unet, kept, self.scale)
+        return self if len(kept) == len(self.adapters) else response(self.model, kept, self.scale)
 
     def __enter__(self) -> Self:
         block = exchanged(self.parameters, self.tensors)
@@ -221,9 +248,11 @@ def stock_lora(adapter: Adapter) -> dict[str, Tensor] | None:
     }
 
 
-def check_fit(unet: UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str) -> None:
-    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter of the unet."""
-    wanted = {name: tuple(parameter.shape) for name, parameter in unet.named_parameters()}
+def check_fit(
+    model: Base | UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str
+) -> None:
+    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter."""
+    wanted = {name: tuple(value.shape) for name, value in parameters_of(model).items()}
     if not given:
         raise BadInput(f"{label} holds no weights.")
     for key, shape in given.items():
@@ -258,14 +287,22 @@ def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.
 
 
 def load_adapter(source: str | Path, base: Base) -> Adapter:
-    """Reads an adapter by name (see `Shelf.usual`) or from a file, and checks it against the base.
+    """Reads an adapter by name (see `Shelf.usual`) or from a file or folder of any form that
+    `spf.exchange` knows, and checks it against the base.
 
     Header, names and shapes are judged before any weight is read, weights before anything is changed.
     Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
+    from .exchange.reading import OWN, origin, read_adapter  # which knows what an adapter is
+
+    found = origin(path)
+    if found.form != OWN:
+        return read_adapter(path, base)
     metadata, given = read_header(path)
     if missing := [key for key in METADATA if key not in metadata]:
         raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
-    check_fit(base.unet, given, path.name)
+    made_for = metadata["base_model"]
+    other = "" if made_for == base.name else f" (for {made_for}, and this is {base.name})"
+    check_fit(base, given, path.name + other)
     return Adapter(metadata, load_tensors(path))

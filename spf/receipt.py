@@ -104,7 +104,7 @@ def receipt(
         prompt.require_targets(base.tokenizer)
     reader = reader_for(base, judges, [target] if target else [])
     guide = _guide(target)
-    switch = response(base.unet, adapter, config.strength)
+    switch = response(base, adapter, config.strength)
 
     original: list[np.ndarray] = []
     maps: list[np.ndarray] = []

@@ -41,7 +41,7 @@ LEVELS = [
         "spf.convert",
     ],
     ["spf.engine", "spf.examples", "spf.jobs", "spf.space", "spf.results", "spf.votes"],
-    ["spf.cli", "spf.commands", "spf.options", "spf.ui"],
+    ["spf.cli", "spf.commands", "spf.model_commands", "spf.options", "spf.ui"],
     ["app", "spf.__main__"],
 ]
 ONLY_IN = {
@@ -58,7 +58,7 @@ ONLY_IN = {
         "spf.portraits.pretrain",
     ],
     "peft": ["spf.injected", "spf.exchange"],
-    "typer": ["spf.cli", "spf.commands", "spf.options"],
+    "typer": ["spf.cli", "spf.commands", "spf.model_commands", "spf.options"],
 }
 FORBIDDEN = {
     "pickle",

@@ -25,8 +25,10 @@ from spf.exchange.checkpoint import (
     write_checkpoint,
     write_folder,
 )
-from spf.exchange.names import TEXT, kohya_name, text_name
-from spf.paths import METADATA, Adapter
+from spf.exchange.names import kohya_name
+from spf.paths import METADATA, TEXT, Adapter, TunablePaths, load_adapter, response, text_name
+from spf.prompts import compose
+from spf.sampling import GuideConfig, TunedPath, initial_latents, sample_pair
 from spf.single_file import unet_names, vae_names
 
 ABOUT = dict.fromkeys(METADATA, "x")
@@ -523,3 +525,70 @@ def test_a_merged_folder_is_a_base_like_any_other(base, mixed, tmp_path):
     with pytest.raises(BadInput, match="is there already"):
         write_folder(base, mixed, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
+# as tuned weights
+
+
+def kohya_with_text(base, layout, file):
+    modules = [QUERY, OUT, CONV, TEXT + TEXT_QUERY, TEXT + TEXT_OUT, TEXT + TEXT_FC]
+    kohya_file(layout, file, modules, alpha=lambda rank: 2.0)
+    return load_adapter(file, base)
+
+
+def test_a_foreign_file_draws_what_the_stock_pipeline_draws_with_it(base, layout, tmp_path):
+    """Text encoder included: the texts are read with the tuned weights, the empty one too."""
+    file = tmp_path / "k.safetensors"
+    adapter = kohya_with_text(base, layout, file)
+    noise = initial_latents(base, [3])
+    path = TunedPath(base, [compose("a photo of a woman", "a hat")], compare=False)
+    ours = path.draw(response(base, adapter), noise, 3)
+    stock = new_cut_base()
+    plain = stock.encode_text(["a photo of a woman, a hat"])
+    pipeline = pipeline_of(stock)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.load_lora_weights(file)
+    how = {"num_inference_steps": 3, "guidance_scale": 4.0, "output_type": "latent"}
+    theirs = pipeline("a photo of a woman, a hat", latents=noise, **how).images
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+    assert not stock.encode_text(["a photo of a woman, a hat"]).equal(plain)
+    free = TunedPath(base, [compose("a photo of a woman", "a hat")], compare=False)
+    assert not torch.allclose(free.draw(response(base, ()), noise, 3), ours, atol=1e-2)
+
+
+def test_a_held_drawing_keeps_the_original_where_a_foreign_file_asks_for_nothing(
+    base, layout, tmp_path
+):
+    adapter = kohya_with_text(base, layout, tmp_path / "k.safetensors")
+    before = weights(base)
+    trace = sample_pair(
+        base,
+        compose("a photo of a woman"),
+        {"free": adapter, "held": adapter},
+        steps=3,
+        guide=GuideConfig("held"),
+        free=["free"],
+    )
+    assert (trace.tuned["held"].images == trace.original.images).all()
+    assert not (trace.tuned["free"].images == trace.original.images).all()
+    assert all(torch.equal(value, before[name]) for name, value in weights(base).items())
+
+
+def test_one_door_for_all_forms(base, layout, mixed, tmp_path):
+    exact = changes(base, mixed)
+    write(mixed, layout, "own", tmp_path / "own.safetensors")
+    write(mixed, layout, "diff", tmp_path / "diff.safetensors", dtype=torch.float32)
+    for name in ("own", "diff"):
+        same(changes(base, load_adapter(tmp_path / f"{name}.safetensors", base)), exact)
+    assert (
+        origin(tmp_path / "own.safetensors").sentence()
+        == "own adapter of rank 4 for x, with text encoder"
+    )
+    about = ABOUT | {"base_model": "photos"}
+    save_file({f"{QUERY}.weight": torch.ones(320, 320)}, tmp_path / "w.safetensors", about)
+    with pytest.raises(
+        BadInput, match=r"w.safetensors \(for photos, and this is cut\) was made for"
+    ):
+        load_adapter(tmp_path / "w.safetensors", base)
+    with pytest.raises(BadInput, match="tunes .*, which is not among the parameters trained here"):
+        TunablePaths(base.unet, [f"{QUERY}.weight"]).load(mixed)

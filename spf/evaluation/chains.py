@@ -169,7 +169,7 @@ def _values(
     noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
     with autocast(base, config.precision):
         pictures = base.pictures(
-            path.draw(response(base.unet, adapters, config.strength), noise, config.steps)
+            path.draw(response(base, adapters, config.strength), noise, config.steps)
         )
     return judges.read(as_pixels(pictures)).values
 

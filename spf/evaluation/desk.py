@@ -206,7 +206,7 @@ class Desk:
             alone = [replace(pair, texts=compose(pair.texts.base)) for pair in absent]
             drawn = self.draw(tuned, alone, look=False)[0]
         elif absent:
-            with response(self.base.unet, tuned.adapter, self.config.strength):
+            with response(self.base, tuned.adapter, self.config.strength):
                 drawn = self.plain([pair.texts.base for pair in absent], absent)
         if absent:
             self.pictures.keep([_kept(_keeper(tuned, guide), pair) for pair in absent], drawn)
@@ -228,7 +228,7 @@ class Desk:
         looked = [i for i, pair in enumerate(pairs) if look and pair.prompt < self.config.maps]
         others = [i for i in range(len(pairs)) if i not in looked]
         adapters = [tuned.adapter] if tuned.adapter is not None else []
-        switch = response(self.base.unet, adapters, self.config.strength)
+        switch = response(self.base, adapters, self.config.strength)
         pictures: dict[int, np.ndarray] = {}
         looks: dict[int, _Looks] = {}
         for rows, compare in ((looked, True), (others, False)):

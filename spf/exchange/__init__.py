@@ -4,8 +4,10 @@ read_adapter("old-town.safetensors", base)                    # any LoRA of SD 1
 write(adapter, Layout.of(base), "kohya", "hat.kohya.safetensors", rank=32).loss.error
 """
 
+from spf.paths import TEXT
+
 from .lowrank import Loss, as_pairs, low_rank
-from .names import TEXT, Layout
+from .names import Layout
 from .reading import OWN, Origin, origin, read_adapter
 from .writing import FORMS, RANK, Form, Written, write
 

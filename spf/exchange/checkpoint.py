@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spf.errors import BadInput
 from spf.files import require_finite, save_tensors
 from spf.models import Base
-from spf.paths import Adapter, exchanged
+from spf.paths import TEXT, Adapter, exchanged, parameters_of, text_name
 from spf.single_file import CLIP_KEY, UNET_KEY, VAE_KEY, unet_names, vae_names
-
-from .names import TEXT, text_name
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -31,7 +29,7 @@ def merged(base: Base, adapter: Adapter, scale: float = 1.0) -> Iterator[Base]:
     """Inside the block the base's own weights are original + scale * difference; afterwards as they
     were.
     """
-    owners = _owners(base)
+    owners = parameters_of(base)
     parameters = {name: owners[name] for name in adapter.names()}
     with torch.no_grad():
         tensors = {
@@ -45,11 +43,6 @@ def merged(base: Base, adapter: Adapter, scale: float = 1.0) -> Iterator[Base]:
 
 def _sum(value: Tensor, difference: Tensor, scale: float) -> Tensor:
     return value.float().add(difference.to(value.device), alpha=scale).to(value.dtype)
-
-
-def _owners(base: Base) -> dict[str, nn.Parameter]:
-    text = {text_name(name): value for name, value in base.text_encoder.named_parameters()}
-    return dict(base.unet.named_parameters()) | text
 
 
 def checkpoint_tensors(base: Base) -> dict[str, Tensor]:

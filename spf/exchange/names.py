@@ -14,14 +14,9 @@ from functools import cached_property
 from typing import Self
 
 from spf.models import Base
+from spf.paths import TEXT, parameters_of, text_name
 from spf.single_file import unet_modules
 
-TEXT = "text_encoder."
-"""Start of the name of a parameter that belongs to the text encoder; all others belong to the UNet.
-"""
-TEXT_ROOT = "text_model."
-"""Older transformers keep this in the names of the text encoder's parameters; files always have it.
-"""
 KOHYA_UNET, KOHYA_TEXT = "lora_unet_", "lora_te_"
 
 
@@ -35,9 +30,7 @@ class Layout:
     @classmethod
     def of(cls, base: Base) -> Self:
         """The layout of a base; its weights may be on the meta device."""
-        shapes = {name: tuple(value.shape) for name, value in base.unet.named_parameters()}
-        for name, value in base.text_encoder.named_parameters():
-            shapes[text_name(name)] = tuple(value.shape)
+        shapes = {name: tuple(value.shape) for name, value in parameters_of(base).items()}
         return cls(shapes, base.unet.config.layers_per_block)
 
     @cached_property
@@ -62,11 +55,6 @@ class Layout:
     def module(self, name: str) -> str | None:
         """The module that a path without a prefix means: of the UNet, else of the text encoder."""
         return next((one for one in (name, text_name(name)) if one in self.modules), None)
-
-
-def text_name(name: str) -> str:
-    """Name in an adapter of a module or parameter of the text encoder."""
-    return TEXT + TEXT_ROOT + name.removeprefix(TEXT_ROOT)
 
 
 def flat(name: str) -> str:

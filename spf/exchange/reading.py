@@ -26,9 +26,9 @@ from torch import Tensor
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
-from spf.paths import DOWN, METADATA, UP, Adapter
+from spf.paths import DOWN, METADATA, TEXT, UP, Adapter
 
-from .names import KOHYA_TEXT, KOHYA_UNET, TEXT, Layout
+from .names import KOHYA_TEXT, KOHYA_UNET, Layout
 
 OWN, DIFFUSERS, PEFT, KOHYA = "own", "diffusers", "peft", "kohya"
 PEFT_PREFIX = "base_model.model."

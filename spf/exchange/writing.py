@@ -14,10 +14,10 @@ from torch import Tensor
 
 from spf.errors import BadInput
 from spf.files import save_tensors
-from spf.paths import DOWN, UP, Adapter, save_adapter
+from spf.paths import DOWN, TEXT, UP, Adapter, save_adapter
 
 from .lowrank import Loss, as_pairs
-from .names import TEXT, Layout, kohya_name
+from .names import Layout, kohya_name
 
 Show = Callable[[int, int], None]
 RANK = 64

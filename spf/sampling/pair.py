@@ -154,7 +154,7 @@ def sample_pair(
     variants = (
         adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     )
-    switches = {name: response(base.unet, chosen, scale) for name, chosen in variants.items()}
+    switches = {name: response(base, chosen, scale) for name, chosen in variants.items()}
     pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
     known = original if original is not None and original.key == pair.key else None
     guided = TunedPath(base, [prompt], guide=guide, **pair.how) if guide else pair.free

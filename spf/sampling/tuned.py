@@ -110,7 +110,8 @@ class TunedPath:
         self.said = said(base, self.prompts, settings) if self.compare else None
         self.groups = self.said.groups if self.compare else {}
         self.before = self.earlier.complete if self.earlier else self.plain
-        self.asked = self.before, self.complete
+        self.blank, self.asked = self.uncond, (self.before, self.complete)
+        self.reading: AbstractContextManager = nullcontext()
         self.apart: Sequence[Tensor] = ()
         self.push = ORDINARY
         self.free: Tensor | None = None
@@ -145,6 +146,7 @@ class TunedPath:
         A guide that follows the original's drawing does so first: `first` gets those steps, and those of the earlier targets
         after them; known [S,B,C,h,w] are its predictions if it has been drawn already.
         """
+        self.read(switch)
         own = switch.without(self.targets[:-1])
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
@@ -198,6 +200,21 @@ class TunedPath:
             adjust=adjust if beside or self.follows else None,
             callback=report if watch else None,
         )[-len(noise) :]
+
+    def read(self, switch: response) -> None:
+        """Text states as the tuned path has them, where its weights change the text encoder too."""
+        if not switch.reads:
+            return
+        self.reading, count = switch, len(self.prompts)
+        before = [(one.before().complete if self.earlier else one.base) for one in self.prompts]
+        texts = ["", *before, *(prompt.complete for prompt in self.prompts)]
+        with switch:
+            self.blank, self.before, complete = self.base.encode_text(texts).split(
+                [1, count, count]
+            )
+            edit = self.edit
+            self.complete = edit.states(self.base, self.prompts, complete) if edit else complete
+        self.asked = self.before, self.complete
 
     def follow(
         self,
@@ -280,7 +297,8 @@ class TunedPath:
             *(row.prompt.before().complete for row in self.told),
             *(row.prompt.complete for row in self.told),
         ]
-        self.asked = self.base.encode_text(texts).chunk(2)
+        with self.reading:
+            self.asked = self.base.encode_text(texts).chunk(2)
         if common:
             last = [
                 compose(prompt.before().complete, prompt.targets[-1]) if self.targets else prompt
@@ -291,7 +309,8 @@ class TunedPath:
                 for prompt, row in zip(last, found, strict=True)
             ]
             texts = [*(other.base for other in others), *(other.complete for other in others)]
-            self.apart = self.base.encode_text(texts).chunk(2)
+            with self.reading:
+                self.apart = self.base.encode_text(texts).chunk(2)
 
     def step(
         self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float
@@ -317,7 +336,7 @@ class TunedPath:
                     base,
                     latents,
                     timestep,
-                    self.uncond,
+                    self.blank,
                     plain,
                     complete if wanted else None,
                     self.guidance,
@@ -327,7 +346,7 @@ class TunedPath:
                 )
             else:
                 guided, found_res = denoise(
-                    base, latents, timestep, complete, self.uncond, self.guidance
+                    base, latents, timestep, complete, self.blank, self.guidance
                 )
         if not self.compare:
             return guided, None
