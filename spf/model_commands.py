@@ -35,8 +35,8 @@ def models(
         base = empty_base(check)
         count = sum(value.numel() for value in base.unet.parameters())
         typer.echo(
-            f"{base.name}: {base.image_size} pixels, predicts {base.diffusion.prediction}, drawn with"
-            f" {base.sampler}, a unet of {count / 1e6:.1f} million parameters"
+            f"{base.name}: {base.image_size} pixels, predicts {base.diffusion.prediction}, drawn"
+            f" with {base.sampler}, a unet of {count / 1e6:.1f} million parameters"
         )
     elif get:
         if get not in known:
@@ -54,8 +54,8 @@ def convert(
     to: Annotated[
         list[str] | None,
         typer.Option(
-            help="own, diffusers, kohya (ComfyUI, A1111, Forge), diff (whole differences for these),"
-            " checkpoint or folder (merged into the base); may be given several times; without it"
+            help="own, diffusers, kohya (ComfyUI, A1111, Forge), diff (whole differences for"
+            " these), checkpoint or folder (merged into the base); may be given several times; without it"
             " only what the file is, is said"
         ),
     ] = None,

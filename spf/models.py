@@ -52,7 +52,9 @@ SAMPLERS = {
 
 @dataclass
 class Base:
-    """The parts of one frozen base model. `unet` may be switched between original and tuned weights by `spf.paths`."""
+    """The parts of one frozen base model. `unet` may be switched between original and tuned weights
+    by `spf.paths`.
+    """
 
     name: str
     folder: Path | None
@@ -103,7 +105,9 @@ class Base:
 
     @cached_property
     def clip(self) -> PreTrainedModel | None:
-        """CLIP for guidance and measures, read when first asked for; None when the base has none beside it."""
+        """CLIP for guidance and measures, read when first asked for; None when the base has none
+        beside it.
+        """
         folder = clip_folder(self)
         if folder is None:
             return None
@@ -141,16 +145,19 @@ class Base:
         return self
 
     def new_scheduler(self, steps: int) -> DDIMScheduler:
-        """A scheduler of one run's own, set to `steps`: schedulers hold state and must not be shared."""
+        """A scheduler of one run's own, set to `steps`: schedulers hold state and must not be
+        shared.
+        """
         scheduler = DDIMScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(steps)
         return scheduler
 
     def predict(self, latents: Tensor, timesteps: Tensor | int, states: Tensor) -> Tensor:
-        """What the UNet, with the weights that are active now, predicts [B,C,h,w]: noise, velocity or the clean latents.
+        """What the UNet, with the weights that are active now, predicts [B,C,h,w]: noise, velocity
+        or the clean latents.
 
-        Predictions on the same latents may be mixed and compared as they are; `diffusion` turns one into noise or clean
-        latents, and says what a perfect one would be.
+        Predictions on the same latents may be mixed and compared as they are; `diffusion` turns one
+        into noise or clean latents, and says what a perfect one would be.
         """
         return self.unet(latents, timesteps, states).sample.to(latents.dtype)
 
@@ -171,7 +178,9 @@ class Base:
         return self.text_encoder(self.tokens(texts)).last_hidden_state
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latents [B,C,h,w] of images [B,3,H,W] in [-1,1]: the mean, or a sample when a generator is given."""
+        """Scaled latents [B,C,h,w] of images [B,3,H,W] in [-1,1]: the mean, or a sample when a
+        generator is given.
+        """
         posterior = self.vae.encode(images.to(self.device, self.dtype)).latent_dist
         return self.scaling_factor * (
             posterior.sample(generator) if generator else posterior.mode()
@@ -183,7 +192,9 @@ class Base:
 
     @torch.inference_mode()
     def pictures(self, latents: Tensor) -> np.ndarray:
-        """8-bit pictures [B,H,W,3]. Tries once more in fp32 when half precision overflows; then raises NotFinite."""
+        """8-bit pictures [B,H,W,3]. Tries once more in fp32 when half precision overflows; then
+        raises NotFinite.
+        """
         images = self.decode(latents)
         if not torch.isfinite(images).all() and self.vae.dtype != torch.float32:
             kept = self.vae.dtype
@@ -225,7 +236,9 @@ class Base:
 
 
 def as_pixels(images: np.ndarray) -> Tensor:
-    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster layout on a processor)."""
+    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster
+    layout on a processor).
+    """
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
@@ -235,7 +248,9 @@ def as_pictures(images: Tensor) -> np.ndarray:
 
 
 def clip_folder(base: Base) -> Path | None:
-    """Where the CLIP of a base lies: beside it, in it, or ViT-L/14 in the cache if it has CLIP's own words."""
+    """Where the CLIP of a base lies: beside it, in it, or ViT-L/14 in the cache if it has CLIP's
+    own words.
+    """
     places = (base.folder.parent / "clip", base.folder / "clip") if base.folder else ()
     found = next((place for place in places if (place / "config.json").is_file()), None)
     if found or base.name == EMBEDDED or len(base.tokenizer) != CLIP_WORDS:
@@ -251,9 +266,9 @@ def load_base(
 ) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
-    `name` is what `bases.find` takes. Everything that can be told from names, configurations and headers is checked before
-    any weight is read. Raises BadInput (nothing of that name, no connection, another kind of model) or UnsafeFile (a part is
-    missing or damaged).
+    `name` is what `bases.find` takes. Everything that can be told from names, configurations and
+    headers is checked before any weight is read. Raises BadInput (nothing of that name, no
+    connection, another kind of model) or UnsafeFile (a part is missing or damaged).
     """
     source, dtype = find(name), dtype or torch.float32
     made, words = skeleton(source), tokenizer_folder(source)
@@ -270,7 +285,7 @@ def load_base(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         scheduler=scheduler_of(made.scheduler),
-        sampler=SAMPLERS.get(made.scheduler.get("_class_name"), "ddim"),
+        sampler=sampler_of(made.scheduler),
     )
     return base.to(device) if device else base
 
@@ -278,18 +293,26 @@ def load_base(
 def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
     """The noise schedule of any scheduler's configuration, drawn with DDIM.
 
-    What DDIM has and other schedulers do not must not fall back to its own defaults, which clip latents to [-1,1].
+    What DDIM has and other schedulers do not must not fall back to its own defaults, which clip
+    latents to [-1,1].
     """
     missing = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     return DDIMScheduler.from_config(missing | dict(config) | {"clip_sample": False})
 
 
+def sampler_of(config: Mapping[str, Any]) -> str:
+    """The sampler that a scheduler's configuration asks for, see SAMPLERS."""
+    return SAMPLERS.get(config.get("_class_name"), "ddim")
+
+
 def empty_base(name: str = EMBEDDED) -> Base:
-    """The base on the meta device: every name and shape and no weights, in well under a second. No tokenizer, no CLIP."""
+    """The base on the meta device: every name and shape and no weights, in well under a second. No
+    tokenizer, no CLIP.
+    """
     source = find(name)
     made = skeleton(source)
     scheduler = scheduler_of(made.scheduler)
-    sampler = SAMPLERS.get(made.scheduler.get("_class_name"), "ddim")
+    sampler = sampler_of(made.scheduler)
     return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler, sampler)
 
 
