@@ -17,9 +17,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from .errors import BadInput
+from .sfcm import resized
 
 Groups = Mapping[str, Sequence[int]]
 KEEP = ("maps", "queries", "maps+queries")
@@ -212,16 +212,6 @@ def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") 
         if phrases
         else batch.new_zeros(len(batch), 0, *batch.shape[1:])
     )
-
-
-def resized(maps: Tensor, size: int) -> Tensor:
-    """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
-    if maps.shape[-1] == size:
-        return maps
-    larger = (
-        {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
-    )
-    return interpolate(maps[:, None], (size, size), **larger)[:, 0]
 
 
 def coarse(resolutions: Sequence[int]) -> list[int]:

@@ -230,24 +230,10 @@ def _listed(name: str, value: str) -> list[str]:
 
 def _load(model: str, threads: int, judged: bool = True):
     """(base, judges or None) on the best device."""
-    import torch
-    from transformers.utils import logging
+    from spf.loading import load, load_judges
 
-    from spf.config import check_whole
-    from spf.models import load_base
-    from spf.shelf import checkpoints
-
-    logging.disable_progress_bar()  # loading takes a moment; stderr is for our own progress and errors
-    if check_whole("threads", threads, 0, 256):
-        torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else None
-    base = load_base(model, device=device)
-    folder = checkpoints() / "judges"
-    if not judged or not (folder / "config.json").is_file():
-        return base, None
-    from spf.evaluation.judges import Judges
-
-    return base, Judges.load(folder, base.device)
+    base = load(model, threads=threads)
+    return base, load_judges(base) if judged else None
 
 
 @contextmanager

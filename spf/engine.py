@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import queue
 import sys
 import threading
@@ -21,16 +20,18 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .config import AUTO, JOIN, GenerateConfig, follows
 from .errors import Cancelled, SpfError
-from .evaluation.report import known_targets, pair_report
+from .evaluation.report import pair_reading, pair_report
+from .loading import load, load_judges
 from .portraits.description import Target
 from .prompts import ComposedPrompt, compose, overflow, unknown_words
 from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
+from .targets import known_targets, target_region
 
 if TYPE_CHECKING:
     from .models import Base
@@ -146,18 +147,7 @@ class Engine:
     def _load(self) -> Base:
         if self.base is None:
             try:
-                import torch
-                from transformers.utils import logging as loading
-
-                from .models import load_base
-
-                loading.disable_progress_bar()  # it takes a moment; the page says that it loads
-                best = "cuda" if torch.cuda.is_available() else None
-                if (
-                    "OMP_NUM_THREADS" not in os.environ
-                ):  # one is left for the browser and for what serves it
-                    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-                self.base, self.problem = load_base(self.model, device=self.device or best), ""
+                self.base, self.problem = load(self.model, device=self.device), ""
             except Exception as error:
                 self.problem = str(error)
                 raise
@@ -168,11 +158,7 @@ class Engine:
     @cached_property
     def judges(self):
         """The networks that read attributes and identity; None when the checkpoints have none."""
-        if not (self.folder / "judges" / "config.json").is_file():
-            return None
-        from .evaluation.judges import Judges
-
-        return Judges.load(self.folder / "judges", self.base.device)
+        return load_judges(self.base, self.folder)
 
     # adapters
 
@@ -324,14 +310,7 @@ class Engine:
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
         for index, (role, names) in enumerate(self.variants(config).items(), start=1):
-            read: dict[str, Any] = {}
-            if reading:
-                similar = float((reading.identity[0] * reading.identity[index]).sum())
-                read = {
-                    "before": reading.values[0],
-                    "after": reading.values[index],
-                    "identity": similar,
-                }
+            read = pair_reading(reading, 0, reading, index) if reading else {}
             used = changed(config, adapter=JOIN.join(names))
             texts = {"complete": words.prompt.complete, "told": told.get(role, ())}
             reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
@@ -345,18 +324,6 @@ class Engine:
         from .models import as_pixels
 
         return self.judges.read(as_pixels(images))
-
-
-def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:
-    """Where the targets may act, bool [H,W]: their regions in either of the portraits [2,H,W]; None where that is all or
-    nothing of the picture."""
-    if regions is None or not targets or not all(target.regions for target in targets):
-        return None
-    from .portraits.render import REGIONS
-
-    names = {name for target in targets for name in target.regions}
-    mask = np.isin(regions, [REGIONS.index(name) for name in names]).any(0)
-    return mask if mask.any() else None
 
 
 class _Watch:

@@ -15,14 +15,15 @@ from PIL import Image
 from spf.config import JOIN, GenerateConfig
 from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
-from spf.evaluation.judges import Judges, Reading
-from spf.evaluation.report import known_targets, pair_report
+from spf.evaluation.judges import Judges
+from spf.evaluation.report import pair_reading, pair_report
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.paths import load_adapter
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf
+from spf.targets import known_targets
 
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
@@ -69,7 +70,7 @@ def draw(
     clock = dict(seconds or {}) | {"pair": drawn - began, "judging": time.perf_counter() - drawn}
     reports = []
     for i, seed in enumerate(seeds):
-        read = readings(original, tuned, i) if judges else {}
+        read = pair_reading(original, i, tuned, i) if judges else {}
         said = trace.tuned[TUNED].told[i] if trace.tuned[TUNED].told else ()
         reports.append(
             pair_report(
@@ -96,12 +97,6 @@ def edit_of(config: GenerateConfig) -> Edit | None:
     return build(config.edit) if config.edit else None
 
 
-def readings(original: Reading, tuned: Reading, i: int) -> dict:
-    """What the judges see in pair i, as `pair_report` takes it."""
-    similar = float((original.identity[i] * tuned.identity[i]).sum())
-    return {"before": original.values[i], "after": tuned.values[i], "identity": similar}
-
-
 def write(trace: Trace, i: int, report: dict, folder: Path) -> None:
     """The files of image i, the report last: where it is, all others are whole."""
     tuned = trace.tuned[TUNED]
@@ -113,7 +108,8 @@ def write(trace: Trace, i: int, report: dict, folder: Path) -> None:
         steps = range(len(trace.timesteps))
         maps = [np.stack([tuned.map(phrase, step)[i] for step in steps]) for phrase in targets]
         _save(attention_strip(picture, maps), folder / STRIP)
-    _save(Image.fromarray(overlay(picture, tuned.mean_sfcm()[i])), folder / OVERLAY)
+    if tuned.sfcm is not None:
+        _save(Image.fromarray(overlay(picture, tuned.mean_sfcm()[i])), folder / OVERLAY)
     with atomic(folder / MAPS) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **arrays(trace, i))
     write_json(folder / REPORT, report)
@@ -122,17 +118,18 @@ def write(trace: Trace, i: int, report: dict, folder: Path) -> None:
 def arrays(trace: Trace, i: int) -> dict[str, np.ndarray]:
     """attention.npz of image i.
 
-    PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second axis; difference and sfcm
-    [steps, h, w]; timesteps [steps]; base_phrases and their distances to the target; held [h, w], the map of a held drawing.
+    PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second axis; difference
+    [steps, h, w]; timesteps [steps]; base_phrases; held [h, w], the map of a held drawing. Where the adapters were trained
+    with a control map also sfcm [steps, h, w], and the distances of the base phrases to the target.
     """
     tuned = trace.tuned[TUNED]
     found = {
         "timesteps": np.array(trace.timesteps),
         "base_phrases": np.array(trace.base_phrases, dtype=np.str_),
-        "distances": trace.distances,
         "difference": tuned.difference[:, i],
-        "sfcm": tuned.sfcm[:, i],
     }
+    if tuned.sfcm is not None:
+        found |= {"sfcm": tuned.sfcm[:, i], "distances": tuned.distances}
     if tuned.held is not None:
         found["held"] = tuned.held[i]
     for name, path in (("original", trace.original), ("tuned", tuned)):

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -38,6 +38,9 @@ from .errors import BadInput, Busy, Cancelled, SpfError
 from .files import clear_drafts, read_json, require_room, write_json
 from .rows import read_rows
 from .shelf import OWN
+
+if TYPE_CHECKING:
+    from .sfcm import SfcmConfig
 
 log = logging.getLogger(__name__)
 
@@ -474,6 +477,7 @@ class Worker:
     def work(self) -> Path:
         from .engine import Engine
         from .finetune import FinetuneConfig, finetune
+        from .methods import build
         from .training import make_accelerator
 
         engine = Engine(self.request["model"])
@@ -484,7 +488,8 @@ class Worker:
         config = FinetuneConfig.from_dict(request)
         accelerator = make_accelerator(tiles=True)
         with accelerator.autocast():
-            sitters = Sitters(engine, config.data, self.folder)
+            method = build(config.method, self.request["settings"])
+            sitters = Sitters(engine, config.data, self.folder, method.map_settings)
         every = -(-config.steps // LOOKS)
 
         def follow(step: int, terms: Mapping[str, float], left: float) -> None:
@@ -555,12 +560,13 @@ class Worker:
 
 class Sitters:
     """A few base texts: the original model draws their portraits once, the tuned one at every
-    look, with control maps.
+    look, with control maps if the method makes them (settings).
     """
 
-    def __init__(self, engine, data: str, folder: Path) -> None:
+    def __init__(self, engine, data: str, folder: Path, settings: SfcmConfig | None) -> None:
         import torch
 
+        from .attention import Record, record
         from .finetune import target_of
         from .prompts import compose
         from .sampling import LARGEST_MAP, initial_latents, said
@@ -581,9 +587,15 @@ class Sitters:
         self.empty = base.encode_text([""] * SITTERS)
         plain = base.encode_text([prompt.base for prompt in prompts])
         latents, self.pictures, self.before = self._draw(plain, "original")
-        self.said, self.largest = said(base, prompts), LARGEST_MAP
+        self.settings, self.largest = settings, LARGEST_MAP
         self.noised, self.reference = [], []
-        with torch.no_grad():
+        if settings is None:
+            return
+        self.said = said(base, prompts, settings)
+        with (
+            torch.no_grad(),
+            record(base.unet, self.said.groups["base"], largest=LARGEST_MAP) as ref,
+        ):
             for number, share in enumerate(MAP_TIMES):
                 timestep = int(share * base.diffusion.steps)
                 noise = initial_latents(
@@ -591,7 +603,8 @@ class Sitters:
                 )
                 noised = base.diffusion.noised(latents, noise, timestep)
                 self.noised.append((noised, timestep))
-                self.reference.append(base.predict(noised, timestep, plain))
+                predicted = base.predict(noised, timestep, plain)
+                self.reference.append((predicted, Record(dict(ref.maps))))
 
     def _draw(self, states, kind: str):
         """Draws with the weights that are active now; returns latents, pictures, and what the
@@ -619,20 +632,23 @@ class Sitters:
         """
         import torch
 
-        from .attention import phrase_stack, record
-        from .sfcm import SfcmConfig, noise_difference, subtracted
+        from .attention import record
+        from .control import averaged, evidence
+        from .sfcm import control_map
 
-        settings, difference, phrases = SfcmConfig(), 0, 0
+        found = []
         with (
             torch.no_grad(),
             record(self.base.unet, self.said.groups["complete"], largest=self.largest) as shown,
         ):
-            for (latents, timestep), reference in zip(self.noised, self.reference, strict=True):
-                found = self.base.predict(latents, timestep, self.complete)
-                difference = difference + noise_difference(found, reference, settings.channels)
-                phrases = phrases + phrase_stack(shown, self.said.names, settings.map_layers)
+            for (latents, timestep), (reference, ref) in zip(
+                self.noised, self.reference, strict=True
+            ):
+                predicted = self.base.predict(latents, timestep, self.complete), reference
+                names = self.said.names, self.said.targets
+                found.append(evidence(predicted, (shown, ref), *names, self.settings))
         distances = self.said.distances.expand(SITTERS, -1)
-        return subtracted(difference, phrases, distances, **settings.chain()).float().cpu().numpy()
+        return control_map(averaged(found), distances, self.settings).float().cpu().numpy()
 
     def look(self) -> dict:
         """Draws portraits and maps; response and pollution over the sitters, empty without
@@ -645,10 +661,9 @@ class Sitters:
         self.base.unet.eval()
         try:
             *_, after = self._draw(self.complete, "tuned")
-            self._keep(
-                [overlay(*pair) for pair in zip(self.pictures, self._control(), strict=True)],
-                "sfcm",
-            )
+            if self.settings:
+                pairs = zip(self.pictures, self._control(), strict=True)
+                self._keep([overlay(*pair) for pair in pairs], "sfcm")
         finally:
             self.base.unet.train(was_training)
         if after is None or self.before is None:

@@ -66,7 +66,8 @@ class Base:
     sampler: str = "ddim"
 
     def __post_init__(self) -> None:
-        if self.diffusion.prediction == "epsilon" and self.diffusion.ends_in_noise:
+        ends_in_noise = getattr(self.scheduler.config, "rescale_betas_zero_snr", False)
+        if self.diffusion.prediction == "epsilon" and ends_in_noise:
             raise BadInput(
                 f"model {self.name} predicts epsilon but its noise schedule ends at zero signal, "
                 "where epsilon says nothing of the picture."

@@ -21,6 +21,7 @@ from .errors import BadInput, UnsafeFile
 from .files import load_tensors, read_header, save_tensors
 from .models import Base
 from .shelf import Shelf
+from .words import normal
 
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
 DOWN, UP = ".down", ".up"

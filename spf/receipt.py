@@ -31,16 +31,15 @@ from spf.evaluation.judges import Judges
 from spf.evaluation.measures import bootstrap_means, change_outside, cosine, interval, true_region
 from spf.evaluation.plots import labelled
 from spf.evaluation.readers import CLIP, JUDGES, Read, Reader, reader_for
-from spf.evaluation.report import known_targets
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.paths import Adapter, response
 from spf.portraits.captions import caption
 from spf.portraits.description import sample_portrait
-from spf.portraits.render import REGIONS
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find, overflow
 from spf.sampling import GuideConfig, TunedPath, freed, initial_latents, sample
+from spf.targets import known_targets
 
 FREE, HELD = "free", "held"
 PAGE, DATA = "receipt.png", "receipt.json"
@@ -306,7 +305,7 @@ def _regions(
         seen = [reader.judges.read(as_pixels(p)).regions.cpu().numpy() for p in (before, after)]
         target = reader.known[0]
         return np.stack(
-            [true_region(a, b, target, REGIONS, GROW) for a, b in zip(*seen, strict=True)]
+            [true_region(a, b, target, GROW) for a, b in zip(*seen, strict=True)]
         )
     if held is None:
         return None

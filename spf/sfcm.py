@@ -13,15 +13,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, interpolate
+from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate
 
-from .config import Config, check_choice, choice, real
+from .config import Config, check_choice, choice, real, whole
+from .errors import BadInput
 
 DISTANCES = ("1-cos", "half(1-cos)", "arccos", "arccos/pi")
 POOLS = ("mean", "last")
 CHANNELS = ("mean-abs", "l2")
 SCALES = ("min-max", "max", "stretch", "none")
 ENDS = ("clip-renormalise", "clip")
+SOURCES = ("chain", "noise", "target", "product")
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,30 @@ class SfcmConfig(Config):
         "coarse", ("coarse", "all", "up"), "layers whose phrase maps are averaged"
     )
 
+    source: str = choice("chain", SOURCES, "the paper's chain, or (ours) parts of it")
+    smooth: int = whole(
+        1, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none"
+    )
+    power: float = real(
+        1.0, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.smooth % 2 == 0:
+            raise BadInput(f"smooth is {self.smooth} but must be odd.")
+
     def chain(self) -> dict:
         """The arguments of `subtracted`."""
         return {"scale": self.scale, "end": self.end, "threshold": self.threshold or None}
+
+
+class Evidence(NamedTuple):
+    """What a map is made of: noise difference [B,h,w], maps of the base phrases [B,P,s,s] and of the target [B,s,s]."""
+
+    difference: Tensor
+    phrases: Tensor
+    target: Tensor
 
 
 class Step(NamedTuple):
@@ -132,36 +155,6 @@ def scaled(
     return torch.where(even, 0.0, result.clamp(0, 1) if scale == "stretch" else result)
 
 
-def sfcm(
-    eps_res: Tensor,
-    eps_ref: Tensor,
-    phrase_maps: Tensor,
-    distances: Tensor,
-    *,
-    channels: str = "mean-abs",
-    scale: str = "min-max",
-    end: str = "clip-renormalise",
-    threshold: float | None = None,
-    detach: bool = True,
-    steps: bool = False,
-) -> Tensor | tuple[Tensor, list[Step]]:
-    """SFCM = |eps_res - eps_ref| - sum_p D_p * Map_p, clipped at 0: [B,H,W] in [0,1]. arXiv 2504.00396 Fig. 2.
-
-    eps_res, eps_ref: noise predictions [B,C,H,W] of the response and the reference path at one latent and timestep.
-    phrase_maps: [B,P,h,w], one cross-attention map for each base phrase (PAD is not among them), any h, w.
-    distances: [B,P], see `phrase_distances`; 0 leaves a phrase out. detach: no gradient flows into or through the map.
-    channels: see `noise_difference`; scale, end, threshold, steps: see `subtracted`.
-    """
-    if detach:
-        eps_res, eps_ref, phrase_maps, distances = (
-            value.detach() for value in (eps_res, eps_ref, phrase_maps, distances)
-        )
-    difference = noise_difference(eps_res, eps_ref, channels)
-    return subtracted(
-        difference, phrase_maps, distances, scale=scale, end=end, threshold=threshold, steps=steps
-    )
-
-
 def subtracted(
     difference: Tensor,
     phrase_maps: Tensor,
@@ -196,3 +189,41 @@ def subtracted(
         control = (control >= threshold).to(control.dtype)
     chain.append(Step(None, control))
     return (control, chain) if steps else control
+
+
+@torch.no_grad()
+def control_map(
+    found: Evidence, distances: Tensor, config: SfcmConfig, *, steps: bool = False
+) -> Tensor | tuple[Tensor, list[Step]]:
+    """SFCM = |eps_res - eps_ref| - sum_p D_p Map_p, clipped at 0: [B,h,w] in [0,1], without gradient. arXiv 2504.00396
+    Fig. 2; everything in `config` is our choice. distances [B,P or more].
+
+    source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target" (the target's own
+    attention) and "product" (chain times target). steps: also returns every map of the chain, the result last.
+    """
+    difference, phrases = found.difference.float(), found.phrases
+    if config.source == "noise":
+        phrases = phrases[:, :0]
+    if config.smooth > 1:
+        side = config.smooth
+        smoothed = avg_pool2d(difference[:, None], side, 1, side // 2, count_include_pad=False)
+        difference = smoothed[:, 0]
+
+    kept = distances[:, : phrases.shape[1]]
+    control, chain = subtracted(difference, phrases, kept, **config.chain(), steps=True)
+    if config.source in ("target", "product"):
+        target = scaled(resized(found.target.float(), control.shape[-1]), config.scale)
+        control = scaled(control * target, "max") if config.source == "product" else target
+
+    control = control.clamp(0, 1) ** config.power
+    return (control, [*chain[:-1], Step(None, control)]) if steps else control
+
+
+def resized(maps: Tensor, size: int) -> Tensor:
+    """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
+    if maps.shape[-1] == size:
+        return maps
+    larger = (
+        {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
+    )
+    return interpolate(maps[:, None], (size, size), **larger)[:, 0]

@@ -15,12 +15,12 @@ from safetensors.numpy import save_file
 
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
 from spf.evaluation.judges import Reading
-from spf.evaluation.report import known_targets
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
 from spf.prompts import PAD, compose
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
+from spf.targets import known_targets
 
 SIDES = (4, 8, 16)
 PLACES = {
@@ -210,8 +210,8 @@ def trace(prompt, drawings, steps, config) -> Trace:
             for step in range(steps)
         ]
     )[:, None]
-    distances = np.linspace(0.3, 0.9, len(base)).astype(np.float32)
-    chain = {"difference": difference, "sfcm": difference}
+    chain = {"difference": difference, "sfcm": difference, "settings": SfcmConfig()}
+    chain["distances"] = np.linspace(0.3, 0.9, len(base)).astype(np.float32)
     if config.guided == "held":
         chain["held"] = difference.astype(np.float32).mean(0)
     variants = {
@@ -232,8 +232,6 @@ def trace(prompt, drawings, steps, config) -> Trace:
         config.guidance,
         timesteps,
         base,
-        distances,
-        SfcmConfig(),
         path(ORIGINAL, prompt.base, (*base, PAD)),
         variants,
     )

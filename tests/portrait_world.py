@@ -1,9 +1,12 @@
 """The tiny random base with the vocabulary of the drawn portraits, judges and adapters of its size, all without meaning."""
 
+import json
+
 import conftest
 import torch
 
 from spf.evaluation.judges import Judges
+from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names
 from spf.portraits.captions import words
 
@@ -24,13 +27,15 @@ def new_judges() -> Judges:
 
 
 def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) -> list[Adapter]:
-    """Adapters of `base`, each with other noise of the given size for weights."""
+    """Adapters of `base` as if made by spf, each with other noise of the given size for weights."""
+    made = json.dumps(build("spf").config.to_dict())
+    about = dict.fromkeys(METADATA, "x") | {"settings": made} | metadata
     generator = torch.Generator().manual_seed(0)
     shapes = {
         name: base.unet.get_parameter(name).shape for name in cross_attention_names(base.unet)
     }
-    made = [
+    found = [
         {n: size * torch.randn(shape, generator=generator) for n, shape in shapes.items()}
         for _ in range(count)
     ]
-    return [Adapter(dict.fromkeys(METADATA, "x") | metadata, tensors) for tensors in made]
+    return [Adapter(about, tensors) for tensors in found]

@@ -10,9 +10,9 @@ from spf.attention import (
     cross_attention_layers,
     eager_attention,
     record,
-    resized,
 )
 from spf.errors import BadInput
+from spf.sfcm import resized
 
 GROUPS = {"woman": [5], "long red hair": [7, 8, 9], "PAD": list(range(20, 77))}
 

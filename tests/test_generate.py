@@ -97,6 +97,15 @@ def test_every_file_is_there_and_agrees(base, judges, adapter, tmp_path):
         )
 
 
+def test_weights_without_a_control_map_show_none(base, tmp_path):
+    path = tmp_path / "plain.safetensors"
+    save_adapter(random_adapters(base, target="a hat", settings="{}")[0], path)
+    draw(base, config(adapter=str(path)), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {OVERLAY}
+    with np.load(tmp_path / "out" / MAPS, allow_pickle=False) as maps:
+        assert not {"sfcm", "distances"} & set(maps) and maps["difference"].shape == (3, 8, 8)
+
+
 def test_without_an_adapter_and_a_target_nothing_differs(base, judges, tmp_path):
     report = draw(base, config(adapter="", targets=()), tmp_path / "out", judges=judges)[0]
     original, tuned = (

@@ -18,6 +18,7 @@ from portrait_world import new_portrait_base
 from spf import userdata
 from spf.errors import BadInput, Busy, Cancelled
 from spf.jobs import ACTIVE, KINDS, Jobs, Sitters, kept_step, sitter_texts
+from spf.methods import build
 from spf.portraits.description import sample_portrait
 
 
@@ -121,7 +122,8 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
             values=[values | {"hat": "hat" if len(seen) > 1 else "none"}] * len(images)
         )
 
-    sitters = Sitters(SimpleNamespace(base=base, read=read), "hat", tmp_path)
+    settings = build("spf").map_settings
+    sitters = Sitters(SimpleNamespace(base=base, read=read), "hat", tmp_path, settings)
     base.unet.train()
     assert sitters.look() == {"response": 1.0, "pollution": 0.0} and base.unet.training
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -135,9 +137,9 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
     own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
-    assert (
-        Sitters(SimpleNamespace(base=base, read=read), str(own), folder).look()["response"] is None
-    )
+    plain = Sitters(SimpleNamespace(base=base, read=read), str(own), folder, None)
+    assert plain.look()["response"] is None
+    assert not list(folder.glob("sfcm-*.png")), "naive fine-tuning has no control map to show"
 
 
 def test_another_page_and_a_restarted_one_see_the_same_job(jobs, tmp_path):

@@ -2,11 +2,11 @@
 
 import math
 
+import judge_maps as maps
 import pytest
 import torch
 from portrait_world import new_portrait_base
 
-from spf.evaluation import maps
 from spf.methods.spf import Spf
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS

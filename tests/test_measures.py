@@ -6,6 +6,7 @@ import pytest
 from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
+from spf.portraits.render import REGIONS
 
 HAT, BLONDE = TARGETS["hat"], TARGETS["blonde"]
 
@@ -79,13 +80,12 @@ def test_cosine():
 
 
 def test_true_region_joins_both_portraits_and_grows():
-    names = ("background", "hat", "hair")
     before, after = np.zeros((5, 5), int), np.zeros((5, 5), int)
-    after[2, 2], before[0, 0] = 1, 2
-    assert m.true_region(before, after, HAT, names).sum() == 1
-    assert m.true_region(before, after, HAT, names, grow=1).sum() == 5
-    assert m.true_region(before, after, BLONDE, names)[0, 0]
-    assert m.true_region(before, after, TARGETS["watercolor"], names).all()
+    after[2, 2], before[0, 0] = REGIONS.index("hat"), REGIONS.index("hair")
+    assert m.true_region(before, after, HAT).sum() == 1
+    assert m.true_region(before, after, HAT, grow=1).sum() == 5
+    assert m.true_region(before, after, BLONDE)[0, 0]
+    assert m.true_region(before, after, TARGETS["watercolor"]).all()
 
 
 def test_change_outside_leaves_the_region_out():

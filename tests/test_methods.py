@@ -6,6 +6,7 @@ import torch
 from portrait_world import new_portrait_base
 
 from spf.attention import Record
+from spf.control import averaged
 from spf.errors import BadInput
 from spf.finetune import encoded
 from spf.losses import prediction_error
@@ -13,14 +14,12 @@ from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, parse_settin
 from spf.methods.spf import (
     Comparison,
     SpfConfig,
-    control_map,
-    evidence,
     output_alignment,
     unit_scale,
 )
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
-from spf.sfcm import SfcmConfig
+from spf.sfcm import SfcmConfig, control_map
 
 TEXTS = [
     "a photo of a young woman with long red hair",
@@ -277,9 +276,8 @@ def test_control_map_sources():
 
     def control(distances=distances, **settings):
         config = SpfConfig(**{"scale": "min-max", "smooth": 1, "power": 1.0} | settings)
-        return control_map(
-            evidence(Comparison(eps_res, eps_ref, record, record), 1, config), distances, config
-        )[0]
+        found = Comparison(eps_res, eps_ref, record, record).evidence(config)
+        return control_map(averaged([found]), distances, config)[0]
 
     torch.testing.assert_close(control(source="noise"), torch.tensor([[1.0, 0.5], [0.5, 0.0]]))
     torch.testing.assert_close(

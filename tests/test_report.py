@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from spf.config import GenerateConfig
-from spf.evaluation.report import known_targets, pair_report
+from spf.evaluation.report import pair_report
 from spf.portraits.description import TARGETS, sample_portrait
+from spf.targets import known_targets
 
 KEYS = [
     "base",

@@ -1,5 +1,6 @@
 """The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
 
+import json
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -25,7 +26,7 @@ from spf.sampling import (
     sample_pair,
 )
 from spf.sampling.guides import ORDINARY, pushed
-from spf.sfcm import SfcmConfig, noise_difference, sfcm
+from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
 HOW = {"steps": 3, "guidance": 3.0}
@@ -38,7 +39,8 @@ def new_adapter(base, seed=1, size=0.3):
         name: size * torch.randn(base.unet.get_parameter(name).shape, generator=generator)
         for name in names
     }
-    return Adapter(dict.fromkeys(METADATA, "x"), tensors)
+    made = json.dumps(SfcmConfig().to_dict() | {"complement": "1-s"})
+    return Adapter(dict.fromkeys(METADATA, "x") | {"settings": made}, tensors)
 
 
 def drawn(base, text, seeds, **how):
@@ -217,7 +219,8 @@ def test_maps_and_sfcm_of_the_first_step_are_those_of_the_equations(tiny_base):
         eps_ref = tiny_base.unet(noise, timestep, plain).sample
         names, distances = prompt_distances(tiny_base, PROMPT)
         maps = torch.stack([aggregate(shown, 4, [2, 4])[name] for name in names], 1)
-        control = sfcm(eps_res, eps_ref, maps, distances[None])
+        found = Evidence(noise_difference(eps_res, eps_ref), maps, maps[:, 0])
+        control = control_map(found, distances[None], SfcmConfig())
     tuned = trace.tuned["tuned"]
     close = {"rtol": 2e-3, "atol": 2e-3}  # stored in half precision
     np.testing.assert_allclose(tuned.map("a hat", 0, 8), shown.at(8)["a hat"], **close)
@@ -232,7 +235,9 @@ def test_the_chain_can_be_shown_again(tiny_base):
     assert [name for name, _ in chain] == ["noise difference", *trace.base_phrases, "SFCM"]
     np.testing.assert_allclose(chain[-1][1], trace.tuned["tuned"].sfcm[1, 1], atol=5e-3)
     removed = chain[0][1] - chain[1][1]
-    assert removed.min() >= -1e-6 and removed.max() == pytest.approx(trace.distances[0], abs=1e-3)
+    assert removed.min() >= -1e-6 and removed.max() == pytest.approx(
+        trace.tuned["tuned"].distances[0], abs=1e-3
+    )
 
 
 def test_variants_share_the_noise_and_a_known_original_is_not_drawn_again(tiny_base):
@@ -268,7 +273,8 @@ def test_progress_counts_all_paths(tiny_base):
     sample_pair(tiny_base, PROMPT, {"a": (), "b": ()}, callback=seen.append, **HOW)
     assert [step.path for step in seen] == ["original"] * 3 + ["a"] * 3 + ["b"] * 3
     assert [step.done for step in seen] == list(range(1, 10))
-    assert seen[0].sfcm is None and seen[3].sfcm.shape == seen[3].difference.shape == (1, 8, 8)
+    assert seen[0].difference is None and seen[3].difference.shape == (1, 8, 8)
+    assert seen[3].sfcm is None, "nothing was trained with a control map"
 
 
 def test_without_adapter_and_target_both_paths_agree(tiny_base):

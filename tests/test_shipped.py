@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from judge_maps import judge_maps
 
 from spf.evaluation.judges import Judges
-from spf.evaluation.maps import judge_maps
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.models import load_base
 from spf.paths import load_adapter, response

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spf.control import settings_of
 from spf.edits import build
 from spf.evaluation import measures as m
 from spf.evaluation.columns import perceptual, region_agreement
@@ -22,7 +23,6 @@ from spf.files import atomic
 from spf.models import Base
 from spf.paths import response
 from spf.portraits.description import Target
-from spf.portraits.render import REGIONS
 from spf.portraits.tailored import BIAS
 from spf.prompts import compose
 from spf.sampling import (
@@ -237,6 +237,7 @@ class Desk:
                     self.base,
                     [pairs[i].texts for i in rows],
                     guidance=self.config.guidance,
+                    settings=settings_of([adapter.metadata for adapter in adapters]),
                     guide=guide,
                     edit=build(tuned.edit) if tuned.edit else None,
                     compare=compare,
@@ -277,11 +278,16 @@ class _Watch:
     def __call__(self, step: Step, shown: Shown) -> None:
         self.timesteps.append(step.timestep)
         for name, kept in self.maps.items():
-            kept.append(getattr(shown, name).float().cpu().numpy())
+            if (map_ := getattr(shown, name)) is not None:
+                kept.append(map_.float().cpu().numpy())
 
     def looks(self, row: int, held: torch.Tensor | None) -> _Looks:
         """held: the map of a held drawing, which has no steps."""
-        maps = {name: np.stack([step[row] for step in steps]) for name, steps in self.maps.items()}
+        maps = {
+            name: np.stack([step[row] for step in steps])
+            for name, steps in self.maps.items()
+            if steps
+        }
         return _Looks(
             self.timesteps,
             maps if held is None else maps | {"held": held[row : row + 1].float().cpu().numpy()},
@@ -306,7 +312,7 @@ def _measure(
     ]
     pictures = original.images[spot], after.images[index]
     regions = original.regions[spot], after.regions[index]
-    grown = m.true_region(*regions, target, REGIONS, GROW)
+    grown = m.true_region(*regions, target, GROW)
     found = {
         "response": float(m.responded(now, target)),
         "pollution": m.pollution(before, now, [target]),
@@ -323,7 +329,7 @@ def _measure(
         found["retention"] = 1 - m.pollution(before, kept)
     more: dict = {"changed": m.changed(before, now, [target])}
     if looks is not None:
-        region = m.true_region(*regions, target, REGIONS)
+        region = m.true_region(*regions, target)
         more |= {"timesteps": looks.timesteps, "steps": {}}
         for name, maps in looks.maps.items():
             quality = _quality(maps.mean(0), region)

@@ -13,6 +13,7 @@ import numpy as np
 
 from spf.errors import BadInput
 from spf.portraits.description import ATTRIBUTES, Target
+from spf.targets import region_mask
 
 Attributes = Mapping[str, str]
 """Value of each attribute, as the judge reads it."""
@@ -63,17 +64,14 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     )
 
 
-def true_region(
-    before: np.ndarray, after: np.ndarray, target: Target, names: Sequence[str], grow: int = 0
-) -> np.ndarray:
+def true_region(before: np.ndarray, after: np.ndarray, target: Target, grow: int = 0) -> np.ndarray:
     """Where the target may change the picture: its regions in either portrait, grown by `grow` pixels.
 
-    before, after: int [H, W], index into `names`. Returns bool [H, W]; all True for a target without regions (a style).
+    before, after: int [H, W], index into REGIONS. Returns bool [H, W]; all True for a target without regions (a style).
     """
     if not target.regions:
         return np.ones(before.shape, bool)
-    wanted = [index for index, name in enumerate(names) if name in target.regions]
-    mask = np.isin(before, wanted) | np.isin(after, wanted)
+    mask = region_mask(before, target.regions) | region_mask(after, target.regions)
     for _ in range(grow):
         padded = np.pad(mask, 1)
         mask = mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]

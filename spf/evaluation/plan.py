@@ -19,7 +19,7 @@ from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
 from spf.settings import EvaluateConfig
 
-ROW_VERSION = 6
+ROW_VERSION = 7
 """Rows of another version are measured anew."""
 
 

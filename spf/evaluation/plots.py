@@ -218,16 +218,14 @@ def _control(rows: Sequence[Mapping], album: Albums) -> Image.Image | None:
     sheet = []
     looked = _looked(rows, album)
     for _, picture, look in looked:
-        means = [look[kind].mean(0) for kind in kinds]
-        sheet.append(
-            [
-                picture,
-                *(
-                    overlay(picture, (one - one.min()) / max(float(np.ptp(one)), 1e-8))
-                    for one in means
-                ),
-            ]
-        )
+        row = [picture]
+        for kind in kinds:
+            if kind not in look:  # trained without a control map
+                row.append(np.full_like(picture, 255))
+                continue
+            mean = look[kind].mean(0)
+            row.append(overlay(picture, (mean - mean.min()) / max(float(np.ptp(mean)), 1e-8)))
+        sheet.append(row)
     return (
         labelled(strip(sheet), ["portrait", *kinds], [row["method"] for row, _, _ in looked])
         if sheet

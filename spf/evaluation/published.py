@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from spf.evaluation.pictures import Album
 from spf.bases import PINNED_CLIP, clip_source
+from spf.evaluation.pictures import Album
 
 COLUMNS = {
     "fid": "FID, Inception v3",

@@ -16,9 +16,9 @@ from torch import Tensor
 from spf.bases import EMBEDDED
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import compared
-from spf.evaluation.report import known_targets
 from spf.models import Base, as_pixels
 from spf.portraits.description import Target
+from spf.targets import known_targets
 from spf.traits import PERSON, SURE, TRAITS, probabilities, speaks
 
 JUDGES, CLIP, NOBODY = "judges", "CLIP", "nobody"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spf.config import GenerateConfig
 from spf.evaluation.measures import Attributes, changed, pollution, responded
-from spf.portraits.description import TARGETS, Target
-from spf.words import normal
+from spf.targets import known_targets
+
+if TYPE_CHECKING:
+    from spf.evaluation.judges import Reading
 
 
-def known_targets(texts: Sequence[str]) -> list[Target]:
-    """The targets that the judges were taught, out of names or texts as a visitor types them ("hat", "A hat")."""
-    by_words = {
-        normal(words): target for target in TARGETS.values() for words in (target.name, target.text)
-    }
-    return [by_words[text] for text in map(normal, texts) if text in by_words]
+def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, Any]:
+    """What the judges see in portrait i of one reading and j of another, as `pair_report` takes it."""
+    similar = float((before.identity[i] * after.identity[j]).sum())
+    return {"before": before.values[i], "after": after.values[j], "identity": similar}
 
 
 def pair_report(

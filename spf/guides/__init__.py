@@ -27,12 +27,14 @@ class Guide:
 
     follows: the original is drawn first, and its latents are kept outside `free`. tells: the response path is told what
     the original shows. everywhere: the guide in its place for targets without a place, such as a style; "" for none.
+    reads_map: the control map is made for it also where the adapters were trained without one.
     """
 
     name: ClassVar[str]
     follows: ClassVar[bool] = False
     tells: ClassVar[bool] = False
     everywhere: ClassVar[str] = ""
+    reads_map: ClassVar[bool] = False
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the followed drawing."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spf.attention import resized
 from spf.guides import Guide, Shown
-from spf.sfcm import scaled
+from spf.sfcm import resized, scaled
 
 ORDER = 6
 

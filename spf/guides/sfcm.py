@@ -13,6 +13,7 @@ MEASURED = True
 class Sfcm(Guide):
     name = "sfcm"
     everywhere = "sfcm"
+    reads_map = True
 
     def blend(self, shown: Shown, scale: str) -> Tensor:
         return shown.sfcm

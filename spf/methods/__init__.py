@@ -9,6 +9,7 @@ the file of its method. What the page has to know before torch is there stands i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from spf.config import PUSH, Config, check_choice, choice, real, whole
+from spf.control import settings_of
 from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.losses import prediction_error
@@ -26,6 +28,7 @@ from spf.models import Base
 from spf.paths import Adapter, TunablePaths
 from spf.registry import ABLATIONS, METHODS
 from spf.registry import TRAINED as NAMES
+from spf.sfcm import SfcmConfig
 
 TEXTS = ("caption", "seen", "full")
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
@@ -225,6 +228,11 @@ class Method:
     def after_step(self, ctx: Context) -> Terms:
         """What a step still does once the optimiser is through, gradients being there; terms that the log shows as they are."""
         return {}
+
+    @property
+    def map_settings(self) -> SfcmConfig | None:
+        """Settings of the control maps that a run makes; None for a method without them."""
+        return settings_of([{"settings": json.dumps(self.config.to_dict())}])
 
     def wants_control(self, step: int, steps: int) -> bool:
         """Whether rows need their control map from this step on."""

@@ -10,14 +10,14 @@ being our reading; fields marked "ours" go beyond the paper.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from spf.attention import POOL, Record, phrase_stack, record, resized
+from spf.attention import POOL, Record, record
 from spf.config import choice, flag, real, whole
+from spf.control import averaged, evidence
 from spf.errors import BadInput
 from spf.losses import (
     COMPLEMENTS,
@@ -43,7 +43,7 @@ from spf.methods import (
     denoising,
 )
 from spf.paths import all_names, cross_attention_names
-from spf.sfcm import SCALES, SfcmConfig, noise_difference, scaled, subtracted
+from spf.sfcm import SCALES, Evidence, SfcmConfig, control_map
 
 ORDER = 6
 PARTS = {
@@ -159,12 +159,7 @@ class SpfConfig(MethodConfig, SfcmConfig):
         0.5, 0.0, 1.0, "ours: how far the diffusion loss of stage 2 is confined to the SFCM"
     )
 
-    source: str = choice(
-        "chain", ("chain", "noise", "target", "product"), "the paper's chain, or (ours) parts of it"
-    )
-    smooth: int = whole(
-        3, 1, 15, "ours: side of the box that averages the noise difference; odd, 1 is none"
-    )
+    smooth: int = whole(3, 1, 15, SfcmConfig.help("smooth"))
     averaged: int = whole(
         4,
         0,
@@ -177,9 +172,7 @@ class SpfConfig(MethodConfig, SfcmConfig):
     averaged_high: float = real(
         0.8, 0.0, 1.0, "averaging goes up to this part of the timestep range"
     )
-    power: float = real(
-        0.5, 0.05, 20.0, "ours: exponent of the SFCM; below 1 frees more around the target"
-    )
+    power: float = real(0.5, 0.05, 20.0, SfcmConfig.help("power"))
 
     form: str = choice("a", ENHANCED, "form of the enhancement; direct is plain CLIP supervision")
     enhanced_rows: int = whole(1, 1, 64, "pictures of a step that are decoded for the enhancement")
@@ -203,8 +196,6 @@ class SpfConfig(MethodConfig, SfcmConfig):
             raise BadInput(
                 f"averaged is {self.averaged} but must be 0 for latents noise, which show no picture."
             )
-        if self.smooth % 2 == 0:
-            raise BadInput(f"smooth is {self.smooth} but must be odd.")
 
 
 @dataclass
@@ -216,13 +207,12 @@ class Comparison:
     shown_res: Record
     shown_ref: Record
 
-
-class Evidence(NamedTuple):
-    """What a control map is made of: noise difference [B,h,w], maps of the base phrases [B,P,s,s] and the target [B,s,s]."""
-
-    difference: Tensor
-    phrases: Tensor
-    target: Tensor
+    def evidence(self, config: SfcmConfig) -> Evidence:
+        """What it says about where the target acts."""
+        layer = next(iter(self.shown_ref.maps.values()))
+        phrases = sorted((name for name in layer if name.startswith(PHRASE)), key=_number)
+        predicted, shown = (self.found_res, self.found_ref), (self.shown_res, self.shown_ref)
+        return evidence(predicted, shown, phrases, [TARGET], config)
 
 
 class Spf(Method):
@@ -266,10 +256,8 @@ class Spf(Method):
         for _ in range(max(c.averaged, 1)):
             timesteps = ctx.timesteps(len(rows), 1.0, c.averaged_low, c.averaged_high)
             latents = ctx.diffusion.noised(rows.latents, ctx.normal(rows.latents), timesteps)
-            both = self._compare(rows, latents, timesteps, ctx, len(rows))
-            signs.append(evidence(both, rows.distances.shape[1], c))
-        mean = Evidence(*(torch.stack(parts).mean(0) for parts in zip(*signs)))
-        return control_map(mean, rows.distances, c)
+            signs.append(self._compare(rows, latents, timesteps, ctx, len(rows)).evidence(c))
+        return control_map(averaged(signs), rows.distances, c)
 
     def _dual(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         """Rows, in this order: of the tailored set (learn), added for alignment, kept to the base text."""
@@ -292,7 +280,7 @@ class Spf(Method):
         both = self._compare(rows, latents, timesteps, ctx, asked)
         control = rows.control
         if control is None:
-            control = control_map(evidence(both, rows.distances.shape[1], c), rows.distances, c)
+            control = control_map(averaged([both.evidence(c)]), rows.distances, c)
 
         inside = (timesteps >= c.align_low * ctx.train_steps) & (
             timesteps <= c.align_high * ctx.train_steps
@@ -399,48 +387,8 @@ class Spf(Method):
         return enhanced(seen(both.found_res), e_ref, rows.image, rows.target, self.config.form)
 
 
-@torch.no_grad()
-def evidence(both: Comparison, most: int, config: SpfConfig) -> Evidence:
-    """What a comparison says about where the target acts; at most `most` phrases. The difference is in parts of its mean,
-    so that comparisons at different timesteps can be averaged."""
-    present = next(
-        iter(both.shown_ref.maps.values())
-    )  # numbered from 0 without gaps; a batch may have fewer than a set
-    names = [f"{PHRASE}{p}" for p in range(most) if f"{PHRASE}{p}" in present]
-    paths = {
-        "response": [both.shown_res],
-        "reference": [both.shown_ref],
-        "mean": [both.shown_res, both.shown_ref],
-    }
-    phrases = torch.stack(
-        [phrase_stack(shown, names, config.map_layers) for shown in paths[config.map_path]]
-    ).mean(0)
-    difference = noise_difference(both.found_res, both.found_ref, config.channels)
-    difference = difference / difference.mean((1, 2), keepdim=True).clamp(min=1e-12)
-    return Evidence(
-        difference, phrases, phrase_stack(both.shown_res, [TARGET], config.map_layers)[:, 0]
-    )
-
-
-@torch.no_grad()
-def control_map(found: Evidence, distances: Tensor, config: SpfConfig) -> Tensor:
-    """The SFCM [B,h,w], without gradient, as the settings of `config` want it. distances [B,P or more].
-
-    source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target" (the target's own
-    attention) and "product" (chain times target).
-    """
-    difference, phrases = found.difference, found.phrases
-    if config.source == "noise":
-        phrases = phrases[:, :0]
-    if config.smooth > 1:
-        difference = avg_pool2d(
-            difference[:, None], config.smooth, 1, config.smooth // 2, count_include_pad=False
-        )[:, 0]
-    control = subtracted(difference, phrases, distances[:, : phrases.shape[1]], **config.chain())
-    if config.source in ("target", "product"):
-        target = scaled(resized(found.target, control.shape[-1]), config.scale)
-        control = scaled(control * target, "max") if config.source == "product" else target
-    return control.clamp(0, 1) ** config.power
+def _number(phrase: str) -> int:
+    return int(phrase.removeprefix(PHRASE))
 
 
 def output_alignment(found_res: Tensor, found_ref: Tensor, weight: Tensor, rows: Tensor) -> Tensor:

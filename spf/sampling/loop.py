@@ -22,7 +22,7 @@ class Step:
     path: original, or the name of a tuned variant. done of total counts the steps of all paths. latents [B,C,h,w] after
     the step; clean: the latents it was heading for (`Base.pictures` shows them); predicted: the prediction that was used,
     in the network's own parametrisation (see `Base.predict`).
-    difference and sfcm [B,h,w] are there for tuned variants only.
+    difference [B,h,w] is there for tuned variants only, sfcm [B,h,w] where they have a control map.
     """
 
     path: str

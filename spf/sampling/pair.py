@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spf.attention import Record, resized
+from spf.attention import Record
+from spf.control import settings_of
 from spf.errors import BadInput
 from spf.models import Base
 from spf.paths import Adapter, response
@@ -22,7 +23,7 @@ from spf.prompts import ComposedPrompt
 from spf.sampling.guides import GuideConfig
 from spf.sampling.loop import Callback, Step, initial_latents, sample
 from spf.sampling.tuned import Edit, Shown, TunedPath
-from spf.sfcm import SfcmConfig, subtracted
+from spf.sfcm import Evidence, SfcmConfig, control_map, resized, scaled
 from spf.shelf import ORIGINAL, TUNED
 
 
@@ -31,8 +32,9 @@ class PathTrace:
     """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
 
     maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
-    Tuned variants also have difference and sfcm, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the
-    base phrases that the control map subtracts; held drawings have their map, float32 [B,h,w]. predicted, float32 [S,B,C,h,w]:
+    Tuned variants also have difference, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the base phrases.
+    Where adapters were trained with a control map, or it guides, there are sfcm, float16 [S,B,h,w], the settings it was made
+    with, and the distances [P] of the base phrases to the target, by which their maps are subtracted. Held drawings have their map, float32 [B,h,w]. predicted, float32 [S,B,C,h,w]:
     the original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
     original. key: everything that the drawing depends on.
     """
@@ -49,6 +51,8 @@ class PathTrace:
     held: np.ndarray | None = None
     predicted: np.ndarray | None = None
     told: tuple[tuple[str, ...], ...] = ()
+    settings: SfcmConfig | None = None
+    distances: np.ndarray | None = None
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
         """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
@@ -73,7 +77,7 @@ class PathTrace:
 class Trace:
     """A side-by-side drawing: the original path, the tuned variants by name, and what they share.
 
-    base_phrases: the phrases that both texts have, in the order of the chain; distances [P]: of each to the target.
+    base_phrases: the phrases that both texts have, in the order of the chain.
     """
 
     prompt: ComposedPrompt
@@ -81,27 +85,28 @@ class Trace:
     guidance: float
     timesteps: tuple[int, ...]
     base_phrases: tuple[str, ...]
-    distances: np.ndarray
-    settings: SfcmConfig
     original: PathTrace
     tuned: dict[str, PathTrace]
 
     def chain(self, variant: str, step: int, image: int = 0) -> list[tuple[str, np.ndarray]]:
-        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map)."""
+        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map).
+
+        The noise difference alone, scaled to [0,1], where there is no control map.
+        """
         path = self.tuned[variant]
         difference, removed = (
             torch.from_numpy(values[step, image : image + 1])
             for values in (path.difference, path.removed)
         )
-        _, stages = subtracted(
-            difference,
-            removed,
-            torch.from_numpy(self.distances)[None],
-            **self.settings.chain(),
-            steps=True,
-        )
-        names = ["noise difference", *self.base_phrases, "SFCM"]
-        return [(name, stage.map[0].numpy()) for name, stage in zip(names, stages, strict=True)]
+        if path.settings is None:
+            return [("noise difference", scaled(difference.float())[0].numpy())]
+        found = Evidence(difference, removed, removed.new_zeros(removed[:, 0].shape))
+        distances = torch.from_numpy(path.distances)[None]
+        _, stages = control_map(found, distances, path.settings, steps=True)
+        maps = [stage.map[0].numpy() for stage in stages[:-1]]
+        names = ["noise difference", *self.base_phrases[: len(maps) - 1]]
+        made = path.sfcm[step, image].astype(np.float32)
+        return [*zip(names, maps, strict=True), ("SFCM", made)]
 
 
 @dataclass
@@ -136,7 +141,7 @@ def sample_pair(
     steps: int = 25,
     guidance: float = 4.0,
     scale: float = 1.0,
-    settings: SfcmConfig = SfcmConfig(),
+    settings: SfcmConfig | None = None,
     guide: GuideConfig | None = None,
     free: Collection[str] = (),
     edit: Edit | None = None,
@@ -146,7 +151,8 @@ def sample_pair(
     """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
 
     adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
-    for the complete text. scale: strength of the adapters. guide: SFCM-guided sampling of all variants but those named in
+    for the complete text. scale: strength of the adapters. settings: of the control map, by default those that the adapters
+    were trained with. guide: SFCM-guided sampling of all variants but those named in
     `free`. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
     trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
     callback raises.
@@ -155,10 +161,19 @@ def sample_pair(
         adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     )
     switches = {name: response(base, chosen, scale) for name, chosen in variants.items()}
-    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, settings, edit)
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance)
     known = original if original is not None and original.key == pair.key else None
-    guided = TunedPath(base, [prompt], guide=guide, **pair.how) if guide else pair.free
-    paths = {name: pair.free if name in free else guided for name in switches}
+    paths = {
+        name: TunedPath(
+            base,
+            [prompt],
+            guidance=guidance,
+            settings=settings or settings_of(switch.metadata),
+            guide=None if name in free else guide,
+            edit=edit,
+        )
+        for name, switch in switches.items()
+    }
     total, done = steps * (sum(path.passes for path in paths.values()) + (known is None)), count(1)
 
     def counted(name: str) -> Callback:
@@ -176,9 +191,7 @@ def sample_pair(
         pair.seeds,
         guidance,
         pair.timesteps,
-        tuple(pair.names),
-        pair.distances.cpu().numpy(),
-        settings,
+        tuple(pair.plain.said.names),
         original,
         tuned,
     )
@@ -187,19 +200,17 @@ def sample_pair(
 class _Pair:
     """What both paths of one drawing share: noise, text states, phrases."""
 
-    def __init__(self, base, prompt, seeds, steps, guidance, settings, edit) -> None:
+    def __init__(self, base, prompt, seeds, steps, guidance) -> None:
         self.base, self.prompt, self.seeds = base, prompt, seeds
         self.noise = initial_latents(base, seeds)
-        self.how = {"guidance": guidance, "settings": settings, "edit": edit}
-        self.free = TunedPath(base, [prompt], **self.how)
-        self.names, self.distances = self.free.said.names, self.free.said.distances[0]
+        self.plain = TunedPath(base, [prompt], guidance=guidance)
         self.steps, self.guidance = steps, guidance
         model = (base.name, str(base.folder), str(base.dtype))
-        self.key = (*model, prompt.base, tuple(self.names), seeds, steps, guidance)
+        self.key = (*model, prompt.base, tuple(self.plain.said.names), seeds, steps, guidance)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def draw_original(self, callback: Callback) -> PathTrace:
-        kept, predicted, path = Recorder(), [], self.free
+        kept, predicted, path = Recorder(), [], self.plain
         with path.record("base", len(self.seeds)) as shown:
 
             def watch(step: Step) -> None:
@@ -225,21 +236,25 @@ class _Pair:
         def watch(step: Step, shown: Shown) -> None:
             kept.add_maps(shown.record)
             for name in ("difference", "sfcm", "removed"):
-                kept.add(name, getattr(shown, name))
+                if getattr(shown, name) is not None:
+                    kept.add(name, getattr(shown, name))
             callback(step)
 
         known = torch.from_numpy(original.predicted).to(self.noise) if path.follows else None
         latents = path.draw(switch, self.noise, self.steps, watch, callback, known)
         held = path.held.float().cpu().numpy() if path.follows else None
-        said_too = tuple(row.phrases for row in path.told)
-        return self.trace(self.prompt.complete, "complete", latents, kept, held=held, told=said_too)
+        more = {"held": held, "told": tuple(row.phrases for row in path.told)}
+        if path.maps:
+            distances = path.said.distances[0].cpu().numpy()
+            more |= {"settings": path.settings, "distances": distances}
+        return self.trace(self.prompt.complete, "complete", latents, kept, **more)
 
     def trace(self, text: str, path: str, latents: Tensor, kept: Recorder, **more) -> PathTrace:
         images, final = self.base.pictures(latents), latents.float().cpu().numpy()
         arrays = kept.arrays(["difference", "sfcm", "removed"])
         return PathTrace(
             text,
-            tuple(self.free.said.groups[path]),
+            tuple(self.plain.said.groups[path]),
             images,
             final,
             kept.maps(),

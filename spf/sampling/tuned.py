@@ -14,7 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from spf.attention import Record, phrase_stack, record
+from spf.attention import Record, record
+from spf.control import evidence
 from spf.guides import make as make_guide
 from spf.models import Base, as_pixels
 from spf.paths import response
@@ -22,7 +23,7 @@ from spf.prompts import ComposedPrompt, compose
 from spf.sampling.guides import ORDINARY, GuideConfig, composed, predictions, pushed
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
-from spf.sfcm import SfcmConfig, noise_difference, subtracted
+from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
 from spf.traits import Told, explained, noted, seen, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
@@ -30,14 +31,27 @@ LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 @dataclass(frozen=True)
 class Shown:
-    """What one step of a tuned path showed: attention maps, and [B,h,w] noise difference, control map, and [B,P,s,s] the
-    phrase maps that it subtracts; attention [B,s,s]: of the target."""
+    """What one step of a tuned path showed: attention maps, what a control map is made of, and that map [B,h,w], if the
+    adapters were trained with one."""
 
     record: Record
-    difference: Tensor
-    sfcm: Tensor
-    removed: Tensor
-    attention: Tensor
+    evidence: Evidence
+    sfcm: Tensor | None
+
+    @property
+    def difference(self) -> Tensor:
+        """Noise difference [B,h,w]."""
+        return self.evidence.difference
+
+    @property
+    def removed(self) -> Tensor:
+        """Maps [B,P,s,s] of the base phrases, which the control map subtracts."""
+        return self.evidence.phrases
+
+    @property
+    def attention(self) -> Tensor:
+        """Attention [B,s,s] to the target."""
+        return self.evidence.target
 
 
 class Edit(Protocol):
@@ -64,8 +78,8 @@ class Edit(Protocol):
 class TunedPath:
     """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
 
-    compare: run the reference path on the same latents, for the control map (always done for a guide that reads one). guide,
-    edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for all targets but the last, which it
+    compare: run the reference path on the same latents, for the noise difference (always done for a guide that reads one).
+    settings: of the control map, see `control.settings_of`; None leaves it out, unless it guides. guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for all targets but the last, which it
     follows instead of the original's. held: the map [B,h,w] of the last drawing that followed, in which all targets were free;
     told: the prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
     """
@@ -76,19 +90,16 @@ class TunedPath:
         prompts: Sequence[ComposedPrompt],
         *,
         guidance: float = 4.0,
-        settings: SfcmConfig = SfcmConfig(),
+        settings: SfcmConfig | None = None,
         guide: GuideConfig | None = None,
         edit: Edit | None = None,
         compare: bool = True,
     ) -> None:
-        self.base, self.prompts, self.guidance, self.settings = (
-            base,
-            list(prompts),
-            guidance,
-            settings,
-        )
+        self.base, self.prompts, self.guidance = base, list(prompts), guidance
         self.guide, self.edit = guide, edit
         self.way = make_guide(guide.map) if guide else None
+        self.maps = settings is not None or (self.way is not None and self.way.reads_map)
+        self.settings = settings or SfcmConfig()
         self.follows = guide is not None and guide.follows
         self.blends = guide is not None and not self.follows
         self.compare = compare or self.blends
@@ -101,13 +112,11 @@ class TunedPath:
         self.earlier: TunedPath | None = None
         if self.targets:
             some = [prompt.before() for prompt in prompts]
-            self.earlier = TunedPath(
-                base, some, guidance=guidance, settings=settings, guide=guide, compare=False
-            )
+            self.earlier = TunedPath(base, some, guidance=guidance, guide=guide, compare=False)
         self.passes = 1 + (self.earlier.passes if self.earlier else self.follows)
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
-        self.said = said(base, self.prompts, settings) if self.compare else None
+        self.said = said(base, self.prompts, self.settings) if self.compare else None
         self.groups = self.said.groups if self.compare else {}
         self.before = self.earlier.complete if self.earlier else self.plain
         self.blank, self.asked = self.uncond, (self.before, self.complete)
@@ -361,13 +370,12 @@ class TunedPath:
             guided_ref, found_ref = denoise(
                 base, latents, timestep, self.plain, self.uncond, strength
             )
-        difference = noise_difference(found_res, found_ref, self.settings.channels)
-        removed = self.phrase_maps(res, ref)
-        control = subtracted(
-            difference, removed, self.said.distances.expand(rows, -1), **self.settings.chain()
+        found = evidence(
+            (found_res, found_ref), (res, ref), self.said.names, self.said.targets, self.settings
         )
-        attention = phrase_stack(res, self.said.targets, self.settings.map_layers).sum(1)
-        shown = Shown(res, difference, control, removed, attention)
+        distances = self.said.distances.expand(rows, -1)
+        control = control_map(found, distances, self.settings) if self.maps else None
+        shown = Shown(res, found, control)
         if not blends:
             return guided, shown
         return guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref), shown
@@ -375,10 +383,3 @@ class TunedPath:
     def blend(self, shown: Shown) -> Tensor:
         """M of the guide, [B,h,w] in [0,1]."""
         return self.way.blend(shown, self.guide.scale)
-
-    def phrase_maps(self, res: Record, ref: Record | None) -> Tensor:
-        """Map_p of the base phrases [B,P,s,s] from the path that the settings name."""
-        paths = {"response": [res], "reference": [ref], "mean": [res, ref]}[self.settings.map_path]
-        return torch.stack(
-            [phrase_stack(path, self.said.names, self.settings.map_layers) for path in paths]
-        ).mean(0)

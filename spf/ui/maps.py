@@ -20,8 +20,8 @@ def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
     Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] between the
-    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w], and one more map after these if the drawing
-    was held.
+    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w] ([S,1,h,w] where adapters were trained
+    without a control map), and one more map after these if the drawing was held.
     """
     trace = result.trace
     original, tuned = trace.original, trace.tuned[TUNED]
@@ -47,6 +47,7 @@ def payload(result: Result) -> dict[str, Any]:
             [chain, np.broadcast_to(tuned.held[0], (steps, 1, *chain.shape[2:]))], axis=1
         )
     blob.add("chain", chain)
+    chained = trace.base_phrases if tuned.sfcm is not None else ()
     return {
         "steps": steps,
         "timesteps": list(trace.timesteps),
@@ -54,16 +55,16 @@ def payload(result: Result) -> dict[str, Any]:
         "arrays": blob.arrays,
         "scales": scales,
         "layers": _layers(
-            tuned.phrases, original.phrases, trace.base_phrases, tuned.held is not None
+            tuned.phrases, original.phrases, chained, tuned.sfcm is not None, tuned.held is not None
         ),
-        "chain": _chain(trace.base_phrases, trace.distances, tuned.phrases),
+        "chain": _chain(chained, tuned.distances, tuned.phrases),
         "start": next(
             (
                 f"phrase-{i}"
                 for i, phrase in enumerate(tuned.phrases)
                 if phrase not in original.phrases
             ),
-            "sfcm",
+            "noise",
         ),
         "frames": {
             role: [webp(frame, 70) for frame in result.frames[role]] for role in (ORIGINAL, TUNED)
@@ -123,7 +124,11 @@ def _aligned(maps: np.ndarray, have: tuple[str, ...], want: tuple[str, ...]) -> 
 
 
 def _layers(
-    phrases: tuple[str, ...], in_original: tuple[str, ...], base: tuple[str, ...], held: bool
+    phrases: tuple[str, ...],
+    in_original: tuple[str, ...],
+    base: tuple[str, ...],
+    sfcm: bool,
+    held: bool,
 ) -> list[dict]:
     """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain, and what a drawing was held by."""
 
@@ -156,13 +161,18 @@ def _layers(
             stage(f"left-{index}", "chain", index, same(phrase), False)
             for index, phrase in enumerate(base, start=1)
         ),
-        stage("sfcm", "sfcm", len(base) + 1, both("layer.sfcm"), True),
-        *([stage("held", "held", len(base) + 2, both("layer.held"), True)] if held else []),
+        *([stage("sfcm", "sfcm", len(base) + 1, both("layer.sfcm"), True)] if sfcm else []),
+        *([stage("held", "held", len(base) + 1 + sfcm, both("layer.held"), True)] if held else []),
     ]
 
 
-def _chain(base: tuple[str, ...], distances: np.ndarray, phrases: tuple[str, ...]) -> list[dict]:
-    """The tiles of the chain: N, then what each phrase takes away and leaves, then the result."""
+def _chain(
+    base: tuple[str, ...], distances: np.ndarray | None, phrases: tuple[str, ...]
+) -> list[dict]:
+    """The tiles of the chain: N, then what each phrase takes away and leaves, then the result; N alone without distances."""
+    first = {"key": "noise", "index": 0, "label": both("layer.noise")}
+    if distances is None:
+        return [first]
     taken = [
         {
             "key": f"left-{index}",
@@ -174,4 +184,4 @@ def _chain(base: tuple[str, ...], distances: np.ndarray, phrases: tuple[str, ...
         for index, (phrase, distance) in enumerate(zip(base, distances, strict=True), start=1)
     ]
     last = {"key": "sfcm", "index": len(base) + 1, "label": both("layer.sfcm"), "result": True}
-    return [{"key": "noise", "index": 0, "label": both("layer.noise")}, *taken, last]
+    return [first, *taken, last]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spf.evaluation.measures import changed, compared, responded
-from spf.evaluation.report import known_targets
 from spf.portraits.description import Target
+from spf.targets import known_targets
 
 from .texts import LANGUAGES, both, said, same
 

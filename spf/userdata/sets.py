@@ -98,7 +98,7 @@ class UserSet:
     @property
     def target(self) -> Target:
         """The target without an attribute that the judges know, unless it is one of theirs."""
-        from ..evaluation.report import known_targets
+        from ..targets import known_targets
 
         known = known_targets([self.wish.target])
         values = (known[0].attribute, known[0].value, known[0].regions) if known else ("", "", ())

@@ -20,8 +20,8 @@ from spf.models import Base
 from spf.paths import Adapter, TunablePaths
 from spf.portraits.dataset import draw
 from spf.portraits.description import Target
-from spf.portraits.render import REGIONS
 from spf.portraits.tailored import tailored_set
+from spf.targets import region_mask
 
 
 def judge_maps(
@@ -43,11 +43,7 @@ def judge_maps(
     _, regions = draw(
         [item.portrait for item in tailored_set(target.name, images, seed)], base.image_size
     )
-    truth = (
-        np.isin(regions, [REGIONS.index(name) for name in target.regions])
-        if target.regions
-        else np.ones(regions.shape, bool)
-    )
+    truth = region_mask(regions, target.regions) if target.regions else np.ones(regions.shape, bool)
     names = adapter.names() if adapter else method.parameter_names(base.unet)
     with TunablePaths(base.unet, names) as paths:
         if adapter:

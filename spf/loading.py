@@ -1,0 +1,45 @@
+"""What every program loads before it works: the base model on the best device, the judges, the number of threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import check_whole
+from .shelf import checkpoints
+
+if TYPE_CHECKING:
+    from .evaluation.judges import Judges
+    from .models import Base
+
+
+def load(model: str = "embedded", *, device: str | None = None, threads: int | None = None) -> Base:
+    """The base model on `device`, by default a GPU if there is one.
+
+    threads: of the processor; 0 leaves the choice to torch; None takes all but one, which is left for a browser and for
+    what serves it, unless OMP_NUM_THREADS says otherwise. Raises BadInput or UnsafeFile.
+    """
+    import torch
+    from transformers.utils import logging as loading
+
+    from .models import load_base
+
+    loading.disable_progress_bar()  # it takes a moment; the terminal is for our own progress
+    if threads is None:
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    elif check_whole("threads", threads, 0, 256):
+        torch.set_num_threads(threads)
+    best = "cuda" if torch.cuda.is_available() else None
+    return load_base(model, device=device or best)
+
+
+def load_judges(base: Base, folder: str | Path | None = None) -> Judges | None:
+    """The networks that read attributes and identity, from a folder of checkpoints; None when it has none."""
+    place = Path(folder or checkpoints()) / "judges"
+    if not (place / "config.json").is_file():
+        return None
+    from .evaluation.judges import Judges
+
+    return Judges.load(place, base.device)
