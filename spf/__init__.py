@@ -14,7 +14,7 @@ _HOMES = {
     "load_base": "models",
     "compose": "prompts",
     "Adapter": "paths",
-    "load_adapter": "paths",
+    "load_adapter": "exchange",
     "save_adapter": "paths",
     "response": "paths",
     "TunablePaths": "paths",

@@ -261,8 +261,8 @@ class Engine:
     def _draw(
         self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable
     ):
+        from .exchange import load_adapter
         from .generate import edit_of, guide_of
-        from .paths import load_adapter
         from .sampling import sample_pair
 
         place = (config.base, config.seed, config.steps, config.guidance)

@@ -26,7 +26,7 @@ from spf import __version__, traits
 from spf.attention import eager_attention
 from spf.config import LARGEST_SEED
 from spf.errors import BadInput, UnsafeFile
-from spf.exchange import low_rank
+from spf.exchange import load_adapter, low_rank
 from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import (
     PAD,
@@ -42,7 +42,7 @@ from spf.methods import (
     fingerprint,
 )
 from spf.models import Base, as_pixels
-from spf.paths import load_adapter, save_adapter, stock_lora
+from spf.paths import save_adapter, stock_lora
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw

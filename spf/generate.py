@@ -17,9 +17,9 @@ from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges
 from spf.evaluation.report import pair_reading, pair_report
+from spf.exchange import load_adapter
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
-from spf.paths import load_adapter
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf

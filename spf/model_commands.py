@@ -71,10 +71,9 @@ def convert(
 ) -> None:
     """Write an adapter in the forms of other programs, and say what each form leaves out."""
     from spf.convert import MERGED, convert
-    from spf.exchange import origin
+    from spf.exchange import load_adapter, origin
     from spf.files import read_json
     from spf.models import empty_base, load_base
-    from spf.paths import load_adapter
     from spf.shelf import Shelf
 
     path = Shelf.usual().find(adapter)
@@ -117,7 +116,7 @@ def receipt(
 ) -> None:
     """Measure what an adapter adds and what it drags along, drawn free and held to the original."""
     from spf.config import AUTO
-    from spf.paths import load_adapter
+    from spf.exchange import load_adapter
     from spf.receipt import ReceiptConfig
     from spf.receipt import receipt as run
     from spf.shelf import Shelf

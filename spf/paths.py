@@ -17,10 +17,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.nn import Parameter
 
-from .errors import BadInput, UnsafeFile
-from .files import load_tensors, read_header, save_tensors
+from .errors import BadInput
+from .files import save_tensors
 from .models import Base
-from .shelf import Shelf
 from .words import normal
 
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
@@ -285,25 +284,3 @@ def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.
     save_tensors(
         path, {name: value.to(dtype) for name, value in adapter.tensors.items()}, adapter.metadata
     )
-
-
-def load_adapter(source: str | Path, base: Base) -> Adapter:
-    """Reads an adapter by name (see `Shelf.usual`) or from a file or folder of any form that
-    `spf.exchange` knows, and checks it against the base.
-
-    Header, names and shapes are judged before any weight is read, weights before anything is changed.
-    Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
-    """
-    path = Shelf.usual().find(source)
-    from .exchange.reading import OWN, origin, read_adapter  # which knows what an adapter is
-
-    found = origin(path)
-    if found.form != OWN:
-        return read_adapter(path, base)
-    metadata, given = read_header(path)
-    if missing := [key for key in METADATA if key not in metadata]:
-        raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
-    made_for = metadata["base_model"]
-    other = "" if made_for == base.name else f" (for {made_for}, and this is {base.name})"
-    check_fit(base, given, path.name + other)
-    return Adapter(metadata, load_tensors(path))

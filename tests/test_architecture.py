@@ -27,7 +27,16 @@ FLOORS = [
     ],
     ["spf.attention", "spf.bases", "spf.guides", "spf.portraits"],
     ["spf.control", "spf.models", "spf.settings", "spf.targets"],
-    ["spf.edits", "spf.results", "spf.traits", "spf.userdata"],
+    ["spf.edits", "spf.paths", "spf.results", "spf.traits", "spf.userdata"],
+    ["spf.exchange", "spf.injected", "spf.sampling"],
+    ["spf.convert", "spf.methods"],
+    ["spf.evaluation", "spf.finetune"],
+    ["spf.generate", "spf.loading", "spf.portraits.pretrain", "spf.receipt"],
+    ["spf.commands", "spf.engine"],
+    ["spf.jobs", "spf.model_commands"],
+    ["spf.ui"],
+    ["app", "spf.cli"],
+    ["spf.__main__"],
 ]
 """A file, or a package with all its files, imports from the floors below its own, never from its own floor or above."""
 ONLY_IN = {

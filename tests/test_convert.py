@@ -12,9 +12,10 @@ from real_world import exact_base
 from spf.bases import licence_of
 from spf.convert import CARD, convert
 from spf.errors import BadInput
+from spf.exchange import load_adapter
 from spf.exchange.card import card
 from spf.files import write_json
-from spf.paths import METADATA, Adapter, load_adapter, save_adapter
+from spf.paths import METADATA, Adapter, save_adapter
 
 KEY = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 

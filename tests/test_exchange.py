@@ -17,7 +17,17 @@ from real_world import SD21, exact_base, new_cut_base, text_config
 from safetensors.torch import load_file, save_file
 
 from spf.errors import BadInput, UnsafeFile
-from spf.exchange import FORMS, Layout, Loss, as_pairs, low_rank, origin, read_adapter, write
+from spf.exchange import (
+    FORMS,
+    Layout,
+    Loss,
+    as_pairs,
+    load_adapter,
+    low_rank,
+    origin,
+    read_adapter,
+    write,
+)
 from spf.exchange.checkpoint import (
     checkpoint_tensors,
     merged,
@@ -26,7 +36,7 @@ from spf.exchange.checkpoint import (
     write_folder,
 )
 from spf.exchange.names import kohya_name
-from spf.paths import METADATA, TEXT, Adapter, TunablePaths, load_adapter, response, text_name
+from spf.paths import METADATA, TEXT, Adapter, TunablePaths, response, text_name
 from spf.prompts import compose
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample_pair
 from spf.single_file import unet_names, vae_names

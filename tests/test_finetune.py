@@ -10,6 +10,7 @@ from portrait_world import new_portrait_base
 
 from spf import userdata
 from spf.errors import BadInput, Cancelled
+from spf.exchange import load_adapter
 from spf.files import load_tensors
 from spf.finetune import (
     FinetuneConfig,
@@ -21,7 +22,7 @@ from spf.finetune import (
     user_rows,
 )
 from spf.methods import build
-from spf.paths import METADATA, Adapter, cross_attention_names, load_adapter, response
+from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose

@@ -7,13 +7,13 @@ from torch.nn.functional import mse_loss
 
 from spf import files
 from spf.errors import BadInput, NotFinite, UnsafeFile
+from spf.exchange import load_adapter
 from spf.paths import (
     METADATA,
     Adapter,
     TunablePaths,
     all_names,
     cross_attention_names,
-    load_adapter,
     response,
     save_adapter,
 )

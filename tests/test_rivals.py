@@ -12,6 +12,7 @@ from test_finetune import config, weights  # noqa: F401 - the fixture that check
 
 from spf.attention import Record, cross_attention_layers, record
 from spf.errors import BadInput, Cancelled
+from spf.exchange import load_adapter
 from spf.files import load_tensors
 from spf.finetune import encoded, finetune, grounded, tailored_rows
 from spf.injected import AdaLoraPaths, LoraPaths, projections
@@ -34,15 +35,7 @@ from spf.methods import (
 )
 from spf.methods.purecc import EXTRACTOR, representation_bias
 from spf.methods.tokencompose import grounding, supervised
-from spf.paths import (
-    DOWN,
-    UP,
-    Adapter,
-    load_adapter,
-    response,
-    save_adapter,
-    stock_lora,
-)
+from spf.paths import DOWN, UP, Adapter, response, save_adapter, stock_lora
 from spf.portraits.captions import Caption, Phrase
 from spf.portraits.description import TARGETS
 from spf.portraits.grounding import noun_span, places

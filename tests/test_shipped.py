@@ -11,8 +11,9 @@ from judge_maps import judge_maps
 
 from spf.evaluation.judges import Judges
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
+from spf.exchange import load_adapter
 from spf.models import load_base
-from spf.paths import load_adapter, response
+from spf.paths import response
 from spf.portraits.dataset import draw, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS
 from spf.sampling import initial_latents, sample

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from spf.config import check_choice, check_real
 from spf.errors import BadInput
+from spf.exchange import load_adapter
 from spf.models import Base
-from spf.paths import Adapter, load_adapter
+from spf.paths import Adapter
 from spf.portraits.description import TARGETS, Target, get_target
 from spf.registry import EDITS, GUIDES, METHODS
 from spf.sampling import GuideConfig

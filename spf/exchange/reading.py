@@ -26,7 +26,8 @@ from torch import Tensor
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
-from spf.paths import DOWN, METADATA, TEXT, UP, Adapter
+from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
+from spf.shelf import Shelf
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout
 
@@ -428,3 +429,23 @@ def _metadata(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[st
         "versions": "{}",
         "source": f"{path.name}: {found.sentence()}",
     }
+
+
+def load_adapter(source: str | Path, base: Base) -> Adapter:
+    """Reads an adapter by name (see `Shelf.usual`) or from a file or folder of any form that
+    is known here, and checks it against the base.
+
+    Header, names and shapes are judged before any weight is read, weights before anything is changed.
+    Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
+    """
+    path = Shelf.usual().find(source)
+    found = origin(path)
+    if found.form != OWN:
+        return read_adapter(path, base)
+    metadata, given = read_header(path)
+    if missing := [key for key in METADATA if key not in metadata]:
+        raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
+    made_for = metadata["base_model"]
+    other = "" if made_for == base.name else f" (for {made_for}, and this is {base.name})"
+    check_fit(base, given, path.name + other)
+    return Adapter(metadata, load_tensors(path))
