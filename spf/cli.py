@@ -187,6 +187,7 @@ for command in (
     model_commands.models,
     model_commands.convert,
     model_commands.receipt,
+    commands.sheet,
 ):
     app.command()(command)
 

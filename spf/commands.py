@@ -16,7 +16,8 @@ from spf.config import GenerateConfig
 from spf.errors import BadInput
 from spf.options import options
 from spf.registry import EDITS
-from spf.settings import EvaluateConfig, FinetuneConfig
+from spf.portraits.description import get_target
+from spf.settings import EvaluateConfig, FinetuneConfig, SheetConfig
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +200,42 @@ def figures(
 
     for path in write_figures(results, out, originals):
         typer.echo(f"{path}  {FIGURES[path.name]}")
+
+
+@options(SheetConfig)
+def sheet(
+    config: SheetConfig,
+    targets: Annotated[
+        str, typer.Option(help="names joined by commas, or all that have adapters")
+    ] = "all",
+    methods: Annotated[str, typer.Option(help="methods joined by commas")] = "spf",
+    out: Out = Path("runs/sheet"),
+    count: Annotated[
+        bool, typer.Option("--count", help="add up the counts.csv in --out, when it is filled in")
+    ] = False,
+    model: Model = "embedded",
+    threads: Threads = 1,
+) -> None:
+    """Draw pairs onto zoomed sheets without verdicts, to be judged by eye; or add up the count."""
+    from spf.evaluation.sheet import COUNTS, draw_pairs, read_counts, summary
+
+    if count:
+        typer.echo(json.dumps(summary(*read_counts(out)), indent=2))
+        return
+    from spf.evaluation.entries import every_target
+    from spf.shelf import EVERY, Shelf
+
+    labels = _listed("methods", methods)
+    there = Shelf.usual().files()
+    names = every_target(labels, there) if targets == EVERY else _listed("targets", targets)
+    loaded, judges = _load(model, threads)
+    with progress("drawing") as show:
+        chosen = [get_target(name) for name in names]
+        pages = draw_pairs(
+            loaded, judges, config, out, targets=chosen, methods=labels, callback=show
+        )
+    typer.echo("\n".join(map(str, pages)))
+    typer.echo(f"Look at the sheets, write 1 or 0 into {out / COUNTS}, then run it with --count.")
 
 
 def portraits(

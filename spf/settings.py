@@ -71,3 +71,14 @@ class EvaluateConfig(Config):
     )
     guided_from: float = as_in(GenerateConfig, "guided_from")
     push: float = as_in(GenerateConfig, "push")
+
+
+@dataclass(frozen=True)
+class SheetConfig(Config):
+    """Which pairs are drawn: `texts` unseen base texts for each target and method, one seed each."""
+
+    texts: int = whole(6, 1, 1000, "unseen base texts for each target")
+    seed: int = whole(0, 0, 2**20, "start of all random numbers; another seed gives other texts")
+    steps: int = as_in(GenerateConfig, "steps")
+    guidance: float = as_in(GenerateConfig, "guidance")
+    guided: str = as_in(GenerateConfig, "guided")
