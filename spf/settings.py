@@ -1,4 +1,5 @@
-"""Settings of a fine-tuning run and of an evaluation; those of a drawing are `spf.config.GenerateConfig`."""
+"""Settings of a fine-tuning run and of an evaluation; those of a drawing are
+`spf.config.GenerateConfig`."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ class EvaluateConfig(Config):
 
 @dataclass(frozen=True)
 class SheetConfig(Config):
-    """Which pairs are drawn: `texts` unseen base texts for each target and method, one seed each."""
+    """Which pairs are drawn: `texts` unseen base texts for each target and method, one seed
+    each."""
 
     texts: int = whole(6, 1, 1000, "unseen base texts for each target")
     seed: int = whole(0, 0, 2**20, "start of all random numbers; another seed gives other texts")

@@ -1,4 +1,4 @@
-"""Sheets for the eye: shuffled pairs without verdicts, and counts that are added up as they stand."""
+"""Sheets for the eye: shuffled pairs without verdicts, and counts added up as they stand."""
 
 import csv
 

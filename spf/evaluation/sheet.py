@@ -79,7 +79,8 @@ def draw_pairs(
     methods: Sequence[str] = ("spf",),
     callback: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draws what is not there yet and writes sheets, an empty count and the key; returns the sheets.
+    """Draws what is not there yet and writes sheets, an empty count and the key; returns the
+    sheets.
 
     callback: (pairs done, pairs in all) after each one.
     """
