@@ -217,7 +217,7 @@ def sheet(
     threads: Threads = 1,
 ) -> None:
     """Draw pairs onto zoomed sheets without verdicts, to be judged by eye; or add up the count."""
-    from spf.evaluation.sheet import COUNTS, draw_pairs, read_counts, summary
+    from spf.sheet import COUNTS, draw_pairs, read_counts, summary
 
     if count:
         typer.echo(json.dumps(summary(*read_counts(out)), indent=2))

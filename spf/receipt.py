@@ -304,9 +304,7 @@ def _regions(
     if reader.name == JUDGES and reader.known:
         seen = [reader.judges.read(as_pixels(p)).regions.cpu().numpy() for p in (before, after)]
         target = reader.known[0]
-        return np.stack(
-            [true_region(a, b, target, GROW) for a, b in zip(*seen, strict=True)]
-        )
+        return np.stack([true_region(a, b, target, GROW) for a, b in zip(*seen, strict=True)])
     if held is None:
         return None
     size = before.shape[1:3]

@@ -32,6 +32,7 @@ FLOORS = [
     ["spf.convert", "spf.methods"],
     ["spf.evaluation", "spf.finetune"],
     ["spf.generate", "spf.loading", "spf.portraits.pretrain", "spf.receipt"],
+    ["spf.sheet"],
     ["spf.commands", "spf.engine"],
     ["spf.jobs", "spf.model_commands"],
     ["spf.ui"],

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from spf.errors import BadInput
-from spf.evaluation import sheet as s
+from spf import sheet as s
 from spf.files import read_json, write_json
 from spf.portraits.description import TARGETS
 from spf.settings import SheetConfig
