@@ -1,7 +1,7 @@
 """SPF-Portrait Studio: flags -> settings -> page -> launch.
 
 python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
-python app.py --model FOLDER        with another Stable Diffusion 1.x base
+python app.py --model FOLDER        with another Stable Diffusion base (or SPF_MODEL=FOLDER)
 python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
 python app.py --mcp                 also offers its endpoints to language models (pip install "gradio[mcp]")
 """
@@ -16,6 +16,7 @@ from importlib.util import find_spec
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from spf.config import MODEL  # noqa: E402
 from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
 from spf.jobs import Jobs  # noqa: E402
 from spf.ui import build, examples, launch_options  # noqa: E402
@@ -25,7 +26,7 @@ from spf.ui.gpu import on_space, on_zero_gpu  # noqa: E402
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The page: compare, look inside, fine-tune.")
     parser.add_argument(
-        "--model", default="embedded", help="embedded, a diffusers folder, or a known hub id"
+        "--model", default=MODEL, help="embedded, a folder, a .safetensors checkpoint, or a hub id"
     )
     parser.add_argument("--device", default=None, help="cpu, cuda, ...; the best one by default")
     parser.add_argument(
@@ -58,7 +59,7 @@ def main() -> None:
     engine = Engine(options.model, options.device, own=jobs.adapters)
     page = build(engine, examples.load(), jobs)
     if on_zero_gpu():
-        engine.load()  # the Space hands its weights to the workers at launch, so they have to be there before
+        engine.load_all()  # the Space hands its weights to the workers at launch
     page.launch(
         server_name=None if on_space() else "0.0.0.0" if options.listen else "127.0.0.1",
         server_port=options.port,

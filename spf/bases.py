@@ -23,6 +23,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from .config import EMBEDDED
 from .errors import BadInput, UnsafeFile
 from .files import read_header, read_json
 from .shelf import checkpoints
@@ -40,7 +41,6 @@ from .single_file import (
 
 log = logging.getLogger(__name__)
 
-EMBEDDED = "embedded"
 UNET, VAE, TEXT_ENCODER, TOKENIZER, SCHEDULER = (
     "unet",
     "vae",

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from spf.config import GenerateConfig
+from spf.config import MODEL, GenerateConfig
 from spf.errors import BadInput
 from spf.options import options
 from spf.registry import EDITS
@@ -21,19 +21,30 @@ from spf.settings import EvaluateConfig, FinetuneConfig, SheetConfig
 
 log = logging.getLogger(__name__)
 
-Model = Annotated[str, typer.Option(help="base model: embedded, a folder, or a known hub id")]
+Model = Annotated[
+    str,
+    typer.Option(help="base model: embedded, a folder, a .safetensors checkpoint, or a hub id"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; the best one by default")]
+Dtype = Annotated[str, typer.Option(help="of the weights: fp32, bf16 or fp16")]
 Out = Annotated[Path, typer.Option(help="folder for the results")]
 Seed = Annotated[int, typer.Option(help="start of all random numbers")]
 Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choice to torch")]
 
 
 @options(GenerateConfig)
-def generate(config: GenerateConfig, out: Out = Path("out"), threads: Threads = 0) -> None:
+def generate(
+    config: GenerateConfig,
+    out: Out = Path("out"),
+    threads: Threads = 0,
+    device: Device = "",
+    dtype: Dtype = "fp32",
+) -> None:
     """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
     began = time.perf_counter()
-    loaded, judges = _load(config.model, threads)
+    loaded, judges = _load(config.model, threads, device=device, dtype=dtype)
     from spf.generate import draw
 
     with progress("drawing") as show:
@@ -61,7 +72,7 @@ def finetune(
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="continue what is in --out, or start again")
     ] = True,
-    model: Model = "embedded",
+    model: Model = MODEL,
     threads: Threads = 1,
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
@@ -118,7 +129,7 @@ def evaluate(
             help="also chains of up to so many targets, with their adapters added up; 0 is none"
         ),
     ] = 0,
-    model: Model = "embedded",
+    model: Model = MODEL,
     threads: Threads = 1,
 ) -> None:
     """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
@@ -150,7 +161,8 @@ def evaluate(
     loaded, judges = _load(model, threads)
     if judges is None:
         raise BadInput(
-            "checkpoints/judges is missing, without which nothing can be measured; train the judges first."
+            f"nothing can be measured on {loaded.name}: there are no judges for it, which know the drawings of"
+            " the embedded model alone; `receipt` lets CLIP read."
         )
     missing: list[str] | None = [] if EVERY in (methods, targets) else None
     tuned = find_adapters(loaded, labels, names, adapters, missing)
@@ -265,11 +277,11 @@ def _listed(name: str, value: str) -> list[str]:
     return parts
 
 
-def _load(model: str, threads: int, judged: bool = True):
-    """(base, judges or None) on the best device."""
+def _load(model: str, threads: int, judged: bool = True, device: str = "", dtype: str = "fp32"):
+    """(base, judges or None) on a device, the best one by default."""
     from spf.loading import load, load_judges
 
-    base = load(model, threads=threads)
+    base = load(model, device=device, dtype=dtype, threads=threads)
     return base, load_judges(base) if judged else None
 
 

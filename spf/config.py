@@ -17,6 +17,7 @@ from what it says (`Setting`).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
@@ -27,6 +28,11 @@ from .registry import EDITS, GUIDES
 from .words import cleaned, without_joiners
 
 LONGEST_TEXT = 1000
+SAMPLERS = ("ddim", "euler", "dpm++")
+EMBEDDED = "embedded"
+"""The base model that comes with the program."""
+MODEL = os.environ.get("SPF_MODEL") or EMBEDDED
+"""The base model where none is asked for."""
 LARGEST_SEED = 2**32 - 1
 
 
@@ -318,7 +324,12 @@ class GenerateConfig(Config):
         "", EDITS, "change the drawing without training", none=True, place="advanced"
     )
     count: int = whole(1, 1, 16, "portraits to draw")
-    model: str = text("embedded", help="base model: embedded, a folder, or a known hub id")
+    sampler: str = choice(
+        "", SAMPLERS, "how steps are taken; by default as the base says", none=True
+    )
+    model: str = text(
+        MODEL, help="base model: embedded, a folder, a .safetensors checkpoint, or a hub id"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

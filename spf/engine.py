@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import AUTO, JOIN, GenerateConfig, follows
+from .config import AUTO, JOIN, MODEL, GenerateConfig, follows
 from .errors import Cancelled, SpfError
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
@@ -102,7 +102,7 @@ class Engine:
 
     def __init__(
         self,
-        model: str = "embedded",
+        model: str = MODEL,
         device: str | None = None,
         folder: Path | None = None,
         own: Path | None = None,
@@ -155,9 +155,16 @@ class Engine:
                 self._settled.set()
         return self.base
 
+    def load_all(self) -> None:
+        """The base with CLIP and the judges: all that a drawing reads, for a process that is copied
+        before it draws.
+        """
+        self.load()
+        _ = self.base.clip, self.judges
+
     @cached_property
     def judges(self):
-        """The networks that read attributes and identity; None when the checkpoints have none."""
+        """The networks that read attributes and identity; None where there are none for this base."""
         return load_judges(self.base, self.folder)
 
     # adapters

@@ -26,7 +26,7 @@ from spf import __version__, traits
 from spf.attention import eager_attention
 from spf.config import LARGEST_SEED
 from spf.errors import BadInput, UnsafeFile
-from spf.exchange import load_adapter, low_rank
+from spf.exchange import Layout, load_adapter, low_rank, write_for_others
 from spf.files import load_tensors, read_json, save_tensors, write_json
 from spf.methods import (
     PAD,
@@ -42,7 +42,7 @@ from spf.methods import (
     fingerprint,
 )
 from spf.models import Base, as_pixels
-from spf.paths import save_adapter, stock_lora
+from spf.paths import save_adapter
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw
@@ -86,7 +86,7 @@ def finetune(
     """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
 
     With `keep` those on the way stay too, as steps/<adapter name>-<step>.safetensors, out of which `evaluate` makes a curve.
-    An adapter of low-rank pairs alone is also written as <adapter name>.lora.safetensors, for the stock `load_lora_weights`.
+    Beside it lies the same for other programs, see `spf.exchange.write_for_others`.
 
     settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
     which keeps a state that the next call with `resume` continues. full: see `spf.training.fit`. Raises BadInput before
@@ -118,6 +118,7 @@ def finetune(
     last: dict[str, float] = {}
     memory: dict[str, Tensor] = {}
 
+    layout = Layout.of(base)
     with (
         method.paths(base.unet, config.steps, config.seed, start) as paths,
         eager_attention(base.unet, accelerator.mixed_precision),
@@ -166,8 +167,7 @@ def finetune(
             step = int(last.get("step", 0))
             if config.keep and step and step % config.keep == 0:
                 save_adapter(made, out / STEPS / f"{path.stem}-{step}.safetensors")
-            if stock := stock_lora(made):
-                save_tensors(path.with_suffix(STOCK), stock, made.metadata)
+            write_for_others(made, layout, path.with_suffix(STOCK))
 
         done = fit(
             base.unet,

@@ -50,18 +50,19 @@ def draw(
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
-    trace = sample_pair(
-        base,
-        prompt,
-        {TUNED: adapters},
-        seeds=seeds,
-        steps=config.steps,
-        guidance=config.guidance,
-        scale=config.strength,
-        guide=guide_of(config),
-        edit=edit_of(config),
-        callback=callback,
-    )
+    with base.drawn_by(config.sampler):
+        trace = sample_pair(
+            base,
+            prompt,
+            {TUNED: adapters},
+            seeds=seeds,
+            steps=config.steps,
+            guidance=config.guidance,
+            scale=config.strength,
+            guide=guide_of(config),
+            edit=edit_of(config),
+            callback=callback,
+        )
     drawn = time.perf_counter()
     original, tuned = (
         (judges.read(as_pixels(path.images)) if judges else None)

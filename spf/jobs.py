@@ -544,7 +544,7 @@ class Worker:
             self.tell(phase="running", message="")
 
     def exported(self) -> Path | None:
-        """The adapter in the keys that diffusers, ComfyUI and others load, where the run wrote
+        """The adapter in the keys that ComfyUI, A1111 and others load, where the run wrote
         one.
         """
         return next(iter(sorted(self.folder.glob("*.lora.safetensors"))), None)

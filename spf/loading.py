@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import check_whole
+from .config import EMBEDDED, MODEL, check_whole
 from .shelf import checkpoints
 
 if TYPE_CHECKING:
@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from .models import Base
 
 
-def load(model: str = "embedded", *, device: str | None = None, threads: int | None = None) -> Base:
-    """The base model on `device`, by default a GPU if there is one.
+def load(
+    model: str = MODEL, *, device: str | None = None, dtype: str = "fp32", threads: int | None = None
+) -> Base:
+    """The base model on `device`, by default the best one here, its weights in `dtype`.
 
-    threads: of the processor; 0 leaves the choice to torch; None takes all but one, which is left for a browser and for
-    what serves it, unless OMP_NUM_THREADS says otherwise. Raises BadInput or UnsafeFile.
+    threads: of the processor; 0 leaves the choice to torch; None takes all but one, which is left
+    for a browser and for what serves it, unless OMP_NUM_THREADS says otherwise. Raises BadInput or
+    UnsafeFile.
     """
     import torch
     from transformers.utils import logging as loading
 
-    from .models import load_base
+    from .models import best_device, dtype_of, load_base
 
     loading.disable_progress_bar()  # it takes a moment; the terminal is for our own progress
     if threads is None:
@@ -31,14 +34,15 @@ def load(model: str = "embedded", *, device: str | None = None, threads: int | N
             torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
     elif check_whole("threads", threads, 0, 256):
         torch.set_num_threads(threads)
-    best = "cuda" if torch.cuda.is_available() else None
-    return load_base(model, device=device or best)
+    return load_base(model, device=best_device(device or ""), dtype=dtype_of(dtype))
 
 
 def load_judges(base: Base, folder: str | Path | None = None) -> Judges | None:
-    """The networks that read attributes and identity, from a folder of checkpoints; None when it has none."""
+    """The networks that read attributes and identity, from a folder of checkpoints; None when it
+    has none, and on another model than the one whose drawings they know.
+    """
     place = Path(folder or checkpoints()) / "judges"
-    if not (place / "config.json").is_file():
+    if base.name != EMBEDDED or not (place / "config.json").is_file():
         return None
     from .evaluation.judges import Judges
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from spf import commands
+from spf.config import MODEL
 from spf.errors import BadInput
 
 Adapter = Annotated[
@@ -67,7 +68,7 @@ def convert(
     receipt: Annotated[
         Path | None, typer.Option(help="a receipt.json, whose figures go into the model card")
     ] = None,
-    model: commands.Model = "embedded",
+    model: commands.Model = MODEL,
 ) -> None:
     """Write an adapter in the forms of other programs, and say what each form leaves out."""
     from spf.convert import MERGED, convert
@@ -111,8 +112,10 @@ def receipt(
     strength: Annotated[float, typer.Option(help="how much of the adapter is applied")] = 1.0,
     batch: Annotated[int, typer.Option(help="texts drawn together")] = 4,
     seed: commands.Seed = 0,
-    model: commands.Model = "embedded",
+    model: commands.Model = MODEL,
     threads: commands.Threads = 0,
+    device: commands.Device = "",
+    dtype: commands.Dtype = "fp32",
 ) -> None:
     """Measure what an adapter adds and what it drags along, drawn free and held to the original."""
     from spf.config import AUTO
@@ -132,7 +135,7 @@ def receipt(
     )
     if adapter == AUTO:
         raise BadInput("adapter is 'auto' but must be the name or file of one adapter.")
-    base, judges = commands._load(model, threads)
+    base, judges = commands._load(model, threads, device=device, dtype=dtype)
     path = Shelf.usual().find(adapter)
     with commands.progress("drawing") as show:
         found = run(

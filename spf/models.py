@@ -5,7 +5,8 @@ Only safetensors weights are read and no remote code is run. All sizes come from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,6 @@ from transformers import (
 )
 
 from .bases import (
-    EMBEDDED,
     Source,
     clip_source,
     configurations,
@@ -34,18 +34,20 @@ from .bases import (
     skeleton,
     tokenizer_folder,
 )
+from .config import EMBEDDED, SAMPLERS, check_choice
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
 from .single_file import SD2, described
+from .solvers import DDIM, DPM, EULER, Dpm, Euler, solver
 
 CLIP_WORDS = 49408
 """Size of CLIP's own vocabulary."""
-SAMPLERS = {
-    "EulerDiscreteScheduler": "euler",
-    "EulerAncestralDiscreteScheduler": "euler",
-    "DPMSolverMultistepScheduler": "dpm++",
-    "DPMSolverSinglestepScheduler": "dpm++",
+SAMPLED = {
+    "EulerDiscreteScheduler": EULER,
+    "EulerAncestralDiscreteScheduler": EULER,
+    "DPMSolverMultistepScheduler": DPM,
+    "DPMSolverSinglestepScheduler": DPM,
 }
 """The sampler that a scheduler of diffusers stands for; all others are drawn with DDIM."""
 
@@ -63,7 +65,7 @@ class Base:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
-    sampler: str = "ddim"
+    sampler: str = DDIM
 
     def __post_init__(self) -> None:
         ends_in_noise = getattr(self.scheduler.config, "rescale_betas_zero_snr", False)
@@ -145,13 +147,23 @@ class Base:
         self.__dict__.pop("clip_pixels", None)
         return self
 
-    def new_scheduler(self, steps: int) -> DDIMScheduler:
-        """A scheduler of one run's own, set to `steps`: schedulers hold state and must not be
-        shared.
-        """
+    def new_scheduler(self, steps: int) -> DDIMScheduler | Dpm | Euler:
+        """The sampler of one run, set to `steps`: it holds state and must not be shared."""
+        if self.sampler != DDIM:
+            return solver(self.sampler, self.scheduler, steps)
         scheduler = DDIMScheduler.from_config(self.scheduler.config)
         scheduler.set_timesteps(steps)
         return scheduler
+
+    @contextmanager
+    def drawn_by(self, sampler: str) -> Iterator[Self]:
+        """Inside the block drawings use this one of `config.SAMPLERS`; "" is the base's own."""
+        found = self.sampler
+        self.sampler = check_choice("sampler", sampler, SAMPLERS) if sampler else found
+        try:
+            yield self
+        finally:
+            self.sampler = found
 
     def predict(self, latents: Tensor, timesteps: Tensor | int, states: Tensor) -> Tensor:
         """What the UNet, with the weights that are active now, predicts [B,C,h,w]: noise, velocity
@@ -160,7 +172,8 @@ class Base:
         Predictions on the same latents may be mixed and compared as they are; `diffusion` turns one
         into noise or clean latents, and says what a perfect one would be.
         """
-        return self.unet(latents, timesteps, states).sample.to(latents.dtype)
+        rows = latents.to(self.dtype), timesteps, states.to(self.dtype)
+        return self.unet(*rows).sample.to(latents.dtype)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token numbers [B,77]; what does not fit is cut (`prompts.overflow` tells what)."""
@@ -236,6 +249,28 @@ class Base:
         return self.clip
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """A number format by its short name. Raises BadInput."""
+    return DTYPES[check_choice("dtype", name, tuple(DTYPES))]
+
+
+def best_device(name: str = "") -> str:
+    """The device of that name, or the best one here: CUDA, else MPS, else the processor. Raises
+    BadInput.
+    """
+    if not name:
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(f"device is {name!r} but no such device can be used here.") from error
+    return name
+
+
 def as_pixels(images: np.ndarray) -> Tensor:
     """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster
     layout on a processor).
@@ -302,8 +337,8 @@ def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
 
 
 def sampler_of(config: Mapping[str, Any]) -> str:
-    """The sampler that a scheduler's configuration asks for, see SAMPLERS."""
-    return SAMPLERS.get(config.get("_class_name"), "ddim")
+    """The sampler that a scheduler's configuration asks for, see SAMPLED."""
+    return SAMPLED.get(config.get("_class_name"), DDIM)
 
 
 def empty_base(name: str = EMBEDDED) -> Base:

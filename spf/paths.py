@@ -232,22 +232,6 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
-def stock_lora(adapter: Adapter) -> dict[str, Tensor] | None:
-    """The adapter as `StableDiffusionPipeline.load_lora_weights` reads it; None unless it is all low-rank pairs.
-
-    The scale lies in `up` already, and without an alpha the loader takes a scale of 1.
-    """
-    if not all(key.endswith((f".weight{DOWN}", f".weight{UP}")) for key in adapter.tensors):
-        return None
-    halves = {f".weight{DOWN}": ".lora_A.weight", f".weight{UP}": ".lora_B.weight"}
-    return {
-        f"unet.{key.removesuffix(end)}{stock}": value
-        for key, value in adapter.tensors.items()
-        for end, stock in halves.items()
-        if key.endswith(end)
-    }
-
-
 def check_fit(
     model: Base | UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str
 ) -> None:

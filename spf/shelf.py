@@ -27,7 +27,7 @@ EVERY = "all"
 """In place of a name of a method or target: all that there are."""
 SUFFIX = ".safetensors"
 STOCK = f".lora{SUFFIX}"
-"""End of the name of a file for the stock `load_lora_weights`, which lies beside the adapter of the same name."""
+"""End of the name of a file for other programs, which lies beside the adapter of the same name."""
 OWN = Path("runs/adapters")
 """Where the adapters lie that were tuned from the page, seen from the folder in which the program was started."""
 

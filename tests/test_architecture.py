@@ -25,7 +25,7 @@ FLOORS = [
         "spf.single_file",
         "spf.training",
     ],
-    ["spf.attention", "spf.bases", "spf.guides", "spf.portraits"],
+    ["spf.attention", "spf.bases", "spf.guides", "spf.portraits", "spf.solvers"],
     ["spf.control", "spf.models", "spf.settings", "spf.targets"],
     ["spf.edits", "spf.paths", "spf.results", "spf.traits", "spf.userdata"],
     ["spf.exchange", "spf.injected", "spf.sampling"],
@@ -46,6 +46,7 @@ ONLY_IN = {
     "diffusers": [
         "spf.bases",
         "spf.single_file",
+        "spf.solvers",
         "spf.models",
         "spf.paths",
         "spf.attention",

@@ -7,6 +7,7 @@ import logging
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from real_world import new_cut_base
@@ -16,7 +17,9 @@ from spf import bases
 from spf.bases import PINNED, Pinned, Source, find, licence_of, skeleton
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange.checkpoint import checkpoint_tensors, pipeline_of
-from spf.models import empty_base, load_base, scheduler_of
+from spf.models import best_device, dtype_of, empty_base, load_base, scheduler_of
+from spf.prompts import compose
+from spf.sampling import sample_pair
 from spf.single_file import OPEN_CLIP_KEY, check_kind, header, prediction_of
 
 FOLDERS = {
@@ -415,3 +418,26 @@ def test_a_configuration_that_makes_no_network_is_told(folder):
         skeleton(Source("cut", folder))
     with pytest.raises(BadInput, match="does not exist"):
         header(folder / "none.safetensors")
+
+
+# precision and device
+
+
+def test_a_base_in_half_precision_draws_nearly_the_same(saved):
+    """Latents and steps stay in fp32; only the networks compute in bf16."""
+    drawn = {}
+    for name in ("fp32", "bf16"):
+        base = load_base(str(saved), dtype=dtype_of(name))
+        trace = sample_pair(base, compose("a photo of a woman", "a hat"), steps=3)
+        assert base.dtype == dtype_of(name) and trace.original.latents.dtype == np.float32
+        drawn[name] = trace.original.latents
+    difference = np.abs(drawn["fp32"] - drawn["bf16"]).mean()
+    assert 0 < difference < 0.05 * np.abs(drawn["fp32"]).mean()
+
+
+def test_devices_and_formats_that_are_not_there_are_told():
+    assert best_device("cpu") == "cpu" and best_device() in ("cpu", "cuda", "mps")
+    with pytest.raises(BadInput, match="device is 'abacus' but no such device"):
+        best_device("abacus")
+    with pytest.raises(BadInput, match="dtype is 'int8' but must be one of fp32, bf16, fp16"):
+        dtype_of("int8")

@@ -27,6 +27,7 @@ from spf.exchange import (
     origin,
     read_adapter,
     write,
+    write_for_others,
 )
 from spf.exchange.checkpoint import (
     checkpoint_tensors,
@@ -460,6 +461,19 @@ def test_kohya_files_say_their_alpha_and_their_base(tmp_path):
     about = origin(tmp_path / "k.safetensors").metadata
     assert about["ss_network_dim"] == "8" and about["ss_network_alpha"] == "8.0"
     assert about["ss_base_model_version"] == "sd_v1"
+
+
+def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mixed, tmp_path):
+    """Pairs alone are a LoRA for everybody; whole differences keep everything, for all but diffusers."""
+    file = tmp_path / "hat.lora.safetensors"
+    adapter = pairs(layout, [QUERY, CONV])
+    assert write_for_others(adapter, layout, file).form == "kohya"
+    half = Adapter(ABOUT, {name: value.half() for name, value in adapter.tensors.items()})
+    same(stock_changes(file), changes(base, half))
+    written = write_for_others(mixed, layout, file)
+    assert written.form == "diff" and written.loss == Loss()
+    half = Adapter(ABOUT, {name: value.half() for name, value in mixed.tensors.items()})
+    same(changes(base, read_adapter(file, base)), changes(base, half))
 
 
 def test_what_a_rank_leaves_out_is_stated_biases_included(base, layout, mixed, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spf.bases import EMBEDDED
+from spf.config import EMBEDDED
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import compared
 from spf.models import Base, as_pixels

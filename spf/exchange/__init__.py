@@ -9,7 +9,7 @@ from spf.paths import TEXT
 from .lowrank import Loss, as_pairs, low_rank
 from .names import Layout
 from .reading import OWN, Origin, load_adapter, origin, read_adapter
-from .writing import FORMS, RANK, Form, Written, write
+from .writing import FORMS, RANK, Form, Written, write, write_for_others
 
 __all__ = [
     "FORMS",
@@ -27,4 +27,5 @@ __all__ = [
     "origin",
     "read_adapter",
     "write",
+    "write_for_others",
 ]

@@ -81,7 +81,7 @@ def kohya_lora(adapter: Adapter, layout: Layout) -> dict[str, Tensor]:
     All alphas are the largest rank, and `up` makes up for it where the rank is smaller: diffusers
     gives the attention maps of a file with several alphas the commonest one.
     """
-    pairs, made = list(_pairs(adapter, layout)), {}
+    pairs, made = [one for one in _pairs(adapter, layout) if len(one[1])], {}
     alpha = max((len(down) for _, down, _ in pairs), default=0)
     for name, down, up in pairs:
         module = kohya_name(name.removesuffix(".weight"))
@@ -142,6 +142,18 @@ def write(
         about = kohya_metadata(layout, largest) if form != "diffusers" else {}
         save_tensors(path, tensors, adapter.metadata | about)
     return Written(Path(path), form, largest, loss)
+
+
+def write_for_others(adapter: Adapter, layout: Layout, path: str | Path) -> Written:
+    """The adapter in half precision and otherwise without loss for ComfyUI, A1111 and Forge: whole
+    differences as they are, pairs as kohya's, and of pairs alone a LoRA that diffusers reads too.
+    """
+    halves = {name: value.to(torch.float16) for name, value in adapter.tensors.items()}
+    adapter = Adapter(adapter.metadata, halves)
+    pairs = all(name.endswith((DOWN, UP)) for name in adapter.tensors)
+    largest = max((min(value.shape) for value in adapter.tensors.values()), default=1)
+    form = "kohya" if pairs else "diff"
+    return write(adapter, layout, form, path, rank=largest if pairs else RANK)
 
 
 def kohya_metadata(layout: Layout, rank: int) -> dict[str, str]:

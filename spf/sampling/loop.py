@@ -43,14 +43,16 @@ Adjust = Callable[[Tensor, int], Tensor]
 
 
 def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
-    """Noise [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not on batch or device."""
+    """Noise fp32 [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not
+    on batch or device. Latents stay in fp32 also where a base is in half precision.
+    """
     shape = (1, base.latent_channels, base.latent_size, base.latent_size)
     noise = [
         torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
     ]
     if not noise:
         raise BadInput("seeds is empty but must hold one seed for each portrait.")
-    return torch.cat(noise).to(base.device, base.dtype)
+    return torch.cat(noise).to(base.device)
 
 
 def denoise(

@@ -205,7 +205,7 @@ class _Pair:
         self.noise = initial_latents(base, seeds)
         self.plain = TunedPath(base, [prompt], guidance=guidance)
         self.steps, self.guidance = steps, guidance
-        model = (base.name, str(base.folder), str(base.dtype))
+        model = (base.name, str(base.folder), str(base.dtype), base.sampler)
         self.key = (*model, prompt.base, tuple(self.plain.said.names), seeds, steps, guidance)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 

@@ -15,9 +15,9 @@ from spf.errors import BadInput, SpfError
 from spf.settings import FinetuneConfig
 
 from . import stage
+from .bugs import reported
 from .gpu import may_train, on_gpu
 from .page import Page, wanted
-from .runs import reported
 
 TOLD = (
     "name",

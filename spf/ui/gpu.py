@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from html import unescape
+
+import gradio as gr
+
+from spf.errors import SpfError
+
+from .bugs import reported
+
+
+class NotLent(SpfError):
+    """Why a call on the lent GPU ended: what was explained there, or what the Space says of its quota and its queue."""
 
 
 def on_zero_gpu() -> bool:
@@ -20,10 +33,46 @@ def may_train() -> bool:
     return not on_space() or os.environ.get("SPF_TRAINING") == "1"
 
 
-def on_gpu(function: Callable, seconds: Callable[..., int]) -> Callable:
-    """`function` as the Space runs it: in a forked worker, for at most seconds(*arguments)."""
+def on_gpu(function: Callable[..., Iterator], seconds: Callable[..., int]) -> Callable:
+    """The generator `function` as the Space runs it: in a forked worker, for at most seconds(*arguments).
+
+    Errors that are explained arrive as SpfError with their sentence, as they do without a worker.
+    """
     if not on_zero_gpu():
         return function
     import spaces  # only there: it must come before torch touches CUDA, and it is not needed anywhere else
 
-    return spaces.GPU(duration=seconds)(function)
+    return received(spaces.GPU(duration=seconds)(sent(function)))
+
+
+def sent(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """The worker's side: of all exceptions only gr.Error keeps its words on the way out of it."""
+
+    @wraps(function)
+    def worker(*arguments):
+        try:
+            yield from function(*arguments)
+        except SpfError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:
+            raise gr.Error(reported(error)["en"], print_exception=False) from None
+
+    return worker
+
+
+def received(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """The page's side: what comes out of a worker, or of the Space itself, is a sentence for the visitor."""
+
+    @wraps(function)
+    def call(*arguments):
+        try:
+            yield from function(*arguments)
+        except gr.Error as error:
+            raise NotLent(plain(str(error.message))) from None
+
+    return call
+
+
+def plain(text: str) -> str:
+    """A message without the markup that some notices of the platform have."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,17 +12,16 @@ from typing import Any
 import gradio as gr
 
 from spf.config import JOIN, GenerateConfig
-from spf.engine import Crashed, Engine, Progress, Result
+from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 
 from . import stage
+from .bugs import reported
 from .form import Form
 from .gpu import on_gpu, on_zero_gpu
 from .maps import payload
 from .page import wanted
-from .texts import both, same
-
-log = logging.getLogger(__name__)
+from .texts import same
 
 IDLE = (gr.update(interactive=True), gr.update(interactive=False))
 BUSY = (gr.update(interactive=False), gr.update(interactive=True))
@@ -120,14 +117,6 @@ class Runs:
         if on_zero_gpu():
             found.append(stage.notice("quota", "info", s=self.engine.seconds(config)))
         return {"notices": found}
-
-
-def reported(error: Exception) -> dict[str, str]:
-    """A sentence with a code; the traceback is in the log under the same code and nowhere else."""
-    code = secrets.token_hex(2)
-    story = error if isinstance(error, Crashed) else "".join(traceback.format_exception(error))
-    log.error("error %s: %s", code, story)
-    return both("error.bug", code=code)
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:

@@ -19,10 +19,10 @@ from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import ATTRIBUTES
 
+from ..bugs import reported
 from ..components import HEAVY, QUICK, enlarged, own
 from ..gpu import on_gpu
 from ..page import Page
-from ..runs import reported
 from ..texts import both, same
 from ..verdict import attribute, words_of
 from .compare import restored

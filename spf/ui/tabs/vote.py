@@ -26,11 +26,11 @@ from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
 from spf.votes import QUESTIONS, Votes
 
+from ..bugs import reported
 from ..components import HEAVY, QUICK, enlarged, own
 from ..examples import Example
 from ..gpu import on_gpu, on_space
 from ..page import Page
-from ..runs import reported
 from ..texts import both, same
 
 ORDER = 5

@@ -1,0 +1,108 @@
+"""Samplers: the same pictures as the stock pipeline with the same scheduler, and the right end for
+a perfect network.
+"""
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from real_world import new_cut_base
+
+from spf.config import SAMPLERS, GenerateConfig
+from spf.errors import BadInput
+from spf.exchange.checkpoint import pipeline_of
+from spf.models import scheduler_of
+from spf.prompts import compose
+from spf.sampling import GuideConfig, initial_latents, sample, sample_pair
+
+TEXT = "a photo of a woman"
+
+
+@pytest.fixture(scope="module")
+def base():
+    return new_cut_base()
+
+
+def drawn(base, noise, steps=4, **how):
+    with torch.inference_mode():
+        states = base.encode_text([TEXT]), base.encode_text([""])
+        return sample(base, noise, *states, steps=steps, guidance=4.0, **how)
+
+
+def test_dpm_draws_what_the_stock_pipeline_draws(base):
+    noise = initial_latents(base, [1])
+    with base.drawn_by("dpm++"):
+        ours = drawn(base, noise)
+    pipeline = pipeline_of(base)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(base.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    how = {"num_inference_steps": 4, "guidance_scale": 4.0, "output_type": "latent"}
+    theirs = pipeline(TEXT, latents=noise, **how).images
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_euler_draws_what_the_stock_pipeline_draws_at_the_same_timesteps(base):
+    noise = initial_latents(base, [1])
+    with base.drawn_by("euler"):
+        ours, run = drawn(base, noise), base.new_scheduler(4)
+    assert run.timesteps.dtype == torch.int64
+    pipeline = pipeline_of(base)
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(base.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    start = noise * (1 + run.sigmas[0] ** 2) ** 0.5 / pipeline.scheduler.init_noise_sigma
+    how = {"timesteps": run.timesteps.tolist(), "guidance_scale": 4.0, "output_type": "latent"}
+    theirs = pipeline(TEXT, latents=start, **how).images
+    torch.testing.assert_close(ours, theirs, atol=2e-2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_network_that_knows_the_picture_leads_to_it(base, sampler, prediction):
+    """Of one picture alone every solver is exact, up to the noise that the last timestep leaves."""
+    noise, clean = initial_latents(base, [1]), torch.full((1, 4, 8, 8), 0.7)
+    found, config = [], base.scheduler.config
+    kept = base.scheduler
+    base.scheduler = scheduler_of(dict(config) | {"prediction_type": prediction})
+    try:
+        process = base.diffusion
+
+        def predict(latents, timestep):
+            signal = process.signal(timestep)
+            seen = (latents - signal.sqrt() * clean) / (1 - signal).sqrt()
+            return process.ideal(clean, seen, timestep)
+
+        with base.drawn_by(sampler):
+            end = drawn(base, noise, 8, predict=predict, callback=lambda s: found.append(s.clean))
+    finally:
+        base.scheduler = kept
+    for one in found:
+        torch.testing.assert_close(one, clean, atol=1e-2, rtol=0)
+    torch.testing.assert_close(end, clean, atol=0.1, rtol=0)
+
+
+def test_held_drawings_and_repeats_work_with_every_sampler(base):
+    images = {}
+    for sampler in SAMPLERS:
+        with base.drawn_by(sampler):
+            how = {"steps": 3, "guide": GuideConfig("held")}
+            one, two = (sample_pair(base, compose(TEXT), **how) for _ in range(2))
+        assert (one.original.images == two.original.images).all()
+        assert (one.tuned["tuned"].images == one.original.images).all()
+        images[sampler] = one.original.latents
+    assert abs(images["ddim"] - images["dpm++"]).max() > 1e-3
+    assert abs(images["ddim"] - images["euler"]).max() > 1e-3
+    assert base.sampler == "ddim"
+
+
+def test_an_original_by_another_sampler_is_not_taken_for_this_one(base):
+    first = sample_pair(base, compose(TEXT), steps=2).original
+    with base.drawn_by("dpm++"):
+        again = sample_pair(base, compose(TEXT), steps=2, original=first).original
+    assert again is not first and again.key != first.key
+
+
+def test_other_samplers_are_refused(base):
+    with pytest.raises(BadInput, match="sampler is 'lms' but must be one of"):
+        GenerateConfig(base="a man", sampler="lms")
+    with pytest.raises(BadInput, match="sampler is 'lms'"), base.drawn_by("lms"):
+        pass
+    assert base.sampler == "ddim"
