@@ -15,8 +15,8 @@ import typer
 from spf.config import MODEL, GenerateConfig
 from spf.errors import BadInput
 from spf.options import options
-from spf.registry import EDITS
 from spf.portraits.description import get_target
+from spf.registry import EDITS
 from spf.settings import EvaluateConfig, FinetuneConfig, SheetConfig
 
 log = logging.getLogger(__name__)
@@ -74,19 +74,21 @@ def finetune(
     ] = True,
     model: Model = MODEL,
     threads: Threads = 1,
+    device: Device = "",
+    dtype: Dtype = "fp32",
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
     from spf.finetune import finetune as run
     from spf.finetune import target_of
     from spf.methods import parse_settings
+    from spf.models import best_device, dtype_of
     from spf.training import make_accelerator
 
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
-    base = _load(model, threads, judged=False)[0]
-    path = run(
-        base, config, out, settings=chosen, resume=resume, accelerator=make_accelerator(tiles=True)
-    )
+    accelerator = make_accelerator(tiles=True, device=best_device(device), dtype=dtype_of(dtype))
+    base = _load(model, threads, judged=False, device=str(accelerator.device), dtype=dtype)[0]
+    path = run(base, config, out, settings=chosen, resume=resume, accelerator=accelerator)
     typer.echo(str(path))
 
 
@@ -133,6 +135,7 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
+    import torch
     from accelerate import PartialState
 
     from spf.evaluation import entries
@@ -158,7 +161,8 @@ def evaluate(
         raise BadInput(
             "targets is all but no target has an adapter of any of the methods; name targets or fine-tune first."
         )
-    loaded, judges = _load(model, threads)
+    state = PartialState(cpu=not torch.cuda.is_available())
+    loaded, judges = _load(model, threads, device=str(state.device))
     if judges is None:
         raise BadInput(
             f"nothing can be measured on {loaded.name}: there are no judges for it, which know the drawings of"
@@ -190,7 +194,7 @@ def evaluate(
             chained=chained,
             callback=show,
         )
-    if PartialState().is_main_process:
+    if state.is_main_process:
         write_figures(out, originals=originals)
     typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__, traits
-from spf.attention import eager_attention
+from spf.attention import checkpointed, eager_attention
 from spf.config import LARGEST_SEED
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange import Layout, load_adapter, low_rank, write_for_others
@@ -96,9 +97,10 @@ def finetune(
     method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
     run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
-    run.pop("keep")  # which changes nothing in what is trained
+    for one in ("keep", "checkpointing"):
+        run.pop(one)  # which changes nothing in what is trained
     claim(out, run, resume)
-    accelerator = accelerator or make_accelerator()
+    accelerator = accelerator or make_accelerator(dtype=base.dtype)
     if base.device != accelerator.device:
         base.to(accelerator.device)
     if is_set(config.data):
@@ -122,6 +124,7 @@ def finetune(
     with (
         method.paths(base.unet, config.steps, config.seed, start) as paths,
         eager_attention(base.unet, accelerator.mixed_precision),
+        checkpointed(base.unet, base.vae) if config.checkpointing else nullcontext(),
     ):
 
         def context(step: int, rng: np.random.Generator) -> Context:
@@ -185,6 +188,8 @@ def finetune(
             callback=follow,
             after_step=after_step,
             memory=memory,
+            accumulate=config.accumulate,
+            eight_bit=config.eight_bit,
             accelerator=accelerator,
             name=f"{config.method} {target.name}",
         )
@@ -284,7 +289,7 @@ def _rows(
     """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their texts."""
     latents, seen = [], []
     for part in _parts(len(prompts)):
-        pixels = as_pixels(pictures(part)).to(base.device, base.dtype)
+        pixels = as_pixels(pictures(part)).to(base.device)
         with torch.no_grad():
             latents.append(base.encode(pixels))
             seen += [base.clip_images(pixels)] if base.clip is not None else []
@@ -456,7 +461,7 @@ class OwnPortraits:
                 ]
             )
             save_tensors(file, {key: found})
-        return found.to(base.device, base.dtype)
+        return found.float().to(base.device)
 
     @staticmethod
     def _draw(base: Base, texts: Sequence[str], seed: int) -> Tensor:

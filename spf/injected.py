@@ -91,6 +91,8 @@ class LoraPaths:
             self.parameters = {
                 name: value for name, value in self.unet.named_parameters() if value.requires_grad
             }
+            for value in self.parameters.values():
+                value.data = value.data.float()  # masters, where the base is in half precision
             self._initial = {
                 name: value.detach().clone() for name, value in self.parameters.items()
             }

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: str = MODEL, *, device: str | None = None, dtype: str = "fp32", threads: int | None = None
+    model: str = MODEL,
+    *,
+    device: str | None = None,
+    dtype: str = "fp32",
+    threads: int | None = None,
 ) -> Base:
     """The base model on `device`, by default the best one here, its weights in `dtype`.
 

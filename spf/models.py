@@ -119,7 +119,7 @@ class Base:
             if read_json(folder / "config.json")["model_type"] == "clip"
             else VisionTextDualEncoderModel
         )
-        model = _part(kind, folder, self.name, dtype=self.dtype)
+        model = _part(kind, folder, self.name, dtype=self.vae.dtype)
         return model.to(self.device).requires_grad_(False).eval()
 
     @cached_property
@@ -192,13 +192,12 @@ class Base:
         return self.text_encoder(self.tokens(texts)).last_hidden_state
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latents [B,C,h,w] of images [B,3,H,W] in [-1,1]: the mean, or a sample when a
-        generator is given.
+        """Scaled latents [B,C,h,w], fp32, of images [B,3,H,W] in [-1,1]: the mean, or a sample when
+        a generator is given.
         """
-        posterior = self.vae.encode(images.to(self.device, self.dtype)).latent_dist
-        return self.scaling_factor * (
-            posterior.sample(generator) if generator else posterior.mode()
-        )
+        posterior = self.vae.encode(images.to(self.device, self.vae.dtype)).latent_dist
+        latents = posterior.sample(generator) if generator else posterior.mode()
+        return self.scaling_factor * latents.float()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images [B,3,H,W] in [-1,1] from scaled latents; differentiable."""
@@ -223,22 +222,22 @@ class Base:
         return as_pictures(images)
 
     def clip_images(self, images: Tensor) -> Tensor:
-        """CLIP embeddings [B,E] of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
+        """CLIP embeddings [B,E], fp32, of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
         clip, (mean, deviation) = self._need_clip(), self.clip_pixels
         side = clip.config.vision_config.image_size
+        pixels = images.float()  # halves have no way back through a bicubic resize on a processor
         small = interpolate(
-            images.to(clip.dtype), (side, side), mode="bicubic", antialias=True, align_corners=False
+            pixels, (side, side), mode="bicubic", antialias=True, align_corners=False
         )
-        return normalize(
-            clip.get_image_features(((small + 1) / 2 - mean) / deviation).pooler_output, dim=-1
-        )
+        small = ((small + 1) / 2 - mean) / deviation
+        found = clip.get_image_features(small.to(clip.dtype)).pooler_output
+        return normalize(found.float(), dim=-1)
 
     @torch.no_grad()
     def clip_texts(self, texts: Sequence[str]) -> Tensor:
-        """CLIP embeddings [B,E] of length 1 for texts."""
-        return normalize(
-            self._need_clip().get_text_features(self.tokens(texts)).pooler_output, dim=-1
-        )
+        """CLIP embeddings [B,E], fp32, of length 1 for texts."""
+        found = self._need_clip().get_text_features(self.tokens(texts)).pooler_output
+        return normalize(found.float(), dim=-1)
 
     def _need_clip(self) -> PreTrainedModel:
         if self.clip is None:

@@ -17,11 +17,15 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.nn import Parameter
 
+from .config import AUTO
 from .errors import BadInput
 from .files import save_tensors
 from .models import Base
 from .words import normal
 
+TRAINABLE = (AUTO, "all", "cross-attention")
+LARGE = 200_000_000
+"""Parameters of a UNet above which training all of them no longer fits the card people have."""
 METADATA = ("method", "base_model", "target", "steps", "losses", "versions")
 DOWN, UP = ".down", ".up"
 TEXT = "text_encoder."
@@ -75,6 +79,14 @@ def cross_attention_names(unet: UNet2DConditionModel) -> list[str]:
 def all_names(unet: UNet2DConditionModel) -> list[str]:
     """All parameters, as the v3 figure draws it."""
     return [name for name, _ in unet.named_parameters()]
+
+
+def trained_names(unet: UNet2DConditionModel, trainable: str = AUTO) -> list[str]:
+    """Those that a choice of TRAINABLE stands for."""
+    if trainable == AUTO:
+        large = sum(value.numel() for value in unet.parameters()) > LARGE
+        trainable = "cross-attention" if large else "all"
+    return all_names(unet) if trainable == "all" else cross_attention_names(unet)
 
 
 @contextmanager
@@ -157,7 +169,8 @@ class TunablePaths:
             eps_ref = unet(...)
         eps_res = unet(...)          # tuned weights, with gradient
         adapter = paths.adapter(metadata)
-    On leaving, the network has its original weights and training flags again.
+    Half-precision parameters train as fp32 masters; autocast makes halves of them. On leaving, the
+    network has its very own tensors and training flags again.
     """
 
     def __init__(self, unet: UNet2DConditionModel, names: Iterable[str]) -> None:
@@ -169,9 +182,7 @@ class TunablePaths:
                 f"names is {(missing if self.names else [])[:1]} but must be parameters of the unet."
             )
         self.parameters = {name: known[name] for name in self.names}
-        self.originals = {
-            name: parameter.detach().clone() for name, parameter in self.parameters.items()
-        }
+        self.originals = {name: parameter.data for name, parameter in self.parameters.items()}
         self._flags: dict[str, bool] = {}
 
     def __enter__(self) -> Self:
@@ -179,7 +190,8 @@ class TunablePaths:
             name: parameter.requires_grad for name, parameter in self.unet.named_parameters()
         }
         self.unet.requires_grad_(False)
-        for parameter in self.parameters.values():
+        for name, parameter in self.parameters.items():
+            parameter.data = self.originals[name].to(torch.float32, copy=True)
             parameter.requires_grad_(True)
         return self
 
@@ -187,7 +199,8 @@ class TunablePaths:
         for name, parameter in self.unet.named_parameters():
             parameter.requires_grad_(self._flags[name])
             parameter.grad = None
-        self.restore()
+        for name, parameter in self.parameters.items():
+            parameter.data = self.originals[name]
 
     @contextmanager
     def reference(self) -> Iterator[None]:

@@ -37,6 +37,11 @@ class FinetuneConfig(Config):
         help="adapter to start from, such as the result of a first stage: a name or a file"
     )
     rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
+    accumulate: int = whole(1, 1, 1024, "batches whose gradients make one step")
+    eight_bit: bool = flag(False, "the optimiser remembers in 8 bits; needs CUDA and bitsandbytes")
+    checkpointing: bool = flag(
+        False, "keep less for backward and compute it again: less memory, a third more time"
+    )
     keep: int = whole(
         0,
         0,

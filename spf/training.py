@@ -17,8 +17,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import numpy as np
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 Terms = dict[str, float]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk without room."""
+HALVES = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+MEMORY = ("step", "exp_avg", "exp_avg_sq", "state1", "state2")
+MEMORY += ("qmap1", "qmap2", "absmax1", "absmax2")
+"""What optimisers remember of a parameter: torch's AdamW the first three, bitsandbytes' the rest."""
 
 
 @dataclasses.dataclass
@@ -48,20 +53,54 @@ class Fitted:
     terms: Terms
 
 
-def make_accelerator(tiles: bool = False) -> accelerate.Accelerator:
-    """bf16 autocast on CUDA, plain fp32 elsewhere; parameters a step does not use are allowed.
+def make_accelerator(
+    tiles: bool = False, device: str = "", dtype: torch.dtype = torch.float32
+) -> accelerate.Accelerator:
+    """Each process on a device of its own, the best one or `device`; autocast to bf16 on CUDA and
+    to the weights' own `dtype` where that is half precision, plain fp32 elsewhere. Parameters a
+    step does not use are allowed.
 
     tiles  bf16 also on a processor that multiplies bf16 matrices in hardware (AMX): 1.6 times
-    the images a second
-           for the embedded denoiser, but other digits than on other processors
+    the images a second for the embedded denoiser, but other digits than on other processors
+
+    Raises BadInput for fp16 weights on a processor, which has no scaling of their gradients.
     """
     unused = accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and device != "cpu"
     half = cuda or (tiles and torch.cpu.get_capabilities().get("amx_bf16", False))
-    precision = "bf16" if half else "no"
-    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+    precision = HALVES.get(dtype) or ("bf16" if half else "no")
+    if precision == "fp16" and not cuda:
+        raise BadInput("dtype is fp16 but must be bf16 or fp32 for training without CUDA.")
+    if cuda and ":" in device:
+        torch.cuda.set_device(device)
+    shared = AcceleratorState._shared_state
+    if shared.get("_mixed_precision", precision) != precision:
         AcceleratorState._reset_state()  # one for the whole process, or a second run could not choose its precision
-    return accelerate.Accelerator(mixed_precision=precision, cpu=not cuda, kwargs_handlers=[unused])
+    cpu = not cuda and (device == "cpu" or not torch.backends.mps.is_available())
+    return accelerate.Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[unused])
+
+
+def adam(
+    groups: Sequence[dict[str, Any]],
+    lr: float,
+    betas: tuple[float, float],
+    decay: float,
+    eight_bit: bool,
+) -> torch.optim.Optimizer:
+    """AdamW with its memory in 32 bits, or in 8 (Dettmers et al. 2022, arXiv 2110.02861) by
+    bitsandbytes. Raises BadInput where that cannot be had.
+    """
+    how = {"lr": lr, "betas": betas, "weight_decay": decay}
+    if not eight_bit:
+        return torch.optim.AdamW(groups, fused=True, **how)
+    device = groups[0]["params"][0].device.type
+    if device != "cuda":
+        raise BadInput(f"eight_bit is on but must be off on {device}: it needs CUDA.")
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise BadInput("eight_bit is on but bitsandbytes, which it needs, is missing.") from error
+    return AdamW8bit(groups, **how)
 
 
 def fit(
@@ -88,6 +127,8 @@ def fit(
     callback: Callable[[int, Terms, float], None] | None = None,
     after_step: Callable[[int], dict] | None = None,
     memory: dict[str, Tensor] | None = None,
+    accumulate: int = 1,
+    eight_bit: bool = False,
     accelerator: accelerate.Accelerator | None = None,
     name: str = "training",
 ) -> Fitted:
@@ -108,6 +149,7 @@ def fit(
     full      (bytes needed, error) called before each state is written, and again when the disk
     was full; returns when
               there is room, or raises
+    accumulate  batches whose gradients make one step; eight_bit  see `adam`
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
     saves and stops after_step  (step, from 0) -> terms to report unsmoothed; called while the
     gradients of the step are still there memory    tensors that the state keeps besides the
@@ -126,13 +168,8 @@ def fit(
     accelerator = accelerator or make_accelerator()
     groups = list(groups or [([p for p in module.parameters() if p.requires_grad], 1.0)])
     module.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        [{"params": params, "lr": lr, "factor": factor} for params, factor in groups],
-        lr=lr,
-        betas=betas,
-        weight_decay=weight_decay,
-        fused=True,
-    )
+    rated = [{"params": params, "lr": lr, "factor": factor} for params, factor in groups]
+    optimizer = adam(rated, lr, betas, weight_decay, eight_bit)
     objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
     run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed, memory)
     if resume:
@@ -167,15 +204,24 @@ def fit(
             began = time.monotonic()
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["factor"] * _schedule(done, warmup)
-            rng = np.random.default_rng([seed, run.step, accelerator.process_index])
-            value, parts = objective(run.step, rng)
-            broken = "" if math.isfinite(value.item()) else f"loss of {name} is {value.item()}"
+            value, parts, broken = 0.0, {}, ""
+            for part in range(accumulate):
+                place = [seed, run.step, accelerator.process_index, *([part] if part else [])]
+                alone = part < accumulate - 1
+                with accelerator.no_sync(objective) if alone else contextlib.nullcontext():
+                    one, shares = objective(run.step, np.random.default_rng(place))
+                    if not math.isfinite(one.item()):
+                        broken = f"loss of {name} is {one.item()}"
+                        break
+                    accelerator.backward(one / accumulate)
+                value += one.detach() / accumulate
+                parts = {k: parts.get(k, 0.0) + _plain(v) / accumulate for k, v in shares.items()}
             if not broken:
-                accelerator.backward(value)
                 norm = accelerator.clip_grad_norm_(
                     [p for params, _ in groups for p in params], clip
                 )
-                if norm is not None and not math.isfinite(float(norm)):
+                lost = norm is not None and not math.isfinite(float(norm))
+                if lost and not _rescaled(accelerator):
                     broken = f"gradient of {name} is {float(norm)}"
             if broken:
                 optimizer.zero_grad()
@@ -216,6 +262,13 @@ def fit(
     return Fitted(run.step, run.seconds, terms)
 
 
+def _rescaled(accelerator: accelerate.Accelerator) -> bool:
+    """Whether a gradient that is not finite is fp16's alone: its scale is halved and the step left
+    out, until nothing is left of the scale.
+    """
+    return accelerator.scaler is not None and accelerator.scaler.get_scale() > 1
+
+
 class _Objective(nn.Module):
     """The loss as the forward pass of a module, so that accelerate can wrap it (autocast,
     gradient averaging).
@@ -237,14 +290,15 @@ def _schedule(done: float, warmup: float) -> float:
 
 
 def _smooth(old: Terms, new: dict, keep: float = 0.98) -> Terms:
-    values = {
-        key: float(value.detach() if isinstance(value, Tensor) else value)
-        for key, value in new.items()
-    }
+    values = {key: _plain(value) for key, value in new.items()}
     return old | {
         key: keep * old[key] + (1 - keep) * value if key in old else value
         for key, value in values.items()
     }
+
+
+def _plain(value: Tensor | float) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
@@ -322,13 +376,14 @@ class _Run:
                 self.tensors[name].copy_(value)
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
-        """Everything AdamW remembers, by parameter name."""
+        """Everything the optimiser remembers, by parameter name."""
         inner = getattr(self.optimizer, "optimizer", self.optimizer)
         names = {id(p): name for name, p in self.module.named_parameters()}
         return {
             f"adam.{key}.{names[id(p)]}": torch.as_tensor(value)
             for p, memory in inner.state.items()
             for key, value in memory.items()
+            if key in MEMORY
         }
 
     def bytes(self) -> int:
@@ -350,9 +405,8 @@ class _Run:
         tensors |= {f"mean.{k}": v for k, v in (self.mean or {}).items()}
         tensors |= {f"memory.{k}": v for k, v in self.memory.items()}
         path = self.folder / f"state-{self.step:08d}.safetensors"
-        save_tensors(
-            path, {name: value.clone() for name, value in tensors.items()}, {"step": str(self.step)}
-        )
+        host = {name: value.to("cpu", copy=True) for name, value in tensors.items()}
+        save_tensors(path, host, {"step": str(self.step)})
         state = {"step": self.step, "seconds": self.seconds, "seed": self.seed, "file": path.name}
         write_json(self.folder / "state.json", state | {"bytes": path.stat().st_size})
         for old in self.folder.glob("state-*.safetensors"):
@@ -389,12 +443,14 @@ class _Run:
         inner = getattr(self.optimizer, "optimizer", self.optimizer)
         for name, parameter in self.module.named_parameters():
             memory = {
-                key: tensors.get(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")
+                key: tensors[f"adam.{key}.{name}"].to(parameter.device)
+                for key in MEMORY
+                if f"adam.{key}.{name}" in tensors
             }
-            if all(value is not None for value in memory.values()):
-                inner.state[parameter] = {
-                    key: value.to(parameter.device) for key, value in memory.items()
-                }
+            if memory:
+                counts_on_host = "state1" in memory  # bitsandbytes counts in whole numbers
+                steps = {"step": int(memory["step"])} if counts_on_host else {}
+                inner.state[parameter] = memory | steps
         self.memory |= {
             k.removeprefix("memory."): v for k, v in tensors.items() if k.startswith("memory.")
         }

@@ -1,11 +1,14 @@
 """Recording shows the true attention, leaves every prediction bit-identical, and leaves nothing behind."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from spf.attention import (
     Record,
     aggregate,
+    checkpointed,
     coarse,
     cross_attention_layers,
     eager_attention,
@@ -133,6 +136,24 @@ def test_gradients_reach_the_tuned_weights_through_maps_and_queries(tiny_base, i
         assert torch.autograd.grad(later.sum(), weight)[0].abs().sum() > 0
     finally:
         weight.requires_grad_(False)
+
+
+def test_checkpointing_changes_no_gradient_of_what_was_recorded(tiny_base, inputs):
+    """The recording is closed before backward, which runs the blocks again."""
+    unet, gradients = tiny_base.unet, []
+    for keep_less in (False, True):
+        with checkpointed(unet) if keep_less else nullcontext():
+            unet.requires_grad_(True)
+            with record(unet, GROUPS, "maps+queries") as shown:
+                predicted = unet(*inputs).sample
+            maps = [value for groups in shown.maps.values() for value in groups.values()]
+            seen = [*maps, *shown.queries.values(), predicted]
+            sum(value.square().mean() for value in seen).backward()
+        gradients.append([value.grad for value in unet.parameters()])
+        unet.zero_grad()
+        unet.requires_grad_(False)
+    assert all(map(torch.equal, *gradients)) and gradients[0]
+    assert not unet.is_gradient_checkpointing
 
 
 def test_hooks_are_gone_after_an_error(tiny_base, inputs):

@@ -100,10 +100,10 @@ def stock_changes(file):
     }
 
 
-def same(one, other):
+def same(one, other, atol=1e-5, rtol=1e-4):
     assert set(one) == set(other) and one
     for name in one:
-        torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(one[name], other[name], atol=atol, rtol=rtol, msg=name)
 
 
 def pairs(layout, modules, rank=3):
@@ -469,11 +469,11 @@ def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mix
     adapter = pairs(layout, [QUERY, CONV])
     assert write_for_others(adapter, layout, file).form == "kohya"
     half = Adapter(ABOUT, {name: value.half() for name, value in adapter.tensors.items()})
-    same(stock_changes(file), changes(base, half))
+    same(stock_changes(file), changes(base, half), atol=1e-3, rtol=2e-3)  # two roundings to half
     written = write_for_others(mixed, layout, file)
     assert written.form == "diff" and written.loss == Loss()
     half = Adapter(ABOUT, {name: value.half() for name, value in mixed.tensors.items()})
-    same(changes(base, read_adapter(file, base)), changes(base, half))
+    same(changes(base, read_adapter(file, base)), changes(base, half), atol=1e-3, rtol=2e-3)
 
 
 def test_what_a_rank_leaves_out_is_stated_biases_included(base, layout, mixed, tmp_path):

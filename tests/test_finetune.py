@@ -49,7 +49,7 @@ def config(**settings):
     return FinetuneConfig(**({"method": "spf", "data": "hat", "steps": 4, "images": 6} | settings))
 
 
-def test_spf_writes_one_file_that_explains_itself(base, weights, tmp_path):
+def test_spf_writes_a_file_that_explains_itself_and_one_for_others(base, weights, tmp_path):
     seen = []
     path = finetune(
         base,
@@ -59,7 +59,8 @@ def test_spf_writes_one_file_that_explains_itself(base, weights, tmp_path):
         callback=lambda *row: seen.append(row),
     )
     adapter = load_adapter(path, base)
-    assert {file.name for file in tmp_path.iterdir()} == {"hat.safetensors", "state"}
+    made = {"hat.safetensors", "hat.lora.safetensors", "state"}
+    assert {file.name for file in tmp_path.iterdir()} == made
     assert path == tmp_path / "hat.safetensors" and set(METADATA) <= set(adapter.metadata)
     assert (
         adapter.metadata["method"] == "spf"
@@ -346,3 +347,49 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
         )
     with pytest.raises(BadInput, match="target is"):
         finetune(base, config(data=str(tmp_path)), tmp_path / "none")
+
+
+# memory
+
+
+@pytest.mark.parametrize("method", ["spf", "lora", "adalora", "purecc"])
+def test_a_base_in_half_precision_is_trained_by_fp32_masters(tmp_path, method):
+    base = new_portrait_base().to(dtype=torch.bfloat16)
+    before = {name: value.clone() for name, value in base.unet.state_dict().items()}
+    path = finetune(base, config(method=method), tmp_path, settings={"batch": 2} | HALVED[method])
+    tensors = load_adapter(path, base).tensors
+    assert tensors and any(value.abs().max() > 0 for value in tensors.values())
+    after = base.unet.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    state = load_tensors(next((tmp_path / "state").glob("state-*.safetensors")))
+    kinds = {v.dtype for name, v in state.items() if name.startswith(("module.", "adam.exp"))}
+    assert kinds == {torch.float32}
+
+
+HALVED = {
+    "spf": SMALL | {"plain": 0.5},
+    "lora": {"rank": 4},
+    "adalora": {"rank": 2},
+    "purecc": {"rank": 4},
+}
+
+
+def test_checkpointing_makes_the_same_adapter(base, weights, tmp_path):
+    settings = SMALL | {"plain": 0.5, "trainable": "low-rank", "layer_rank": 2}
+    paths = [
+        finetune(base, config(checkpointing=less), tmp_path / str(less), settings=settings)
+        for less in (False, True)
+    ]
+    one, two = (load_tensors(path) for path in paths)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert all(key.endswith((".down", ".up")) and ".attn2." in key for key in one)
+
+
+def test_what_weighs_nothing_is_not_computed(base, weights, tmp_path, monkeypatch):
+    import spf.methods.spf as method
+
+    for name in ("fine_grained", "text_consistent", "output_alignment", "record"):
+        monkeypatch.setattr(method, name, None)
+    free = {"fine_grained": 0.0, "text_consistent": 0.0, "output": 0.0, "enhanced": 0.0}
+    monkeypatch.setattr(method.Spf, "control", lambda self, rows, ctx: torch.ones(len(rows), 8, 8))
+    finetune(base, config(), tmp_path, settings=SMALL | {"plain": 0.0} | free)

@@ -1,5 +1,7 @@
 """Reference and response share one network, give back what they found, and adapters are checked before they act."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -143,6 +145,20 @@ def test_training_moves_the_response_and_never_the_reference(tiny_base, inputs):
         path.load(adapter)
         torch.testing.assert_close(unet(*inputs).sample.detach(), trained)
         torch.testing.assert_close(path.adapter(ABOUT).tensors, adapter.tensors)
+
+
+def test_halves_train_as_fp32_masters_beside_the_very_tensors_of_the_base(tiny_base):
+    unet = deepcopy(tiny_base.unet).bfloat16()
+    names = cross_attention_names(unet)
+    own = {name: unet.get_parameter(name).data_ptr() for name in names}
+    with TunablePaths(unet, names) as path:
+        assert {value.dtype for value in path.parameters.values()} == {torch.float32}
+        assert all(path.originals[name].data_ptr() == own[name] for name in names)
+        path.parameters[KEY].data += 1e-6  # lost in halves of about 1
+        assert path.adapter(ABOUT).tensors[KEY].abs().max() > 0
+        with path.reference():
+            assert unet.get_parameter(KEY).dtype == torch.bfloat16
+    assert unet.get_parameter(KEY).data_ptr() == own[KEY]
 
 
 def test_gradients_with_a_switch_in_between_are_those_without(tiny_base, inputs):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from spf.errors import BadInput, Cancelled, NotFinite
-from spf.training import fit
+from spf.training import fit, make_accelerator
 
 
 def new_module(width: int = 3) -> nn.Module:
@@ -149,3 +149,39 @@ def test_length_is_checked(length):
 def test_minutes_end_a_run():
     module = new_module()
     assert fit(module, loss_of(module), minutes=0.005, lr=0.1).seconds >= 0.3
+
+
+def test_gradients_of_several_batches_make_one_step():
+    """Two batches of one step are one of twice the size; the first has the step's own numbers."""
+    one, two = nn.Linear(4, 1), nn.Linear(4, 1)
+    two.load_state_dict(one.state_dict())
+    drawn = []
+
+    def error(module, x):
+        value = (module(x)[:, 0] - x.sum(1)).square().mean()
+        return value, {"error": value}
+
+    def half(step, rng):
+        drawn.append(torch.from_numpy(rng.standard_normal((8, 4), dtype=np.float32)))
+        return error(two, drawn[-1])
+
+    found = fit(two, half, steps=3, lr=0.1, accumulate=2)
+    batches = [torch.cat(drawn[i : i + 2]) for i in (0, 2, 4)]
+    expected = fit(one, lambda step, rng: error(one, batches[step]), steps=3, lr=0.1)
+    torch.testing.assert_close(one.state_dict(), two.state_dict())
+    assert found.terms == pytest.approx(expected.terms)
+    own = np.random.default_rng([0, 0, 0]).standard_normal((8, 4), dtype=np.float32)
+    assert torch.equal(drawn[0], torch.from_numpy(own)) and not torch.equal(drawn[0], drawn[1])
+
+
+def test_eight_bits_need_cuda():
+    module = new_module()
+    with pytest.raises(BadInput, match="eight_bit is on but must be off on cpu"):
+        fit(module, loss_of(module), steps=1, lr=0.1, eight_bit=True)
+
+
+def test_half_precision_on_a_processor_is_bf16():
+    with pytest.raises(BadInput, match="dtype is fp16 but must be bf16 or fp32"):
+        make_accelerator(device="cpu", dtype=torch.float16)
+    assert make_accelerator(device="cpu", dtype=torch.bfloat16).mixed_precision == "bf16"
+    assert make_accelerator(device="cpu").mixed_precision == "no"

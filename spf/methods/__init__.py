@@ -159,11 +159,16 @@ class Context:
         """Standard noise in the shape of `like`, from the CPU generator of the step."""
         return torch.from_numpy(self.rng.standard_normal(like.shape, np.float32)).to(like)
 
-    def timesteps(self, n: int, lean: float = 1.0, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """`n` timesteps, int64, in the part [low, high) of the range; leaning to high noise for lean > 1."""
+    def times(self, n: int, lean: float = 1.0, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+        """`n` timesteps, int64, in the part [low, high) of the range; leaning to high noise for
+        lean > 1.
+        """
         share = low + (high - low) * self.rng.random(n) ** (1 / lean)
-        chosen = np.minimum(share * self.train_steps, self.train_steps - 1).astype(np.int64)
-        return torch.from_numpy(chosen).to(self.empty.device)
+        return np.minimum(share * self.train_steps, self.train_steps - 1).astype(np.int64)
+
+    def timesteps(self, n: int, lean: float = 1.0, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """The same where the model is."""
+        return torch.from_numpy(self.times(n, lean, low, high)).to(self.empty.device)
 
     def predict(self, latents: Tensor, timesteps: Tensor, states: Tensor) -> Tensor:
         """What the UNet predicts [B,C,h,w] with the weights that are active now, see `Base.predict`."""

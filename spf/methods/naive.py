@@ -7,16 +7,20 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from spf.config import choice
+from spf.config import AUTO, choice
 from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
-from spf.paths import all_names, cross_attention_names
+from spf.paths import TRAINABLE, trained_names
 
 ORDER = 1
 
 
 @dataclass(frozen=True)
 class NaiveConfig(MethodConfig):
-    trainable: str = choice("all", ("all", "cross-attention"), "which weights train")
+    trainable: str = choice(
+        AUTO,
+        TRAINABLE,
+        "which weights train; auto is all of a small network, cross-attention of a large one",
+    )
 
 
 class Naive(Method):
@@ -27,7 +31,7 @@ class Naive(Method):
     config: NaiveConfig
 
     def parameter_names(self, unet) -> list[str]:
-        return all_names(unet) if self.config.trainable == "all" else cross_attention_names(unet)
+        return trained_names(unet, self.config.trainable)
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         return denoising(batch, ctx, self.config)

@@ -9,16 +9,20 @@ being our reading; fields marked "ours" go beyond the paper.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from spf.attention import POOL, Record, record
-from spf.config import choice, flag, real, whole
+from spf.config import AUTO, choice, flag, real, whole
 from spf.control import averaged, evidence
 from spf.errors import BadInput
+from spf.injected import LoraPaths, projections
 from spf.losses import (
     COMPLEMENTS,
     ENHANCED,
@@ -38,11 +42,12 @@ from spf.methods import (
     Context,
     Method,
     MethodConfig,
+    Paths,
     Rows,
     Terms,
     denoising,
 )
-from spf.paths import all_names, cross_attention_names
+from spf.paths import TRAINABLE, Adapter, trained_names
 from spf.sfcm import SCALES, Evidence, SfcmConfig, control_map
 
 ORDER = 6
@@ -102,8 +107,12 @@ class SpfConfig(MethodConfig, SfcmConfig):
         "stretch", SCALES, "common scale of noise difference and phrase maps in training"
     )
     trainable: str = choice(
-        "all", ("cross-attention", "all"), "which weights train (v1 figure, v3 figure)"
+        AUTO,
+        (*TRAINABLE, "low-rank"),
+        "which weights train (v3 figure: all, v1 figure: cross-attention), or low-rank layers"
+        " beside cross-attention (ours); auto is all of a small network, cross-attention of a large",
     )
+    layer_rank: int = whole(16, 1, 1024, "rank of the low-rank layers, if chosen")
     plain: float = real(
         0.6,
         0.0,
@@ -231,11 +240,15 @@ class Spf(Method):
         return self.config.plain < 1 and self.config.enhanced > 0
 
     def parameter_names(self, unet) -> list[str]:
-        return (
-            cross_attention_names(unet)
-            if self.config.trainable == "cross-attention"
-            else all_names(unet)
-        )
+        return trained_names(unet, self.config.trainable)
+
+    def paths(
+        self, unet, steps: int, seed: int = 0, start: Adapter | None = None
+    ) -> AbstractContextManager[Paths]:
+        if self.config.trainable != "low-rank":
+            return super().paths(unet, steps, seed, start)
+        rank, modules = self.config.layer_rank, projections(unet, "cross-attention")
+        return LoraPaths(unet, modules, seed=seed, start=start, rank=rank, alpha=float(rank))
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
         if ctx.step < self._border(ctx.steps):
@@ -266,13 +279,14 @@ class Spf(Method):
         added = round(c.extra * (total - kept)) if c.latents != "training" else 0
         learnt, asked = total - kept - added, total - kept
         rows = self._rows(batch, ctx, learnt, added, kept)
-        timesteps = torch.cat(
+        times = np.concatenate(
             (
-                ctx.timesteps(learnt, c.lean),
-                ctx.timesteps(added, 1.0, c.align_low, c.align_high),
-                ctx.timesteps(kept, c.lean),
+                ctx.times(learnt, c.lean),
+                ctx.times(added, 1.0, c.align_low, c.align_high),
+                ctx.times(kept, c.lean),
             )
         )
+        timesteps = torch.from_numpy(times).to(ctx.empty.device)
         noise = ctx.normal(rows.latents)
         latents = ctx.diffusion.noised(rows.latents, noise, timesteps)
         ideal = ctx.diffusion.ideal(rows.latents, noise, timesteps)
@@ -292,31 +306,27 @@ class Spf(Method):
         hold[asked:] = 1  # nothing may change where nothing was asked for
         hold = hold * strength.sqrt().view(-1, 1, 1)  # the losses square it
 
-        res, ref = (
-            unit_scale(both.shown_res, both.shown_ref)
-            if c.relative
-            else (both.shown_res, both.shown_ref)
-        )
+        res, ref = both.shown_res, both.shown_ref
+        if c.relative:
+            res, ref = unit_scale(res, ref)
         free = (1 - c.masked * (1 - control[:learnt, None])).sqrt()
         terms = {
             "diffusion": prediction_error(
                 free * both.found_res[:learnt], free * ideal[:learnt], snr[:learnt]
-            ),
-            "text_consistent": text_consistent(
-                res.maps, ref.maps, hold, norm=c.norm, layers=c.layers
-            ),
-            "fine_grained": fine_grained(
-                res.queries, ref.queries, hold, norm=c.norm, layers=c.layers
-            ),
-            "output": output_alignment(both.found_res, both.found_ref, hold, snr),
+            )
         }
+        how = {"norm": c.norm, "layers": c.layers}
+        if c.text_consistent:
+            terms["text_consistent"] = text_consistent(res.maps, ref.maps, hold, **how)
+        if c.fine_grained:
+            terms["fine_grained"] = fine_grained(res.queries, ref.queries, hold, **how)
+        if c.output:
+            terms["output"] = output_alignment(both.found_res, both.found_ref, hold, snr)
         if c.enhanced and ctx.step % c.enhanced_every == 0:
-            picks = torch.nonzero(timesteps[:learnt] <= c.enhanced_high * ctx.train_steps)[
-                : c.enhanced_rows, 0
-            ]
-            if len(picks):
+            late = np.flatnonzero(times[:learnt] <= c.enhanced_high * ctx.train_steps)
+            if len(picks := late[: c.enhanced_rows].tolist()):
                 terms["enhanced"] = self._enhanced(
-                    batch.take(picks.cpu()), both, latents, timesteps, picks, ctx
+                    batch.take(picks), both, latents, timesteps, picks, ctx
                 )
         weights = {
             "diffusion": c.diffusion,
@@ -345,27 +355,36 @@ class Spf(Method):
         self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int
     ) -> Comparison:
         """Both paths; the first `asked` rows ask for the complete text, the others for the base text or nothing."""
-        empty = torch.from_numpy(ctx.rng.random(len(rows) - asked) < self.config.keep_empty).to(
-            latents.device
-        )
-        kept = torch.where(empty.view(-1, 1, 1), ctx.empty, rows.base[asked:])
+        empty = ctx.rng.random(len(rows) - asked) < self.config.keep_empty
+        bare = torch.from_numpy(empty).to(latents.device).view(-1, 1, 1)
+        kept = torch.where(bare, ctx.empty, rows.base[asked:])
         same = [
-            {name: columns for name, columns in row.items() if name == PAD or not bare}
-            for row, bare in zip(rows.base_columns[asked:], empty.tolist())
+            {name: columns for name, columns in row.items() if name == PAD or not nothing}
+            for row, nothing in zip(rows.base_columns[asked:], empty, strict=True)
         ]
-        keep, pool = "maps+queries", self.config.tokens
-        with record(
-            ctx.base.unet, [*rows.complete_columns[:asked], *same], keep, pool=pool
-        ) as shown_res:
+
+        with self._record(ctx, rows, [*rows.complete_columns[:asked], *same]) as shown_res:
             found_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
         with (
             ctx.paths.reference(),
-            record(
-                ctx.base.unet, [*rows.base_columns[:asked], *same], keep, pool=pool
-            ) as shown_ref,
+            self._record(ctx, rows, [*rows.base_columns[:asked], *same]) as shown_ref,
         ):
             found_ref = ctx.predict(latents, timesteps, torch.cat((rows.base[:asked], kept)))
         return Comparison(found_res, found_ref, shown_res, shown_ref)
+
+    def _record(
+        self, ctx: Context, rows: Rows, groups: Sequence[Mapping[str, Sequence[int]]]
+    ) -> AbstractContextManager[Record]:
+        """Keeps what some term weighs, and what a control map is made of where there is none yet."""
+        c = self.config
+        wanted = {
+            "maps": c.text_consistent > 0 or rows.control is None,
+            "queries": c.fine_grained > 0,
+        }
+        keep = "+".join(name for name, needed in wanted.items() if needed)
+        if not keep:
+            return nullcontext(Record())
+        return record(ctx.base.unet, groups, keep, pool=c.tokens)
 
     def _enhanced(
         self,
@@ -373,7 +392,7 @@ class Spf(Method):
         both: Comparison,
         latents: Tensor,
         timesteps: Tensor,
-        picks: Tensor,
+        picks: list[int],
         ctx: Context,
     ) -> Tensor:
         """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and the target text."""
