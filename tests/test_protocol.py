@@ -11,8 +11,10 @@ from spf.errors import BadInput, Cancelled
 from spf.evaluation import desk, entries
 from spf.evaluation import protocol as p
 from spf.evaluation.pictures import clear
+from spf.evaluation.plan import guide_of
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
+from spf.portraits.render import REGIONS
 from spf.rows import noise_seed
 from spf.sampling import GuideConfig
 
@@ -284,9 +286,11 @@ def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
 
 def test_settings_of_the_whole_run_guide_what_does_not_say_itself():
     run = p.EvaluateConfig(guided="attention", guided_from=0.2)
-    assert run.guide(None) == GuideConfig("attention", start=0.2)
-    assert run.guide(GuideConfig("difference", start=0.5)) == GuideConfig("difference", start=0.5)
-    assert p.EvaluateConfig(guided_from=0.2).guide(None) is None
+    assert guide_of(run, None) == GuideConfig("attention", start=0.2)
+    assert guide_of(run, GuideConfig("difference", start=0.5)) == GuideConfig(
+        "difference", start=0.5
+    )
+    assert guide_of(p.EvaluateConfig(guided_from=0.2), None) is None
 
 
 def test_batches_of_different_texts_are_measured_as_single_ones(base, judges, folder, tmp_path):
@@ -475,7 +479,7 @@ def test_one_row_by_hand():
     }
     after = before | {"hat": "hat", "background": "gray", "age": "middle-aged", "tilt": "right"}
     regions = np.zeros((1, 4, 4), int)
-    regions[0, 0] = desk.REGIONS.index("hat")
+    regions[0, 0] = REGIONS.index("hat")
     control = np.zeros((4, 4), np.float32)
     control[0] = 0.8
     looks = desk._Looks(

@@ -278,9 +278,15 @@ def test_progress_counts_all_paths(tiny_base):
 
 
 def test_without_adapter_and_target_both_paths_agree(tiny_base):
-    trace = sample_pair(tiny_base, compose("a photo of a woman"), **HOW)
-    np.testing.assert_allclose(trace.tuned["tuned"].latents, trace.original.latents, atol=1e-4)
-    assert trace.distances.tolist() == pytest.approx([SfcmConfig().subtract] * 2)
+    settings = SfcmConfig()
+    trace = sample_pair(tiny_base, compose("a photo of a woman"), settings=settings, **HOW)
+    tuned = trace.tuned["tuned"]
+    np.testing.assert_allclose(tuned.latents, trace.original.latents, atol=1e-4)
+    assert tuned.distances.tolist() == pytest.approx([settings.subtract] * 2)
+
+    without = sample_pair(tiny_base, compose("a photo of a woman"), **HOW).tuned["tuned"]
+    np.testing.assert_array_equal(without.latents, tuned.latents)
+    assert without.distances is None and without.sfcm is None
 
 
 def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_where_it_is_open(

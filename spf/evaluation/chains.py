@@ -18,7 +18,7 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
-from spf.evaluation.plan import known_rows, row_key
+from spf.evaluation.plan import guide_of, known_rows, row_key
 from spf.methods import fingerprint
 from spf.models import Base, as_pixels
 from spf.paths import response
@@ -163,7 +163,7 @@ def _values(
     """What the judges read where the original or the tuned weights, added up, draw the complete texts."""
     adapters, guide = (
         [one.adapter for one in tuned if one.adapter],
-        config.guide(tuned[0].guide) if tuned else None,
+        guide_of(config, tuned[0].guide) if tuned else None,
     )
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
     noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
