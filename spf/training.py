@@ -135,25 +135,26 @@ def fit(
     """Train the parameters of `module` that require gradients until `steps` are done or
     `minutes` are used up.
 
-    loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of `module`
+    loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of
+              `module`
     lr        the peak; the rate rises over the share `warmup` of the run and falls along a
-    cosine to 0 groups    (parameters, factor on lr); default: all trainable parameters with
-    factor 1 average   decay of the exponential moving average of the weights, None for none out
-    folder of the resumable state; None keeps nothing. `resume` continues what is there save
-    called with the averaged weights in place every `save_every` seconds of training, after each
-    `keep_each` steps
-              (0: never) and at the end
+              cosine to 0
+    groups    (parameters, factor on lr); default: all trainable parameters with factor 1
+    average   decay of the exponential moving average of the weights, None for none
+    out       folder of the resumable state; None keeps nothing. `resume` continues what is there
+    save      called with the averaged weights in place every `save_every` seconds of training,
+              after each `keep_each` steps (0: never) and at the end
     state_every  seconds of wall time that a kill may cost: the state is kept that often, or as
-    often as takes a tenth of
-              the time, beside what `save` does; None keeps it with `save` only
+              often as takes a tenth of the time, beside what `save` does; None keeps it with
+              `save` only
     full      (bytes needed, error) called before each state is written, and again when the disk
-    was full; returns when
-              there is room, or raises
-    accumulate  batches whose gradients make one step; eight_bit  see `adam`
+              was full; returns when there is room, or raises
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
-    saves and stops after_step  (step, from 0) -> terms to report unsmoothed; called while the
-    gradients of the step are still there memory    tensors that the state keeps besides the
-    weights; a run that continues finds them in it again
+              saves and stops
+    after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the
+              step are still there
+    memory    tensors that the state keeps besides the weights; a run that continues finds them
+              in it again
 
     With `minutes`, the rate follows the time used (of all sittings), otherwise the step. At the
     end `module` holds the averaged weights. Raises NotFinite when the loss is not a number,
