@@ -149,6 +149,8 @@ def fit(
               `save` only
     full      (bytes needed, error) called before each state is written, and again when the disk
               was full; returns when there is room, or raises
+    accumulate  batches whose gradients make one step
+    eight_bit  see `adam`
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
               saves and stops
     after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the
