@@ -3,6 +3,7 @@
 python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
 python app.py --model FOLDER        with another Stable Diffusion base (or SPF_MODEL=FOLDER)
 python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
+python app.py --allow-host demo.example.org --auth me:secret     behind a proxy, with a password
 python app.py --mcp                 also offers its endpoints to language models (pip install "gradio[mcp]")
 """
 
@@ -11,7 +12,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -21,6 +25,12 @@ from spf.engine import Engine  # noqa: E402 - the switches above must be set bef
 from spf.jobs import Jobs  # noqa: E402
 from spf.ui import build, examples, launch_options  # noqa: E402
 from spf.ui.gpu import on_space, on_zero_gpu  # noqa: E402
+
+LISTENING = """
+**********************************************************************
+  The page answers %s on every network that reaches this
+  machine. They see what is drawn, fill its disk and use its time.
+**********************************************************************"""
 
 
 def flags() -> argparse.Namespace:
@@ -41,6 +51,19 @@ def flags() -> argparse.Namespace:
         default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
         help="offer the named endpoints as tools to language models",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which a proxy shows the page; may be given several times",
+    )
+    parser.add_argument(
+        "--auth",
+        default=os.environ.get("SPF_AUTH", ""),
+        metavar="NAME:PASSWORD",
+        help="let in only who knows this; $SPF_AUTH keeps it out of the list of processes",
+    )
     parser.add_argument("--open", action="store_true", help="open the browser")
     return parser.parse_args()
 
@@ -49,27 +72,60 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = flags()
+    if options.port is not None and not 1 <= options.port <= 65535:
+        raise refused(f"--port is {options.port} but must be a whole number from 1 to 65535.")
+    if options.auth and not all(options.auth.partition(":")[::2]):
+        raise refused("--auth must be a name and a password with a colon between them.")
     if options.listen:
-        logging.warning("The page answers everybody who can reach this machine.")
+        logging.warning(LISTENING, "whoever knows the password" if options.auth else "everybody")
     if options.mcp and find_spec("mcp") is None:
-        raise SystemExit(
+        raise refused(
             '--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"'
         )
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(temporary()))
     jobs = Jobs("runs/jobs")
     engine = Engine(options.model, options.device, own=jobs.adapters)
     page = build(engine, examples.load(), jobs)
     if on_zero_gpu():
         engine.load_all()  # the Space hands its weights to the workers at launch
+    try:
+        launch(page, options)
+    except OSError as error:
+        place = f"port {options.port}" if options.port else "ports 7860 to 7959"
+        raise refused(f"The page cannot be opened on {place}: {error}") from None
+    engine.start()  # torch and the weights come after the page: the first picture does not wait
+    page.block_thread()
+
+
+def launch(page, options: argparse.Namespace) -> None:
+    """Opens the page and returns."""
     page.launch(
         server_name=None if on_space() else "0.0.0.0" if options.listen else "127.0.0.1",
         server_port=options.port,
         inbrowser=options.open,
         prevent_thread_lock=True,
         mcp_server=options.mcp,
-        **launch_options(local=not (options.listen or on_space())),
+        auth=[tuple(options.auth.split(":", 1))] if options.auth else None,
+        **launch_options(local=not (options.listen or on_space()), hosts=options.allow_host),
     )
-    engine.start()  # torch and the weights come after the page, so that the first picture does not wait for them
-    page.block_thread()
+
+
+def temporary() -> Path:
+    """A folder for uploads that is this user's own: another user's cannot be written, nor trusted."""
+    folder = Path(tempfile.gettempdir()) / f"spf-{getattr(os, 'getuid', lambda: 'own')()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(folder)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="spf-"))
+    return folder
+
+
+def refused(sentence: str) -> SystemExit:
+    """What ends the program on bad input: one sentence on stderr, exit code 2."""
+    sys.stderr.write(f"{sentence}\n")
+    return SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ that a page can be served before.
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
 import queue
@@ -16,6 +17,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import cached_property
@@ -34,6 +36,8 @@ from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
 from .targets import known_targets, target_region
 
 if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
     from .models import Base
     from .sampling import PathTrace, Step, Trace
 
@@ -113,6 +117,8 @@ class Engine:
         self.base: Base | None = None
         self.problem = ""
         self._lock = threading.Lock()
+        self._spelling = threading.Lock()
+        self._copied: tuple[Any, Any] = (None, None)
         self._settled = threading.Event()
         self._originals: OrderedDict[tuple, tuple[PathTrace, list[np.ndarray]]] = OrderedDict()
 
@@ -204,12 +210,21 @@ class Engine:
         prompt = compose(config.base, config.targets, config.mode, config.replace)
         if self.base is None:
             return Words(prompt)
-        tokenizer = self.base.tokenizer
-        prompt.require_targets(tokenizer)
-        unknown = dict.fromkeys(
-            (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
-        )
-        return Words(prompt, tuple(unknown), tuple(overflow(tokenizer, prompt.complete)))
+        with self._speller(self.base) as tokenizer:
+            prompt.require_targets(tokenizer)
+            unknown = dict.fromkeys(
+                (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
+            )
+            return Words(prompt, tuple(unknown), tuple(overflow(tokenizer, prompt.complete)))
+
+    @contextmanager
+    def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:
+        """A copy of the model's tokenizer for hints, one at a time: a tokenizer keeps the settings of its last call, and a
+        drawing must not find those of somebody who types."""
+        with self._spelling:
+            if self._copied[0] is not base:
+                self._copied = base, copy.deepcopy(base.tokenizer)
+            yield self._copied[1]
 
     def seconds(self, config: GenerateConfig) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""

@@ -17,11 +17,13 @@ from spf.registry import TABS
 from spf.votes import Votes
 
 from . import api
+from .boundary import Guarded
 from .components import QUICK, own
 from .examples import Example
 from .form import Form
 from .look import launch_options
 from .page import Page
+from .sturdy import strengthen
 from .texts import both, label
 
 __all__ = ["build", "launch_options"]
@@ -42,7 +44,7 @@ def build(
     votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
     config: the settings of a drawing.
     """
-    with gr.Blocks(
+    with Guarded(
         title="SPF-Portrait Studio",
         analytics_enabled=False,
         delete_cache=(600, 3600),
@@ -65,7 +67,9 @@ def build(
             _tabs(page)
         api.build(page)
         _greet(page, top)
-    return blocks.queue(max_size=20, api_open=False, default_concurrency_limit=1)
+    blocks.queue(max_size=20, api_open=False, default_concurrency_limit=1)
+    strengthen(blocks)
+    return blocks
 
 
 def _tabs(page: Page) -> None:

@@ -15,7 +15,7 @@ from spf.errors import BadInput, SpfError
 from spf.settings import FinetuneConfig
 
 from . import stage
-from .bugs import reported
+from .boundary import reported
 from .gpu import may_train, on_gpu
 from .page import Page, wanted
 

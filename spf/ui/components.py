@@ -34,6 +34,24 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
+class Free:
+    """A field that refuses nothing by itself: the settings judge every value, with one set of limits and in words."""
+
+    def preprocess(self, payload: Any) -> Any:
+        try:
+            return super().preprocess(payload)
+        except (gr.Error, TypeError, ValueError):
+            return payload
+
+
+class Slider(Free, gr.Slider):
+    """A slider that also takes what a link asks for beyond its ends."""
+
+
+class Number(Free, gr.Number):
+    """A number, or what somebody typed instead."""
+
+
 def own(
     script: str, value: Any = None, *, name: str | None = None, classes: str = "", **kwargs
 ) -> gr.HTML:

@@ -15,6 +15,7 @@ import gradio as gr
 from spf.config import Config, GenerateConfig, Options, Setting
 from spf.errors import BadInput
 
+from .components import Number, Slider
 from .texts import known, label
 
 JOINT = " + "
@@ -176,14 +177,14 @@ def _text(setting: Setting, value: Any, choices: list, **more: Any):
 def _slider(setting: Setting, value: Any, choices: list, **more: Any):
     low, high = setting.limits
     span = setting.span or (low, high, 1 if setting.kind is int else (high - low) / 100)
-    return gr.Slider(*span[:2], value=value, step=span[2], **{"min_width": 160} | more)
+    return Slider(*span[:2], value=value, step=span[2], **{"min_width": 160} | more)
 
 
 def _number(setting: Setting, value: Any, choices: list, **more: Any):
     low, high = setting.limits
     precision = 0 if setting.kind is int else None
     sizes = {"min_width": 100} | more
-    return gr.Number(value, precision=precision, minimum=low, maximum=high, **sizes)
+    return Number(value, precision=precision, minimum=low, maximum=high, **sizes)
 
 
 def _dropdown(setting: Setting, value: Any, choices: list, **more: Any):

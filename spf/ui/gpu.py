@@ -12,7 +12,7 @@ import gradio as gr
 
 from spf.errors import SpfError
 
-from .bugs import reported
+from .boundary import reported
 
 
 class NotLent(SpfError):

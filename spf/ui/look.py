@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -109,9 +110,12 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch_options(*, local: bool = True) -> dict[str, Any]:
-    """What every launch of the page has in common. local: answer under the names of this machine only."""
-    front = Middleware(Front, script=head(), hosts=LOCAL if local else None)
+def launch_options(*, local: bool = True, hosts: Sequence[str] = ()) -> dict[str, Any]:
+    """What every launch of the page has in common.
+
+    local: answer under the names of this machine only, and `hosts`.
+    """
+    front = Middleware(Front, script=head(), hosts=(*LOCAL, *hosts) if local else None)
     smaller = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     return {
         "app_kwargs": {"middleware": [smaller, front]},

@@ -16,7 +16,7 @@ from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 
 from . import stage
-from .bugs import reported
+from .boundary import reported
 from .form import Form
 from .gpu import on_gpu, on_zero_gpu
 from .maps import payload

@@ -1,5 +1,5 @@
-/* Shared by the page's own components: texts, DOM helper, colour maps, small file formats. No
-   request leaves the page. */
+/* Shared by the page's own components: texts, DOM helper, colour maps, small file formats, and
+   what becomes of a run. */
 (() => {
   const stored = (key) => {
     try {
@@ -34,6 +34,70 @@
   /* A text made by the server arrives in every language. */
   const said = (both) =>
     both == null ? "" : typeof both === "string" ? both : (both[lang] ?? both.en ?? "");
+
+  /* What becomes of the run that was asked for last, also where Gradio shows nothing of it: its
+     place in the queue, a refusal, a lost connection. Its waiting then always ends. */
+  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const ended = (status) => tell("spf:ended", { status: status || t("status.lost") });
+  let asking = false,
+    event = null;
+  document.addEventListener("spf:pending", () => {
+    asking = true;
+    event = null;
+  });
+  const heard = (message) => {
+    if (!event || message.event_id !== event) return;
+    if (message.msg === "estimation" && message.rank > 0)
+      tell("spf:place", { n: message.rank + 1, s: Math.ceil(message.rank_eta || 0) });
+    if (message.msg === "process_completed") {
+      event = null;
+      if (!message.success) ended(message.output?.error);
+    }
+  };
+  const listen = async (stream) => {
+    let left = "";
+    try {
+      const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        const lines = (left + part.value).split("\n");
+        left = lines.pop();
+        for (const line of lines) if (line.startsWith("data:")) heard(JSON.parse(line.slice(5)));
+      }
+    } catch {
+      /* told below */
+    }
+    if (event) {
+      event = null;
+      ended();
+    }
+  };
+  const plain = window.fetch.bind(window);
+  window.fetch = async (input, options) => {
+    const path = new URL(input?.url ?? input, location.href).pathname;
+    const joins = asking && path.endsWith("/queue/join"),
+      streams = path.endsWith("/queue/data");
+    if (joins) asking = false;
+    let answer;
+    try {
+      answer = await plain(input, options);
+    } catch (error) {
+      if (joins || (streams && event)) ended();
+      throw error;
+    }
+    if (joins) {
+      const told = await answer
+        .clone()
+        .json()
+        .catch(() => ({}));
+      if (answer.ok) event = told.event_id;
+      else ended(typeof told.detail === "string" ? told.detail : null);
+    }
+    if (!streams || !answer.body) return answer;
+    const [mine, theirs] = answer.body.tee();
+    listen(mine);
+    const { status, statusText, headers } = answer;
+    return new Response(theirs, { status, statusText, headers });
+  };
 
   const h = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);

@@ -478,5 +478,9 @@ function update(value) {
 document.addEventListener("spf:pending", () =>
   update({ phase: "queued", status: t("status.queued") }),
 );
+document.addEventListener("spf:place", ({ detail }) => {
+  if (data.phase === "queued") update({ phase: "queued", status: t("status.place", detail) });
+});
+document.addEventListener("spf:ended", ({ detail }) => update({ phase: "failed", ...detail }));
 watch("value", () => update(props.value));
 update(props.value);

@@ -192,7 +192,7 @@ def linked(form: Form, query: Any, engine: Engine) -> list:
     """Notice and fields for a shared link; a query without a base text changes nothing."""
     if "base" not in query:
         return [gr.skip(), *_untouched(form)]
-    return restored(form, form.linked(query), engine)
+    return restored(form, {"adapter": AUTO} | form.linked(query), engine)
 
 
 def _untouched(form: Form) -> list:

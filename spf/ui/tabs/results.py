@@ -19,7 +19,7 @@ from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import ATTRIBUTES
 
-from ..bugs import reported
+from ..boundary import reported
 from ..components import HEAVY, QUICK, enlarged, own
 from ..gpu import on_gpu
 from ..page import Page

@@ -26,7 +26,7 @@ from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
 from spf.votes import QUESTIONS, Votes
 
-from ..bugs import reported
+from ..boundary import reported
 from ..components import HEAVY, QUICK, enlarged, own
 from ..examples import Example
 from ..gpu import on_gpu, on_space
