@@ -168,6 +168,12 @@ class Engine:
         self.load()
         _ = self.base.clip, self.judges
 
+    @contextmanager
+    def borrowed(self) -> Iterator[Base]:
+        """The model for other work than drawing, while nobody draws."""
+        with self._lock:
+            yield self._load()
+
     @cached_property
     def judges(self):
         """The networks that read attributes and identity; None where there are none for this base."""

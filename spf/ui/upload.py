@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from spf.files import FORMATS
 from spf.words import normal
 
 from .components import webp
+from .gpu import on_zero_gpu
 from .page import Page, wanted
 from .texts import both, label, same
 
 ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
 SAMPLES = 6
-"""Pictures of a set that are shown."""
+"""Pictures of a set that are shown at a glance."""
+SHEET = 96
+"""Side in pixels of a picture on the contact sheet."""
 
 
 class Upload:
@@ -50,23 +54,35 @@ class Upload:
                 elem_id="ft-replace",
             )
             self.look = gr.Button(label("own.check"), elem_id="ft-check", interactive=allowed)
-        self.inputs = [self.files, self.target, self.replace]
+            self.write = gr.Button(label("lesson.write"), visible=False, elem_id="ft-write")
+        self.written = gr.State(False)
+        self.inputs = [self.files, self.target, self.replace, self.written]
 
-    def check(self, files, target, replace):
-        """Reads what was uploaded and says what is wrong with it, before anything is trained."""
+    def check(self, files, target, replace, written=False):
+        """Reads what was uploaded and says what is wrong with it, then what else it will teach, before anything is
+        trained."""
+        hidden = gr.update(visible=False)
         if not files:
-            return {}, {"notices": [note("own.nothing")]}
+            yield {}, {"notices": [note("own.nothing")]}, hidden
+            return
         folder = self._inbox() / f".look-{secrets.token_hex(4)}"
         try:
-            found = userdata.unpacked(files, folder)
-            report = userdata.check(found, wish(target, replace), self._lacking)
-            return told(report), {"notices": []}
+            chosen = wish(target, replace)
+            report = userdata.check(userdata.unpacked(files, folder), chosen, self._lacking)
+            value = told(report)
+            yield value, {"notices": []}, hidden
+            if self._can_look() and report.items:
+                items, lessons = self._taught(report.items, chosen, written)
+                if written:
+                    value |= {"items": [_shown(item) for item in items]}
+                value |= {"lessons": [_lesson(one, items) for one in lessons], "written": written}
+                yield value, {"notices": []}, gr.update(visible=bool(lessons) and not written)
         except SpfError as error:
-            return {}, {"notices": [note(text=same(str(error)))]}
+            yield {}, {"notices": [note(text=same(str(error)))]}, hidden
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def stored(self, files, target, replace) -> str:
+    def stored(self, files, target, replace, written=False) -> str:
         """The folder of the uploaded set, checked and kept for this and later runs. Raises BadInput."""
         if not files:
             raise BadInput("images is empty but must be 4 to 500 pictures with captions.")
@@ -74,9 +90,26 @@ class Upload:
         folder = self._inbox() / f".look-{token}"
         try:
             place = self._inbox() / f"{chosen.name}-{token}"
-            return str(userdata.store(userdata.unpacked(files, folder), chosen, place).resolve())
+            items = userdata.check(userdata.unpacked(files, folder), chosen).items
+            if written:
+                items, _ = self._taught(items, chosen, written)
+            return str(userdata.keep(items, chosen, place).resolve())
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _can_look(self) -> bool:
+        """Whether CLIP is there to look: the model is loaded, and in this process."""
+        return self.page.engine.state == "ready" and not on_zero_gpu()
+
+    def _taught(self, items, chosen: userdata.Wish, written: bool):
+        """The items, with what they share in their texts if that is wanted, and what they share."""
+        from spf import lessons
+
+        with self.page.engine.borrowed() as base:
+            _, shared = lessons.look(base, items)
+            if written and shared:
+                items = lessons.written(base, chosen, items, shared)
+        return items, shared
 
     def _inbox(self) -> Path:
         return self.page.jobs.root.parent / "data"
@@ -100,18 +133,29 @@ def short_name(target: str) -> str:
 
 def told(report: userdata.Report) -> dict[str, Any]:
     """A check report as static/check.js shows it."""
-    shown = report.items[:SAMPLES]
     return {
         "findings": [
             {"level": one.level, "text": both(f"check.{one.key}", **one.values)}
             for one in report.findings
         ],
-        "items": [
-            {"src": webp(item.pixels(128)), "base": item.base_text, "complete": item.complete_text}
-            for item in shown
+        "items": [_shown(item) for item in report.items],
+        "entries": [
+            {"name": one.name, "state": both(f"entry.{one.state}")} for one in report.entries
         ],
-        "more": len(report.items) - len(shown),
     }
+
+
+def _shown(item: userdata.Item) -> dict[str, str]:
+    """A picture of the contact sheet with its texts."""
+    picture = webp(item.pixels(SHEET), quality=70)
+    return {"src": picture, "base": item.base_text, "complete": item.complete_text}
+
+
+def _lesson(lesson, items: Sequence[userdata.Item]) -> dict[str, Any]:
+    """Something that the set will teach besides, in numbers and faces."""
+    faces = [webp(items[place].pixels(SHEET), quality=70) for place in lesson.shown[:SAMPLES]]
+    words = both("lesson.shared", value=lesson.value, n=len(lesson.shown), all=len(items))
+    return {"text": words, "faces": faces}
 
 
 def note(key: str = "", text: dict | None = None) -> dict:

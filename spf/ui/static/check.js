@@ -4,7 +4,7 @@ const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-check");
 const SIGN = { error: "✕", warning: "!", fine: "✓" };
 function update(value) {
-  const { findings = [], items = [], more = 0 } = value || {};
+  const { findings = [], items = [], more = 0, lessons = [], entries = [] } = value || {};
   root.hidden = !findings.length && !items.length;
   root.replaceChildren(
     h(
@@ -19,9 +19,24 @@ function update(value) {
         ),
       ),
     ),
+    lessons.length
+      ? h(
+          "section",
+          { class: "lessons" },
+          h("h3", {}, t(value.written ? "lesson.written" : "lesson.title")),
+          lessons.map((one) =>
+            h(
+              "div",
+              {},
+              h("p", {}, said(one.text)),
+              one.faces.map((src) => h("img", { src, alt: "" })),
+            ),
+          ),
+        )
+      : "",
     h(
       "div",
-      { class: "samples" },
+      { class: "samples sheet" },
       items.map((item) =>
         h(
           "figure",
@@ -32,6 +47,18 @@ function update(value) {
       ),
     ),
     more ? h("p", { class: "muted" }, t("check.more", { n: more })) : "",
+    entries.length
+      ? h(
+          "details",
+          {},
+          h("summary", {}, t("check.entries", { n: entries.length })),
+          h(
+            "ul",
+            { class: "findings" },
+            entries.map((one) => h("li", {}, h("span", {}, `${one.name}: ${said(one.state)}`))),
+          ),
+        )
+      : "",
   );
 }
 watch("value", () => update(props.value));

@@ -241,17 +241,23 @@ def _connect_fields(chosen: Chosen, checked: gr.HTML) -> None:
 
 
 def _connect_check(upload: Upload, checked: gr.HTML, hints: gr.HTML) -> None:
+    shown = [checked, hints, upload.write]
     gr.on(
         [upload.look.click, upload.files.upload],
-        upload.check,
-        upload.inputs,
-        [checked, hints],
-        **QUICK | LONGER,
+        lambda: False,
+        None,
+        upload.written,
+        **QUICK,
+    ).then(upload.check, upload.inputs, shown, **QUICK | LONGER)
+    upload.write.click(lambda: True, None, upload.written, **QUICK).then(
+        upload.check, upload.inputs, shown, **QUICK | LONGER
     )
 
 
 def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hints: gr.HTML) -> None:
-    def start(source, data, files, target, replace, method, preset, steps, rate, extra, *parts):
+    def start(
+        source, data, files, target, replace, written, method, preset, steps, rate, extra, *parts
+    ):
         try:
             if source == "own" and METHODS.fact(method, "wants_words"):
                 raise BadInput(
@@ -264,7 +270,7 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
             if METHODS.fact(method, "OWN"):
                 settings = {METHODS.fact(method, "OWN"): lengths.own} | settings
             if source == "own":
-                data = chosen.upload.stored(files, target, replace)
+                data = chosen.upload.stored(files, target, replace, written)
             request = {
                 "data": data,
                 "method": method,
