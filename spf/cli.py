@@ -167,6 +167,53 @@ def check_data(
 
 
 @app.command()
+def stress(
+    inputs: Annotated[int, typer.Option(help="broken inputs for each reader")] = 1000,
+    kills: Annotated[int, typer.Option(help="kills of one fine-tuning job")] = 0,
+    threads: Annotated[int, typer.Option(help="threads that draw and ask at once")] = 0,
+    requests: Annotated[int, typer.Option(help="requests of each thread")] = 50,
+    clients: Annotated[int, typer.Option(help="visitors of the page, on this machine")] = 0,
+    minutes: Annotated[float, typer.Option(help="how long they stay")] = 10.0,
+    seed: commands.Seed = 0,
+) -> None:
+    """Try to break the readers, the jobs, the engine and the page, and print what came of it as JSON."""
+    import json
+    import tempfile
+
+    from spf import stress as trials
+    from spf.engine import Engine
+
+    told = {}
+    with commands.progress("broken inputs") as show:
+        told["inputs"] = trials.fuzz(inputs, seed, show)
+    if kills:
+        with tempfile.TemporaryDirectory() as place, commands.progress("kills") as show:
+            told["kills"] = trials.kills(kills, place, seed=seed, show=show)
+    if threads:
+        with commands.progress("requests") as show:
+            told["threads"] = trials.threads(Engine(), threads, requests, show)
+    if clients:
+        from spf.ui import build, launch_options
+
+        engine = Engine()
+        engine.load()
+        page = build(engine, {})
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+        with commands.progress("seconds") as show:
+            told["clients"] = trials.clients(page, url, clients, 60 * minutes, show)
+        page.close()
+    typer.echo(json.dumps(told, indent=2))
+    bad = sum(row["failed"] for row in told["inputs"].values())
+    bad += sum(
+        told.get(part, {}).get(key, 0)
+        for part in ("threads", "clients")
+        for key in ("wrong", "failed")
+    )
+    if bad or not told.get("kills", {}).get("equal", True):
+        raise typer.Exit(1)
+
+
+@app.command()
 def votes(
     file: Annotated[Path, typer.Option(help="the page's votes")] = Path("runs/votes.sqlite"),
 ) -> None:

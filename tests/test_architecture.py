@@ -35,7 +35,7 @@ FLOORS = [
     ["spf.sheet"],
     ["spf.commands", "spf.engine"],
     ["spf.jobs", "spf.model_commands"],
-    ["spf.ui"],
+    ["spf.stress", "spf.ui"],
     ["app", "spf.cli"],
     ["spf.__main__"],
 ]
