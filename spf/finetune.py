@@ -68,8 +68,8 @@ RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STAT
 """In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
 STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
-STATE_EVERY = 15.0
-"""Seconds of work that a kill may cost."""
+STATE_EVERY, STATE_STEPS = 15.0, 200
+"""Seconds and steps of work that a kill may cost."""
 OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
 
 
@@ -184,6 +184,7 @@ def finetune(
             save=save,
             keep_each=config.keep,
             state_every=STATE_EVERY,
+            state_steps=STATE_STEPS,
             full=full,
             callback=follow,
             after_step=after_step,

@@ -122,6 +122,7 @@ def fit(
     save: Callable[[], None] | None = None,
     save_every: float = 180.0,
     state_every: float | None = None,
+    state_steps: int = 0,
     full: Callable[[int, BaseException | None], None] | None = None,
     keep_each: int = 0,
     callback: Callable[[int, Terms, float], None] | None = None,
@@ -146,7 +147,7 @@ def fit(
               after each `keep_each` steps (0: never) and at the end
     state_every  seconds of wall time that a kill may cost: the state is kept that often, or as
               often as takes a tenth of the time, beside what `save` does; None keeps it with
-              `save` only
+              `save` only. state_steps: the same in steps, whatever they take (0: no bound)
     full      (bytes needed, error) called before each state is written, and again when the disk
               was full; returns when there is room, or raises
     accumulate  batches whose gradients make one step
@@ -201,7 +202,7 @@ def fit(
                 write(export)
 
     saved, kept, terms = run.seconds, None, {}
-    stored, cost = time.monotonic(), 0.0
+    stored, cost, behind = time.monotonic(), 0.0, 0
     with _progress(name, accelerator.is_main_process) as show:
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
@@ -249,15 +250,16 @@ def fit(
             except Cancelled:
                 keep()
                 raise
-            due = keep_each and run.step % keep_each == 0
+            due, behind = keep_each and run.step % keep_each == 0, behind + 1
             if due or (out is not None and run.seconds - saved > save_every):
                 keep()
-                saved, kept, stored = run.seconds, run.step, time.monotonic()
+                saved, kept, stored, behind = run.seconds, run.step, time.monotonic(), 0
             elif out is not None and state_every is not None:
                 now, last = time.monotonic(), time.monotonic() - began
-                if now - stored + last + cost >= max(state_every, 10 * cost):
+                late = now - stored + last + cost >= max(state_every, 10 * cost)
+                if late or (state_steps and behind >= state_steps):
                     keep(exported=False)
-                    stored = time.monotonic()
+                    stored, behind = time.monotonic(), 0
                     cost, kept = stored - now, None if save else run.step
     if kept != run.step:
         keep()

@@ -212,3 +212,35 @@ def test_a_stopped_drawing_frees_the_lock_for_the_one_that_waits(tmp_path):
         and engine.peak == 1
         and time.perf_counter() - began > 0.2
     )
+
+
+def test_hints_and_drawings_share_no_tokenizer(engine):
+    """Whoever types asks for words all the time; a tokenizer that keeps its last settings must not be the drawing's."""
+    alone = run(engine, CONFIG)[1].portraits[TUNED]
+    engine._originals.clear()
+    stop, failed = threading.Event(), []
+
+    def type_on():
+        while not stop.is_set():
+            try:
+                engine.words(CONFIG)
+            except Exception as error:
+                failed.append(error)
+
+    typing = [threading.Thread(target=type_on) for _ in range(4)]
+    [thread.start() for thread in typing]
+    try:
+        for _ in range(3):
+            assert np.array_equal(run(engine, CONFIG)[1].portraits[TUNED], alone)
+    finally:
+        stop.set()
+        [thread.join() for thread in typing]
+    with engine._speller(engine.base) as copied:
+        assert copied is not engine.base.tokenizer
+    assert not failed
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    for device in ("cuda:99", "nothing"):
+        with pytest.raises(BadInput, match="device is"):
+            Engine("embedded", device).load()

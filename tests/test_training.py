@@ -1,12 +1,15 @@
 """The training loop: same result in one sitting or two, damaged or foreign states refused, NaN stops."""
 
+import errno
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from spf import training
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.training import fit, make_accelerator
 
@@ -76,7 +79,7 @@ def test_fresh_ignores_the_saved_state(tmp_path):
 def test_nan_stops_and_keeps_the_last_state(tmp_path):
     module = new_module()
     fit(module, loss_of(module), steps=2, lr=0.1, out=tmp_path)
-    with pytest.raises(NotFinite, match="step 2"):
+    with pytest.raises(NotFinite, match="at step 3; the state of step 2 is kept"):
         fit(
             module,
             lambda *_: (module(torch.zeros(2, 4)).sum() * float("nan"), {}),
@@ -185,3 +188,87 @@ def test_half_precision_on_a_processor_is_bf16():
         make_accelerator(device="cpu", dtype=torch.float16)
     assert make_accelerator(device="cpu", dtype=torch.bfloat16).mixed_precision == "bf16"
     assert make_accelerator(device="cpu").mixed_precision == "no"
+
+
+def test_a_broken_gradient_stops_before_the_weights_take_it(tmp_path):
+    class Breaks(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("nan")
+
+    module = new_module()
+    whole = loss_of(module)
+
+    def loss(step, rng):
+        value, terms = whole(step, rng)
+        return (Breaks.apply(value) if step == 3 else value), terms
+
+    with pytest.raises(NotFinite, match="gradient .* at step 4; the state of step 3 is kept"):
+        fit(module, loss, steps=6, lr=0.1, out=tmp_path)
+    assert torch.isfinite(values(module)).all()
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
+
+
+@pytest.mark.parametrize("bound", [{"state_every": 3.0}, {"state_every": 1e9, "state_steps": 3}])
+def test_what_a_kill_costs_is_bounded_by_time_and_by_steps(tmp_path, monkeypatch, bound):
+    """Each step takes a second; the process dies within step 8, as a kill would end it."""
+
+    class Killed(BaseException):
+        pass
+
+    now = [0.0]
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def second(step, terms, eta):
+        now[0] += 1.0
+
+    def dies(step, terms, eta):
+        second(step, terms, eta)
+        if step == 8:
+            raise Killed
+
+    straight, killed = new_module(), new_module()
+    fit(straight, loss_of(straight), steps=9, lr=0.1, callback=second)
+    saved = []
+    with pytest.raises(Killed):
+        fit(
+            killed,
+            loss_of(killed),
+            steps=9,
+            lr=0.1,
+            out=tmp_path,
+            save=lambda: saved.append(1),
+            callback=dies,
+            **bound,
+        )
+    assert 8 - json.loads((tmp_path / "state.json").read_text())["step"] <= 3 and not saved
+
+    again = new_module()
+    assert fit(again, loss_of(again), steps=9, lr=0.1, out=tmp_path, callback=second).step == 9
+    assert torch.equal(values(straight), values(again))
+
+
+def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
+    module, asked = new_module(), []
+    whole = training.save_tensors
+
+    def full_once(*args):
+        if len(asked) < 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(*args)
+
+    monkeypatch.setattr(training, "save_tensors", full_once)
+    fit(
+        module,
+        loss_of(module),
+        steps=3,
+        lr=0.1,
+        out=tmp_path,
+        full=lambda needed, error: asked.append((needed, error)),
+    )
+    assert asked[0][1] is None and asked[0][0] > 0 and asked[1][1].errno == errno.ENOSPC
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
