@@ -69,7 +69,7 @@ FORBIDDEN = {
     "torch.load",
     "torch.save",
 }
-NAMES = {"PIL": "pillow"}
+NAMES = {"PIL": "pillow", "gradio_client": "gradio"}
 BROUGHT_BY_THE_HOST = {"spaces"}
 OPTIONAL = {
     re.sub("-", "_", Requirement(one).name)
