@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 

@@ -25,7 +25,7 @@ CONFIG = GenerateConfig(
 def engine(tmp_path, monkeypatch):
     """The engine around the tiny base, with the adapters hat and hat-naive."""
     base = new_tiny_base()
-    monkeypatch.setattr("spf.models.load_base", lambda name, device=None: base)
+    monkeypatch.setattr("spf.models.load_base", lambda name, **_: base)
     metadata = {
         "method": "spf",
         "base_model": "tiny",
@@ -194,7 +194,7 @@ def test_a_missing_model_is_reported_and_can_be_mended(tmp_path, monkeypatch):
     assert engine.wait(30) and engine.state == "failed" and "nothing" in engine.problem
     with pytest.raises(BadInput):
         run(engine)
-    monkeypatch.setattr("spf.models.load_base", lambda name, device=None: new_tiny_base())
+    monkeypatch.setattr("spf.models.load_base", lambda name, **_: new_tiny_base())
     run(engine, replace(CONFIG, adapter=""))
     assert engine.state == "ready"
 
