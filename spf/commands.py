@@ -32,7 +32,7 @@ Seed = Annotated[int, typer.Option(help="start of all random numbers")]
 Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choice to torch")]
 
 
-@options(GenerateConfig)
+@options(GenerateConfig, without=["beside", "others"])
 def generate(
     config: GenerateConfig,
     out: Out = Path("out"),

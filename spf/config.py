@@ -297,6 +297,19 @@ class GenerateConfig(Config):
         none=True,
         place="settings",
     )
+    beside: str = text(
+        AUTO,
+        help="tuned weights to draw beside these, separated by commas; auto: the naive counterpart",
+        place="settings",
+        widget="many",
+    )
+    others: str = choice(
+        "free",
+        ("free", "alike"),
+        "how the weights beside are drawn: free, or guided like the first",
+        place="settings",
+        widget="radio",
+    )
     strength: float = real(
         1.0,
         *STRENGTH,
@@ -325,7 +338,11 @@ class GenerateConfig(Config):
     )
     count: int = whole(1, 1, 16, "portraits to draw")
     sampler: str = choice(
-        "", SAMPLERS, "how steps are taken; by default as the base says", none=True
+        "",
+        SAMPLERS,
+        "how steps are taken; by default as the base says",
+        none=True,
+        place="advanced",
     )
     model: str = text(
         MODEL, help="base model: embedded, a folder, a .safetensors checkpoint, or a hub id"

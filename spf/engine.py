@@ -27,11 +27,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .config import AUTO, JOIN, MODEL, GenerateConfig, follows
-from .errors import Cancelled, SpfError
+from .errors import BadInput, Cancelled, SpfError
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .portraits.description import Target
-from .prompts import ComposedPrompt, compose, overflow, unknown_words
+from .prompts import (
+    ComposedPrompt,
+    compose,
+    known_words,
+    near_words,
+    overflow,
+    unknown_words,
+)
 from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
 from .targets import known_targets, target_region
 
@@ -47,6 +54,8 @@ ROLES = (ORIGINAL, TUNED, NAIVE)
 FRAMES = 10
 """Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
 KEPT_ORIGINALS = 4
+BESIDE = 2
+"""Tuned models that are drawn beside the first one at most: with the original, four columns."""
 
 
 class Crashed(Exception):
@@ -58,7 +67,7 @@ class Progress:
     """Something to show while one waits.
 
     what: loading, judging or the role being drawn. step of steps counts all roles. previews: uint8 [H,W,3] by role,
-    only the ones that changed since the last progress.
+    only the ones that changed since the last progress. at of: the place in this one drawing, in the steps that were asked for.
     """
 
     what: str
@@ -66,15 +75,31 @@ class Progress:
     steps: int = 0
     seconds_left: float | None = None
     previews: Mapping[str, np.ndarray] = field(default_factory=dict)
+    at: int = 0
+    of: int = 0
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the model makes of a text: how it is composed, the words it lacks and the words beyond its window."""
+    """What the model makes of a text: how it is composed, the words it lacks and the words beyond its window.
+
+    near: known words that are spelled like each unknown one. known: the whole vocabulary where words are lacking.
+    """
 
     prompt: ComposedPrompt
     unknown: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a portrait was drawn. method: that tuned the weights, or their name. guide: by which the drawing stayed near the
+    original, "" for none."""
+
+    method: str
+    guide: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +109,7 @@ class Result:
     config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8 [F,H,W,3] by role, the
     pictures that the steps `frame_steps` were heading for. reports: report.json by role; the original has none.
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or known targets.
+    columns: how each portrait beside the original's was drawn, by role.
     """
 
     config: GenerateConfig
@@ -95,6 +121,7 @@ class Result:
     trace: Trace
     reports: Mapping[str, dict]
     region: np.ndarray | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
 
 class Engine:
@@ -200,10 +227,36 @@ class Engine:
         )
 
     def variants(self, config: GenerateConfig) -> dict[str, list[str]]:
-        """Adapter names of each role beside the original; naive only where every adapter has a naive counterpart."""
-        names = [name for name in self.resolved(config).adapter.split(JOIN) if name]
+        """Adapter names of each role beside the original: the tuned ones, then those that are asked for beside them.
+
+        The naive counterparts have a role of their own, and are there only where every adapter has one; the role of others
+        is their name. Raises BadInput for more than BESIDE of them.
+        """
+        names = _split(self.resolved(config).adapter, JOIN)
         naive = counterparts(names, self.shelf.files())
-        return {TUNED: names} | ({NAIVE: naive} if naive else {})
+        found = {TUNED: names}
+        for one in _split(config.beside, ","):
+            asked = naive if one == AUTO else _split(one, JOIN)
+            if asked and asked not in found.values():
+                found[NAIVE if asked == naive else JOIN.join(asked)] = asked
+        if len(found) > 1 + BESIDE:
+            many = len(found) - 1
+            raise BadInput(f"beside has {many} tuned models but at most {BESIDE} are allowed.")
+        return found
+
+    def columns(self, config: GenerateConfig) -> dict[str, Column]:
+        """How each role beside the original is drawn."""
+        from .generate import guide_of
+
+        made, guide = self.shelf.metadata(), guide_of(config)
+        return {
+            role: Column(
+                JOIN.join(dict.fromkeys(made.get(name, {}).get("method") or name for name in names))
+                or ORIGINAL,
+                guide.map if guide and (role == TUNED or config.others == "alike") else "",
+            )
+            for role, names in self.variants(config).items()
+        }
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -221,7 +274,10 @@ class Engine:
             unknown = dict.fromkeys(
                 (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
             )
-            return Words(prompt, tuple(unknown), tuple(overflow(tokenizer, prompt.complete)))
+            known = known_words(tokenizer) if unknown else ()
+            near = {word: near_words(word, known) for word in unknown}
+            beyond = tuple(overflow(tokenizer, prompt.complete))
+            return Words(prompt, tuple(unknown), beyond, near, known)
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:
@@ -281,6 +337,7 @@ class Engine:
                     trace,
                     reports,
                     region,
+                    self.columns(config),
                 )
             )
         finally:
@@ -293,7 +350,7 @@ class Engine:
         from .generate import edit_of, guide_of
         from .sampling import sample_pair
 
-        place = (config.base, config.seed, config.steps, config.guidance)
+        place = (config.base, config.seed, config.steps, config.guidance, config.sampler)
         known, frames = self._originals.get(place, (None, []))
         watch = _Watch(base, config.steps, tell, check, {ORIGINAL: frames} if known else {})
         adapters = {
@@ -301,20 +358,21 @@ class Engine:
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
-        trace = sample_pair(
-            base,
-            words.prompt,
-            adapters,
-            seeds=[config.seed],
-            steps=config.steps,
-            guidance=config.guidance,
-            scale=config.strength,
-            guide=guide_of(config),
-            free=[NAIVE],
-            edit=edit_of(config),
-            original=known,
-            callback=watch,
-        )
+        with base.drawn_by(config.sampler):
+            trace = sample_pair(
+                base,
+                words.prompt,
+                adapters,
+                seeds=[config.seed],
+                steps=config.steps,
+                guidance=config.guidance,
+                scale=config.strength,
+                guide=guide_of(config),
+                free=[role for role in adapters if role != TUNED and config.others == "free"],
+                edit=edit_of(config),
+                original=known,
+                callback=watch,
+            )
         portraits = {ORIGINAL: trace.original.images[0]} | {
             role: path.images[0] for role, path in trace.tuned.items()
         }
@@ -354,6 +412,10 @@ class Engine:
         return self.judges.read(as_pixels(images))
 
 
+def _split(names: str, by: str) -> list[str]:
+    return [part for name in names.split(by) if (part := name.strip())]
+
+
 class _Watch:
     """The callback of one drawing: stops it on request, decodes a picture now and then, tells how long it will take."""
 
@@ -369,7 +431,7 @@ class _Watch:
         check: Callable,
         frames: Mapping[str, list[np.ndarray]],
     ) -> None:
-        self.base, self.tell, self.check = base, tell, check
+        self.base, self.tell, self.check, self.count = base, tell, check, steps
         every = -(-steps // FRAMES)
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
         self.frames: dict[str, list[np.ndarray]] = {
@@ -390,7 +452,8 @@ class _Watch:
         cost = self.COST.get(step.path, self.OTHER)
         self.spent += cost
         left = (step.total - step.done) * cost * (time.perf_counter() - self.began) / self.spent
-        self.tell(Progress(step.path, step.done, step.total, left, previews))
+        place = (step.index + 1, self.count)
+        self.tell(Progress(step.path, step.done, step.total, left, previews, *place))
 
 
 def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:

@@ -9,6 +9,7 @@ a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -324,6 +325,17 @@ def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     """The words that do not fit into the token limit and that the model never sees."""
     lost = _offsets(tokenizer, text, whole=True)[tokenizer.model_max_length - 1 : -1]
     return text[lost[0][0] :].split() if lost else []
+
+
+def known_words(tokenizer: CLIPTokenizer) -> tuple[str, ...]:
+    """The words of a tokenizer with a vocabulary of its own; empty for one that was trained on open text."""
+    words = tokenizer.init_kwargs.get("known_words") or ()
+    return tuple(sorted(word for word in words if word.isalpha()))
+
+
+def near_words(word: str, known: Sequence[str], most: int = 3) -> tuple[str, ...]:
+    """Words of a vocabulary that are spelled like one which it lacks, the nearest first."""
+    return tuple(get_close_matches(word.casefold(), known, most, 0.6))
 
 
 def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:

@@ -17,7 +17,7 @@ from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
 from spf.evaluation.judges import Reading
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
-from spf.prompts import PAD, compose
+from spf.prompts import PAD, compose, near_words
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
 from spf.targets import known_targets
@@ -59,6 +59,7 @@ class FakeEngine(Engine):
             (tmp / "adapters").mkdir(exist_ok=True)
             target = TARGETS.get(name.partition("-")[0])
             made = {"target": target.text if target else name}
+            made["method"] = name.partition("-")[2] or "spf"
             save_file({"x": np.zeros(1)}, tmp / "adapters" / f"{name}.safetensors", made)
 
     def _load(self):
@@ -73,7 +74,9 @@ class FakeEngine(Engine):
         seen = dict.fromkeys(
             re.findall(r"[a-z][a-z-]*", f"{prompt.base} {prompt.complete}".lower())
         )
-        return Words(prompt, tuple(word for word in seen if word not in KNOWN))
+        unknown = tuple(word for word in seen if word not in KNOWN)
+        known = tuple(sorted(KNOWN)) if unknown else ()
+        return Words(prompt, unknown, near={w: near_words(w, known) for w in unknown}, known=known)
 
     def _draw(self, base, config, words, tell, check):
         self.running += 1
@@ -91,8 +94,8 @@ class FakeEngine(Engine):
         for target in targets:
             tuned = tuned.with_target(target) if config.adapter else tuned
         described[TUNED] = tuned
-        if NAIVE in self.variants(config):
-            described[NAIVE] = replace(
+        for role in [role for role in self.variants(config) if role != TUNED]:
+            described[role] = replace(
                 tuned,
                 background="gray",
                 clothing_color="white",
@@ -125,7 +128,8 @@ class FakeEngine(Engine):
                     ).astype(np.uint8)
                     frames[role].append(previews[role])
                 done = number * steps + index + 1
-                tell(Progress(role, done, total, (total - done) * self.pause, previews))
+                left, place = (total - done) * self.pause, (index + 1, steps)
+                tell(Progress(role, done, total, left, previews, *place))
         watch = type("Watch", (), {"frames": frames, "frame_steps": at})
         return (
             {"pair": 0.1},
@@ -139,11 +143,7 @@ class FakeEngine(Engine):
         return self
 
     def read(self, images):
-        values = [
-            self.described[role].attributes()
-            for role in (ORIGINAL, TUNED, NAIVE)
-            if role in self.described
-        ]
+        values = [portrait.attributes() for portrait in self.described.values()]
         return Reading(
             values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions
         )

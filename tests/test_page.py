@@ -139,8 +139,8 @@ def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
 def test_waiting_tells_role_step_and_time_left():
     value = stage.waiting(Progress(TUNED, 12, 30, 4.4), [ORIGINAL, TUNED], {})
     assert value["status"] == {
-        "en": "SPF-tuned: step 12 of 30, about 4 s left",
-        "zh": "SPF 微调：第 12/30 步，约剩 4 秒",
+        "en": "Tuned: step 12 of 30, about 4 s left",
+        "zh": "微调：第 12/30 步，约剩 4 秒",
     }
     assert value["progress"] == 0.4 and value["phase"] == "running"
     assert "left" not in stage.waiting(Progress(TUNED, 29, 30, 0.3), [], {})["status"]["en"]
@@ -382,8 +382,10 @@ def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine)
     assert (
         values[0][0]["status"]["en"].startswith("Edit 3 of 3. ") and values[0][0]["progress"] > 0.6
     )
+    drawn = engine.steps_done
     *_, (plain, *_) = desk.run(request, False, "a photo of a woman", "a hat + dress", *rest)
-    assert plain["strip"] == []
+    assert plain["strip"] == [] and engine.steps_done == drawn, "the same pair is there at once"
+    assert plain["portraits"] == shown["portraits"]
 
 
 def test_prefixes_use_the_adapters_of_their_own_targets():
@@ -407,7 +409,7 @@ def test_stop_says_where_and_forgets_the_run(engine):
         shown = next(run)[0]
     stopped, go, halt = desk.stop(request)
     assert stopped["run"] == shown["run"] and re.match(
-        r"Stopped at step \d of 150\.", stopped["status"]["en"]
+        r"Stopped at step \d of 50 of Original\.", stopped["status"]["en"]
     )
     run.close()
     assert desk.runs == {} and engine.steps_done < 12
@@ -436,9 +438,12 @@ def test_a_link_restores_every_field(engine, result):
         12,
         4.0,
         "held",
+        [AUTO],
+        "free",
         1.0,
         0.0,
         0.0,
+        "",
         "",
     ]
 
@@ -717,7 +722,8 @@ def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
     fields = ("a woman", "a hat", "append", "", AUTO, 1, 30, 4.0)
     *_, last = desk.run(SimpleNamespace(session_hash="s"), False, *fields)
     assert last[0]["phase"] == "done" and len(seen) == 1 and 8 <= seen[0] <= 40
-    run = desk.run(SimpleNamespace(session_hash="s"), False, *fields)
+    other = ("a man", *fields[1:])
+    run = desk.run(SimpleNamespace(session_hash="s"), False, *other)
     next(run), next(run)
     run.close()
     assert engine.running == 0 and not engine._lock.locked()
@@ -817,7 +823,7 @@ def test_the_queue_cannot_be_passed(engine):
     page = build(engine, {})
     assert page._queue.max_size == 20 and page.api_open is False
     heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "gpu"]
-    assert len(heavy) == 5 and all(fn.concurrency_limit == 1 for fn in heavy)
+    assert len(heavy) == 7 and all(fn.concurrency_limit == 1 for fn in heavy)
     public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
     assert {"compare", "adapters", "words", "results", "finetune", "job", "control_job"} == public
     for fn in page.fns.values():

@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image
 
 from spf.config import GenerateConfig
-from spf.engine import NAIVE, TUNED, Engine, Result
+from spf.engine import NAIVE, TUNED, Column, Engine, Result
 
 from . import stage
 from .components import enlarged
 from .maps import payload
+from .verdict import obeys_of
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,16 @@ class Example:
             role: f"data:image/png;base64,{base64.b64encode(data).decode()}"
             for role, data in pictures.items()
         }
+        shown.setdefault("columns", _columns(shown))
+        shown.setdefault("own", obeys_of(shown["report"][TUNED]))
         return cls(rest["title"], shown["request"], shown, rest["inside"])
+
+
+def _columns(shown: Mapping[str, Any]) -> dict[str, dict]:
+    """How the portraits of an example were drawn that does not say it: those beside the first were free then."""
+    guide = shown["request"].get("guided", GenerateConfig.settings()["guided"].default)
+    drawn = {TUNED: Column("spf", guide), NAIVE: Column(NAIVE, "")}
+    return {role: stage.column(drawn[role]) for role in shown["roles"] if role in drawn}
 
 
 def load(folder: Path = FOLDER) -> dict[str, Example]:

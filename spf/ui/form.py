@@ -20,6 +20,8 @@ from .texts import known, label
 
 JOINT = " + "
 """Between several texts in one field."""
+LIST = ", "
+"""Between several choices of one field."""
 TRUE = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -42,11 +44,11 @@ class Form:
 
     def start(self) -> dict[str, Any]:
         """What the fields hold before anybody says another, as the page holds it."""
-        return {name: _shown(setting.start) for name, setting in self.settings.items()}
+        return {name: _shown(setting, setting.start) for name, setting in self.settings.items()}
 
     def shown(self, config: Config) -> dict[str, Any]:
         """A config as the fields hold it."""
-        return {name: _shown(getattr(config, name)) for name in self.settings}
+        return {name: _shown(one, getattr(config, name)) for name, one in self.settings.items()}
 
     def read(self, *values: Any, **named: Any) -> Config:
         """The fields as a checked config: in their order, or by the names they have outside. Raises BadInput."""
@@ -59,6 +61,8 @@ class Form:
         )
 
     def _read(self, name: str, value: Any) -> Any:
+        if self.settings[name].widget == "many" and isinstance(value, list | tuple):
+            return LIST.join(map(str, value))
         if self.settings[name].kind is not tuple:
             return value
         if not isinstance(value, str):
@@ -95,7 +99,7 @@ class Form:
             inspect.Parameter(
                 self.outside(name),
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=inspect.Parameter.empty if setting.required else _shown(setting.start),
+                default=inspect.Parameter.empty if setting.required else _text_of(setting.start),
                 annotation=str if setting.kind is tuple else setting.kind,
             )
             for name, setting in self.settings.items()
@@ -138,7 +142,14 @@ def _about(outside: str, setting: Setting):
     return None if silent else label(f"field.{outside}.info", setting.help)
 
 
-def _shown(value: Any) -> Any:
+def _shown(setting: Setting, value: Any) -> Any:
+    """A value as the widget holds it."""
+    if setting.widget == "many":
+        return [name for part in value.split(LIST.strip()) if (name := part.strip())]
+    return _text_of(value)
+
+
+def _text_of(value: Any) -> Any:
     return JOINT.join(value) if isinstance(value, tuple) else value
 
 
@@ -191,6 +202,11 @@ def _dropdown(setting: Setting, value: Any, choices: list, **more: Any):
     return gr.Dropdown(choices, value=value, **{"min_width": 200} | more)
 
 
+def _many(setting: Setting, value: Any, choices: list, **more: Any):
+    more = {"multiselect": True, "max_choices": 2, "min_width": 200} | more
+    return gr.Dropdown(choices, value=value, **more)
+
+
 def _radio(setting: Setting, value: Any, choices: list, **more: Any):
     return gr.Radio(choices, value=value, **more)
 
@@ -204,6 +220,7 @@ _WIDGETS = {
     "slider": _slider,
     "number": _number,
     "dropdown": _dropdown,
+    "many": _many,
     "radio": _radio,
     "checkbox": _checkbox,
 }

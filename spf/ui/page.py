@@ -63,6 +63,7 @@ class Page:
             "targets": {"max_lines": 2},
             "replace": {"visible": start["mode"] == "replace"},
             "adapter": {"choices": adapters(self.engine)},
+            "beside": {"choices": rivals(self.engine)},
         }.get(name, {})
 
     @property
@@ -82,6 +83,11 @@ def adapters(engine: Engine) -> list[tuple[Any, str]]:
         (label("adapter.none"), ""),
         *((name, name) for name in engine.adapters()),
     ]
+
+
+def rivals(engine: Engine) -> list[tuple[Any, str]]:
+    """Choices of what is drawn beside the tuned model: the naive counterpart, and every adapter there is."""
+    return [(label("beside.auto"), AUTO), *((name, name) for name in engine.files())]
 
 
 def inputs_of(form: Form, request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:

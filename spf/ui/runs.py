@@ -11,17 +11,21 @@ from typing import Any
 
 import gradio as gr
 
-from spf.config import JOIN, GenerateConfig
+from spf.config import AUTO, JOIN, GenerateConfig
 from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
+from spf.portraits.description import TARGETS
+from spf.prompts import compose
+from spf.targets import known_targets
 
-from . import stage
+from . import series, stage
 from .boundary import reported
+from .foreign import foreign, foreign_notice
 from .form import Form
 from .gpu import on_gpu, on_zero_gpu
 from .maps import payload
 from .page import wanted
-from .texts import same
+from .texts import both
 
 IDLE = (gr.update(interactive=True), gr.update(interactive=False))
 BUSY = (gr.update(interactive=False), gr.update(interactive=True))
@@ -31,14 +35,16 @@ BUSY = (gr.update(interactive=False), gr.update(interactive=True))
 class Runs:
     """What visitors are drawing: the name and last progress of each session's run.
 
-    links: portraits of earlier chains, so that a chain that grows is not drawn again from its start.
+    links: portraits of earlier chains, so that a chain that grows is not drawn again from its start. drawn: stage and maps
+    of the last pairs, so that the same pair asked for again is there at once.
     """
 
-    LINKS = 60
+    LINKS, PAIRS = 60, 16
 
     def __init__(self, engine: Engine, form: Form | None = None) -> None:
         self.engine, self.form = engine, form or Form()
         self.links: OrderedDict[GenerateConfig, dict] = OrderedDict()
+        self.drawn: OrderedDict[GenerateConfig, tuple[dict, dict, dict]] = OrderedDict()
         self.runs: dict[str, tuple[str, Progress | None]] = {}
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
@@ -54,11 +60,11 @@ class Runs:
         session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
         self.runs[session] = run, None
         try:
-            config = wanted(self.form, *values)
-            parts = prefixes(self.engine.resolved(config)) if chain else []
+            config = self.engine.resolved(wanted(self.form, *values))
+            parts = prefixes(config) if chain else []
             yield from self._drawn(session, run, config, parts)
         except SpfError as error:
-            yield stage.failed(same(str(error))), gr.skip(), *IDLE
+            yield stage.failed(stage.worded(error, self.form)), gr.skip(), *IDLE
         except Exception as error:  # a bug of ours or of a library
             yield stage.failed(reported(error)), gr.skip(), *IDLE
         finally:
@@ -75,30 +81,77 @@ class Runs:
                 strip.append(self.links[part])
                 continue
 
+            if part is config and part in self.drawn:
+                self.drawn.move_to_end(part)
+                value, inside, last = self.drawn[part]
+                shown = {"strip": [*strip, last] if strip else []}
+                yield value | shown, inside, *IDLE
+                continue
+
             roles = self.engine.roles(part)
+            columns = {role: stage.column(one) for role, one in self.engine.columns(part).items()}
             pictures: dict[str, str] = {}
             with closing(self.draw(part)) as events:
                 for event in events:
                     if isinstance(event, Result):
-                        strip.append(self.keep(event))
+                        strip.append(last := self.keep(event))
                         if part is config:
                             shown = {"strip": strip if len(strip) > 1 else []}
-                            yield stage.finished(event) | shown, payload(event), *IDLE
+                            value, inside = stage.finished(event), payload(event)
+                            remember(self.drawn, config, (value, inside, last), self.PAIRS)
+                            yield value | shown, inside, *IDLE
                         continue
 
                     self.runs[session] = run, event
                     pictures |= stage.previews(event)
                     place = (number if parts else 0, len(parts) + 1)
                     value = stage.waiting(event, roles, pictures, *place)
-                    value |= {"run": run, "strip": strip, "links": count}
+                    value |= {"run": run, "strip": strip, "links": count, "columns": columns}
                     yield value, gr.skip(), *buttons
                     buttons = (gr.skip(), gr.skip())
 
+    def series(self, request: gr.Request, kind: str, count: float, lines: str, *values: Any):
+        """Streams a series of drawings for the sheet, with the two buttons; each is added as it is finished."""
+        session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
+        self.runs[session] = run, None
+        shown: dict[str, Any] = {"run": run, "kind": kind, "phase": "running", "items": []}
+        try:
+            parts = series.parts(kind, wanted(self.form, *values), count, lines)
+            yield from self._listed(session, shown, parts)
+        except SpfError as error:
+            yield shown | {"phase": "failed", "status": stage.worded(error, self.form)}, *IDLE
+        except Exception as error:  # a bug of ours or of a library
+            yield shown | {"phase": "failed", "status": reported(error)}, *IDLE
+        finally:
+            if self.runs.get(session, (None,))[0] == run:
+                del self.runs[session]
+
+    def dial(self, request: gr.Request, *values: Any):
+        """Streams the purity dial: five strengths from one noise."""
+        yield from self.series(request, series.STRENGTHS, 0, "", *values)
+
+    def _listed(self, session: str, shown: dict[str, Any], parts: list):
+        buttons, items = BUSY, shown["items"]
+        shown["count"] = len(parts)
+        for number, (title, config) in enumerate(parts):
+            with closing(self.draw(config)) as events:
+                for event in events:
+                    if isinstance(event, Result):
+                        items.append(series.item(title, event, items))
+                        continue
+                    self.runs[session] = shown["run"], event
+                    place = (number + 1, len(parts))
+                    told = stage.waiting(event, [], {}, *place, key="status.item")
+                    told = {name: told[name] for name in ("status", "progress") if name in told}
+                    yield shown | {"items": list(items)} | told, *buttons
+                    buttons = (gr.skip(), gr.skip())
+        done = {"phase": "done", "status": both("series.done", n=len(items))}
+        yield shown | {"items": list(items)} | done, *IDLE
+
     def keep(self, result: Result) -> dict:
         """A link of the strip, remembered."""
-        self.links[result.config] = made = stage.link(result)
-        while len(self.links) > self.LINKS:
-            self.links.popitem(last=False)
+        made = stage.link(result)
+        remember(self.links, result.config, made, self.LINKS)
         return made
 
     def stop(self, request: gr.Request):
@@ -111,12 +164,40 @@ class Runs:
         a run reserves."""
         try:
             config = wanted(self.form, *values)
-            found = stage.notices(self.engine.words(config))
+            compose(config.base, config.targets, config.mode, config.replace)
         except SpfError:
             return {"notices": []}  # half-written; Generate will say what is missing
+        try:
+            words = self.engine.words(config)
+        except SpfError as error:  # the target does not fit into what the encoder reads
+            return {"notices": [{"kind": "warning", "text": stage.worded(error, self.form)}]}
+        found, more = stage.notices(words), {"swaps": stage.swaps(words), "known": words.known}
+        written = " ".join((config.base, *config.targets))
+        if foreign(written) and words.known:
+            found, more = foreign_notice(written), {"known": words.known}
+        lacking = untaught(self.engine, config)
         if on_zero_gpu():
             found.append(stage.notice("quota", "info", s=self.engine.seconds(config)))
-        return {"notices": found}
+        return {"notices": found, "teach": lacking} | more
+
+
+def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:
+    """Ready targets that are asked for and have no weights."""
+    if config.adapter != AUTO:
+        return []
+    return [
+        {"key": target.name, "title": target.text}
+        for target in known_targets(config.targets)
+        if target.name in TARGETS and not engine.pick((target.text,))
+    ]
+
+
+def remember(kept: OrderedDict, key: Any, value: Any, most: int) -> None:
+    """Keeps a value as the newest of at most so many."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from spf.config import JOIN
-from spf.engine import ORIGINAL, TUNED, Progress, Result, Words
+from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
+from spf.errors import SpfError
 
 from .components import enlarged, png, webp
+from .form import Form
 from .texts import both, same
-from .verdict import words_of
+from .verdict import obeys_of, words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
@@ -22,8 +24,12 @@ def waiting(
     pictures: Mapping[str, str],
     link: int = 0,
     links: int = 1,
+    key: str = "status.link",
 ) -> dict:
-    """The stage while the model works; pictures: the previews so far. link of links: place in a chain, 0 outside one."""
+    """The stage while the model works; pictures: the previews so far.
+
+    link of links: place in a chain or a series, 0 outside one. key: of the text that says so.
+    """
     if progress.what == "loading":
         return {"phase": "loading", "status": both("status.loading")}
     value = {"phase": "running", "roles": list(roles), "portraits": dict(pictures)}
@@ -33,17 +39,11 @@ def waiting(
     told = (
         both("status.left", s=max(1, round(left))) if left is not None and left > PATIENCE else ""
     )
-    status = both(
-        "status.step",
-        what=both(f"role.{progress.what}"),
-        k=progress.step,
-        n=progress.steps,
-        left=told,
-    )
+    status = both("status.step", what=role(progress.what), **_place(progress), left=told)
     share = progress.step / max(1, progress.steps)
     if link:
         status, share = (
-            both("status.link", k=link, n=links, rest=status),
+            both(key, k=link, n=links, rest=status),
             (link - 1 + share) / links,
         )
     return value | {"status": status, "progress": share}
@@ -84,15 +84,62 @@ def finished(result: Result) -> dict:
         "verdicts": {
             role: said for role, report in result.reports.items() if (said := words_of(report))
         },
+        "own": obeys_of(result.reports[TUNED]),
         "labels": {
             ORIGINAL: both("score.base"),
             **({} if result.config.adapter else {TUNED: both("no adapter")}),
         },
+        "columns": {name: column(drawn) for name, drawn in result.columns.items()},
         "status": both("status.done"),
         "words": marked(result.words),
         "notices": notices(result.words) + _about_adapter(result) + _told(result),
         "report": dict(result.reports),
     }
+
+
+def role(name: str) -> dict[str, str]:
+    """What a portrait is called before one knows how it was drawn."""
+    return both(f"role.{name}", name)
+
+
+def column(drawn: Column) -> dict:
+    """How a portrait was drawn, in words: its weights and its drawing."""
+    weights = both(f"method.{drawn.method}", drawn.method)
+    way = both(f"way.{drawn.guide or 'free'}", drawn.guide)
+    text = both("column", weights=weights, way=way)
+    return {"method": drawn.method, "guide": drawn.guide, "label": text}
+
+
+def _place(progress: Progress) -> dict[str, int]:
+    """Where a drawing stands, in the steps that were asked for."""
+    if progress.of:
+        return {"k": progress.at, "n": progress.of}
+    return {"k": progress.step, "n": progress.steps}
+
+
+_REFUSED = re.compile(r"(\w+) (is|has) (.+?) but (must be|at most) (.+)", re.DOTALL)
+_RULES = (
+    ("number", re.compile(r"a number from (?P<low>\S+) to (?P<high>\S+)")),
+    ("whole", re.compile(r"a whole number from (?P<low>\S+) to (?P<high>\S+)")),
+    ("options", re.compile(r"one of (?P<options>.+)")),
+)
+
+
+def worded(error: SpfError, form: Form) -> dict[str, str]:
+    """A refusal of the library in words of the page: the field is called what stands above it."""
+    text = str(error)
+    names = {form.outside(name): name for name in form.settings} | {n: n for n in form.settings}
+    found = _REFUSED.fullmatch(text.removesuffix("."))
+    if not found or found[1] not in names:
+        return same(text)
+    outside = form.outside(names[found[1]])
+    told = {"field": both(f"field.{outside}", outside.replace("_", " ")), "value": same(found[3])}
+    if found[3] == "empty":
+        return both(f"error.empty.{outside}", text, **told)
+    for rule, pattern in _RULES:
+        if found[4] == "must be" and (limits := pattern.fullmatch(found[5])):
+            return both(f"error.{rule}", **told, **limits.groupdict())
+    return both("error.other", **told, verb=found[2], rule=f"{found[4]} {found[5]}")
 
 
 def failed(text: Mapping[str, str]) -> dict:
@@ -102,7 +149,13 @@ def failed(text: Mapping[str, str]) -> dict:
 def stopped(progress: Progress | None) -> dict:
     if progress is None or not progress.steps:
         return {"phase": "stopped", "status": both("status.stopped.early")}
-    return {"phase": "stopped", "status": both("status.stopped", k=progress.step, n=progress.steps)}
+    what = {"what": role(progress.what)} | _place(progress)
+    return {"phase": "stopped", "status": both("status.stopped", **what)}
+
+
+def swaps(words: Words) -> list[dict]:
+    """Unknown words with known ones to put in their place."""
+    return [{"word": word, "near": list(near)} for word, near in words.near.items()]
 
 
 def notices(words: Words) -> list[dict]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spf.evaluation.measures import changed, compared, responded
+from spf.evaluation.named import disobeyed
 from spf.portraits.description import Target
 from spf.targets import known_targets
 
@@ -44,10 +45,13 @@ def verdict(
         "score": both(f"score.{score}", **counts),
         "clean": score == "clean",
         "changed": [
-            {"label": attribute(n), "from": same(before[n]), "to": same(after[n])} for n in moved
+            {"label": attribute(n), "from": value_of(n, before[n]), "to": value_of(n, after[n])}
+            for n in moved
         ],
         "unchanged": [
-            {"label": attribute(n), "value": same(after[n])} for n in others if n not in moved
+            {"label": attribute(n), "value": value_of(n, after[n])}
+            for n in others
+            if n not in moved
         ],
     }
 
@@ -64,6 +68,33 @@ def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | Non
     known = targets if len(targets) == len(report["target"]) else []
     tuned = bool(report["adapter"]) if tuned is None else tuned
     return verdict(before, after, known, tuned=tuned, asked=bool(report["target"]))
+
+
+def obeys(base: str, shown: Mapping[str, str], targets: Sequence[Target] = ()) -> dict | None:
+    """Whether the original shows what its own text names; None for a text that names nothing which the judges read."""
+    asked, missed = disobeyed(base, shown, targets)
+    if not asked:
+        return None
+    if not missed:
+        return {"text": both("own.fine", n=len(asked)), "fine": True}
+    wrong = [
+        both(
+            "own.wrong",
+            what=attribute(name),
+            asked=value_of(name, asked[name]),
+            shown=value_of(name, shown[name]),
+        )
+        for name in missed
+    ]
+    return {"text": both("own.missed", what=_listed(wrong)), "fine": False}
+
+
+def obeys_of(report: Mapping[str, Any]) -> dict | None:
+    """`obeys` of the original of a report; None when nothing was read."""
+    if not report.get("attributes"):
+        return None
+    shown = {name: pair["original"] for name, pair in report["attributes"].items()}
+    return obeys(report["base"], shown)
 
 
 def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, str]:
@@ -97,6 +128,11 @@ def _with_article(target: Target) -> str:
 def attribute(name: str) -> dict[str, str]:
     """What an attribute is called."""
     return both(f"attribute.{name}", name.replace("_", " "))
+
+
+def value_of(name: str, value: str) -> dict[str, str]:
+    """What a value of an attribute is called."""
+    return both(f"value.{name}.{value}", value)
 
 
 def _listed(items: Sequence[dict[str, str]]) -> dict[str, str]:

@@ -1,5 +1,5 @@
 /* A row of choices: stored examples with their pictures, or short texts to put into a field. */
-const { said, h } = window.SPF;
+const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-choices");
 function update(value) {
   const { items = [], label = "", chosen = null } = value || {};
@@ -29,6 +29,9 @@ function update(value) {
               )
             : null,
           h("span", { class: "title" }, said(item.title)),
+          item.taught === false
+            ? h("span", { class: "untaught", title: t("untaught.about") }, t("untaught"))
+            : null,
         ),
       ),
     ),
@@ -38,5 +41,12 @@ function update(value) {
       .querySelectorAll("button")
       .forEach((b, i) => b.setAttribute("aria-pressed", String(items[i].key === chosen)));
 }
+/* Cards, stage and fields agree: a card is pressed only while its own pair is on the stage. */
+const unpress = (event) => {
+  if (!element.isConnected) return document.removeEventListener(event.type, unpress);
+  root.querySelectorAll(".card").forEach((b) => b.setAttribute("aria-pressed", "false"));
+};
+for (const name of ["spf:pending", "spf:show", "spf:asked"])
+  document.addEventListener(name, unpress);
 watch("value", () => update(props.value));
 update(props.value);

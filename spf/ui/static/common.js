@@ -462,7 +462,34 @@
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) button("stop")?.click();
   });
 
+  /* Presses Generate as soon as `ready()`: fields that were filled by the server take a moment. */
+  const press = (ready) => {
+    const began = Date.now(),
+      wait = setInterval(() => {
+        const there = ready();
+        if (there || Date.now() - began > 5000) clearInterval(wait);
+        if (there) setTimeout(() => document.querySelector("#generate")?.click(), 80);
+      }, 40);
+  };
+  const valueOf = (name, value) => texts[`value.${name}.${value}`] ?? value;
+
+  /* A small JPEG of a picture. */
+  const thumbnail = (src, side) =>
+    new Promise((done) => {
+      const image = new Image();
+      image.onload = () => {
+        const canvas = h("canvas", { width: side, height: side });
+        canvas.getContext("2d").drawImage(image, 0, 0, side, side);
+        done(canvas.toDataURL("image/jpeg", 0.8));
+      };
+      image.onerror = () => done("");
+      image.src = src || "";
+    });
+
   window.SPF = {
+    thumbnail,
+    press,
+    valueOf,
     lang,
     t,
     said,

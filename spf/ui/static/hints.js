@@ -1,11 +1,45 @@
-/* Short notices beside the fields. */
-const { said, h } = window.SPF;
+/* Short notices beside the fields: what the model does not know, with words to take instead, and
+   targets that nobody has taught it yet. */
+const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-hints");
 const list = h("ul", { class: "notices", "aria-live": "polite" });
-root.replaceChildren(list);
-const update = (value) =>
-  list.replaceChildren(
-    ...(value?.notices || []).map((n) => h("li", { class: n.kind }, said(n.text))),
+const words = h("details", { class: "kept" }, h("summary"), h("p"));
+root.replaceChildren(list, words);
+const small = (text, onclick) => h("button", { type: "button", class: "suggestion", onclick }, text);
+const swap = ({ word, near }) =>
+  near.length
+    ? h(
+        "li",
+        { class: "info" },
+        `${word} → `,
+        near.map((by) => small(by, () => trigger("swap", { word, by }))),
+      )
+    : null;
+const teach = ({ key, title }) =>
+  h(
+    "li",
+    { class: "info" },
+    t("notice.teach", { target: title }),
+    " ",
+    small(t("teach"), () => trigger("teach", { key })),
   );
+function update(value) {
+  const { notices = [], swaps = [], teach: lacking = [], known = [] } = value || {};
+  list.replaceChildren(
+    ...notices.map((n) =>
+      h(
+        "li",
+        { class: n.kind },
+        said(n.text),
+        n.take ? small(t("take"), () => trigger("take", n.take)) : null,
+      ),
+    ),
+    ...(lacking || []).map(teach),
+    ...(swaps || []).map(swap).filter(Boolean),
+  );
+  words.hidden = !known?.length;
+  words.firstChild.textContent = t("words.known", { n: known?.length || 0 });
+  words.lastChild.textContent = (known || []).join(", ");
+}
 watch("value", () => update(props.value));
 update(props.value);

@@ -1,6 +1,6 @@
 /* The portraits of one run: side by side, under a slider, or as a difference; verdict, changed
    attributes, downloads. */
-const { t, said, h, dataBytes, zip, save, stored, store } = window.SPF;
+const { t, said, h, dataBytes, zip, save, stored, store, press, valueOf } = window.SPF;
 const root = element.querySelector(".spf-stage");
 const VIEWS = ["side", "slider", "difference"];
 let data = {},
@@ -48,88 +48,101 @@ switcher.addEventListener(
     (b) => setView(b.dataset.view),
   ),
 );
-const rivalButtons = ["tuned", "naive"].map((role) =>
+/* Which portrait the slider shows beside the original: one button a column. */
+let rivalButtons = [];
+const rivals = h("div", {
+  class: "segments quiet",
+  role: "radiogroup",
+  "aria-label": t("rival.label"),
+  onkeydown: arrows(
+    () => rivalButtons,
+    (b) => pickRival(b.dataset.role),
+  ),
+});
+function pickRival(role) {
+  rival = role;
+  draw();
+  rivals.querySelector(`[data-role="${CSS.escape(role)}"]`)?.focus();
+}
+/* One switch for how every column is drawn. */
+const WAYS = ["held", "free"];
+const wayButtons = WAYS.map((way) =>
   h(
     "button",
-    {
-      type: "button",
-      class: "seg",
-      role: "radio",
-      "data-role": role,
-      onclick: () => {
-        rival = role;
-        draw();
-      },
-    },
-    t(`role.${role}`),
+    { type: "button", class: "seg", role: "radio", "data-way": way, onclick: () => drawn(way) },
+    t(`drawn.${way}`),
   ),
 );
-const rivals = h(
+const ways = h(
   "div",
-  { class: "segments quiet", role: "radiogroup", "aria-label": t("rival.label") },
-  rivalButtons,
+  { class: "segments quiet", role: "radiogroup", "aria-label": t("drawn.label") },
+  wayButtons,
 );
-rivals.addEventListener(
+ways.addEventListener(
   "keydown",
   arrows(
-    () => rivalButtons,
-    (b) => {
-      rival = b.dataset.role;
-      draw();
-    },
+    () => wayButtons,
+    () => {},
   ),
 );
-const bar = h("div", { class: "stage-bar" }, switcher, rivals);
+function drawn(way) {
+  if (busy()) return;
+  trigger("drawn", { way });
+  press(() => data.asked === way);
+}
+const wayOf = () => {
+  const found = Object.values(data.columns || {}).map((c) => Boolean(c.guide));
+  return found.every(Boolean) ? "held" : found.some(Boolean) ? "" : "free";
+};
+const bar = h("div", { class: "stage-bar" }, switcher, rivals, ways);
 
 /* ---- side by side: one figure a role, kept between updates so that nothing flickers ---- */
-const figures = Object.fromEntries(
-  ["original", "tuned", "naive"].map((role) => {
-    const image = h("img", { alt: "", draggable: "false", decoding: "sync" });
-    const hold = (on) => () => {
-      if (role !== "original" && !busy() && source("original") && source(role))
-        image.src = shown(on ? "original" : role);
-      frame.classList.toggle("held", on && role !== "original");
-    };
-    const frame = h(
-      "div",
-      {
-        class: "frame",
-        onpointerdown: hold(true),
-        onpointerup: hold(false),
-        onpointerleave: hold(false),
-        onpointercancel: hold(false),
-      },
-      image,
-      h("span", { class: "held-note" }, t("role.original")),
-    );
-    const canvas = h("canvas", { class: "diff", width: 384, height: 384, "aria-hidden": "true" });
-    frame.append(canvas);
-    const score = h("span", { class: "score" });
-    const get = h(
-      "button",
-      {
-        type: "button",
-        class: "icon",
-        title: t("download.png"),
-        "aria-label": `${t("download.png")}: ${t(`role.${role}`)}`,
-        onclick: () => savePng(role),
-      },
-      "↓",
-    );
-    const figure = h(
-      "figure",
-      { "data-role": role },
-      frame,
-      h("figcaption", {}, h("span", { class: "dot" }), h("b", {}, t(`role.${role}`)), score, get),
-    );
-    return [role, { figure, image, canvas, score, get }];
-  }),
-);
-const pictures = h(
-  "div",
-  { class: "pictures" },
-  Object.values(figures).map((f) => f.figure),
-);
+const figures = {};
+function figureOf(role) {
+  if (figures[role]) return figures[role];
+  const image = h("img", { alt: "", draggable: "false", decoding: "sync" });
+  const hold = (on) => () => {
+    if (role !== "original" && !busy() && source("original") && source(role))
+      image.src = shown(on ? "original" : role);
+    frame.classList.toggle("held", on && role !== "original");
+  };
+  const frame = h(
+    "div",
+    {
+      class: "frame",
+      onpointerdown: hold(true),
+      onpointerup: hold(false),
+      onpointerleave: hold(false),
+      onpointercancel: hold(false),
+    },
+    image,
+    h("span", { class: "held-note" }, t("role.original")),
+  );
+  const canvas = h("canvas", { class: "diff", width: 384, height: 384, "aria-hidden": "true" });
+  frame.append(canvas);
+  const score = h("span", { class: "score" }),
+    title = h("b");
+  const get = h(
+    "button",
+    { type: "button", class: "icon", title: t("download.png"), onclick: () => savePng(role) },
+    "↓",
+  );
+  const figure = h(
+    "figure",
+    { "data-role": role },
+    frame,
+    h("figcaption", {}, h("span", { class: "dot" }), title, score, get),
+  );
+  pictures.append(figure);
+  figures[role] = { figure, image, canvas, score, get, title };
+  return figures[role];
+}
+const nameOf = (role) =>
+  said(data.names?.[role]) ||
+  said(data.columns?.[role]?.label) ||
+  (role in ROLES ? t(`role.${role}`) : role);
+const ROLES = { original: 1, tuned: 1, naive: 1 };
+const pictures = h("div", { class: "pictures" });
 
 /* ---- slider: two pictures in one frame ---- */
 const below = h("img", { alt: "", draggable: "false" }),
@@ -192,16 +205,48 @@ function longer() {
   if (!text || busy() || !field) return;
   edit.value = "";
   trigger("longer", { edit: text });
-  const began = Date.now(),
-    wait = setInterval(() => {
-      const there =
-        field.value.split("+").some((part) => part.trim() === text) &&
-        document.querySelector("#chain input")?.checked;
-      if (there || Date.now() - began > 5000) {
-        clearInterval(wait);
-        if (there) setTimeout(() => document.querySelector("#generate")?.click(), 60);
-      }
-    }, 40);
+  press(
+    () =>
+      field.value.split("+").some((part) => part.trim() === text) &&
+      document.querySelector("#chain input")?.checked,
+  );
+}
+/* Takes one edit out of the chain and draws what is left; then what came back is told. */
+function undo(k) {
+  const targets = data.request?.targets || [],
+    field = document.querySelector("#target textarea, #target input");
+  if (busy() || !field || targets.length < 2) return;
+  const left = targets.filter((_, i) => i !== k).join(" + ");
+  undone = {
+    target: targets[k],
+    original: data.portraits?.original,
+    attributes: data.report?.tuned?.attributes,
+    portraits: (data.strip || []).map((link) => link.portrait),
+  };
+  trigger("shorter", { place: k });
+  press(() => field.value.trim() === left);
+}
+/* Attributes that the edit had changed and that are the original's again without it. */
+function tellReturned() {
+  if (!undone || data.recalled) return;
+  const before = undone,
+    now = data.report?.tuned?.attributes;
+  undone = null;
+  if (!before.attributes || !now || before.original !== data.portraits?.original) return;
+  const back = Object.keys(now).filter(
+    (name) =>
+      before.attributes[name]?.tuned !== before.attributes[name]?.original &&
+      now[name].tuned === now[name].original,
+  );
+  const names = back.map((name) => `${t(`attribute.${name}`)}: ${valueOf(name, now[name].tuned)}`);
+  const pixels = before.portraits.includes(data.portraits.tuned);
+  const text = names.length
+    ? t("chain.returned", { target: before.target, what: names.join(t("joint.list")) })
+    : t("chain.nothing", { target: before.target });
+  data.notices = [
+    ...(data.notices || []),
+    { kind: "info", text: pixels ? `${text} ${t("chain.same")}` : text },
+  ];
 }
 function choose(k) {
   const links = data.strip || [];
@@ -241,7 +286,26 @@ function drawStrip() {
   if (links.length)
     strip.replaceChildren(
       frame(shown("original"), t("role.original"), -1),
-      ...links.map((link, k) => frame(link.display, said(link.title), k)),
+      ...links.map((link, k) =>
+        h(
+          "span",
+          { class: "link-place" },
+          frame(link.display, said(link.title), k),
+          ready && links.length > 1
+            ? h(
+                "button",
+                {
+                  type: "button",
+                  class: "undo",
+                  title: t("chain.undo"),
+                  "aria-label": `${t("chain.undo")}: ${said(link.title)}`,
+                  onclick: () => undo(k),
+                },
+                "×",
+              )
+            : null,
+        ),
+      ),
     );
   if (chosen >= links.length - 1) strip.scrollLeft = strip.scrollWidth;
   chain.hidden = (data.phase || "empty") === "empty";
@@ -275,7 +339,12 @@ const lookButton = h(
   { type: "button", class: "plain strong", onclick: () => trigger("look") },
   t("look.inside"),
 );
-const actions = h("div", { class: "actions" }, lookButton, zipButton, linkButton);
+const dialButton = h(
+  "button",
+  { type: "button", class: "plain", title: t("dial.about"), onclick: () => trigger("dial") },
+  t("dial"),
+);
+const actions = h("div", { class: "actions" }, lookButton, dialButton, zipButton, linkButton);
 const verdict = h("div", { class: "verdict" }, sentence, chips, kept, words, notices);
 root.replaceChildren(
   bar,
@@ -300,17 +369,42 @@ function draw() {
   root.dataset.view = view;
   root.style.setProperty("--n", roles.length);
   viewButtons.forEach((b) => mark(b, b.dataset.view === view));
-  rivalButtons.forEach((b) => {
-    mark(b, b.dataset.role === rival);
-    b.hidden = !roles.includes(b.dataset.role);
+  rivalButtons = roles.slice(1).map((role) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "seg",
+        role: "radio",
+        "data-role": role,
+        onclick: () => pickRival(role),
+      },
+      nameOf(role),
+    ),
+  );
+  rivalButtons.forEach((b) => mark(b, b.dataset.role === rival));
+  rivals.replaceChildren(...rivalButtons);
+  rivals.hidden = view !== "slider" || roles.length < 3;
+  const way = wayOf();
+  wayButtons.forEach((b, k) => {
+    mark(b, b.dataset.way === way);
+    if (!way && !k) b.tabIndex = 0;
+    b.disabled = busy();
   });
-  rivals.hidden = view !== "slider" || !roles.includes("naive");
-  for (const [role, { figure, image, canvas, score, get }] of Object.entries(figures)) {
+  ways.hidden = !Object.keys(data.columns || {}).length;
+  roles.forEach(figureOf);
+  for (const [role, { figure, image, canvas, score, get, title }] of Object.entries(figures)) {
     figure.hidden = !roles.includes(role);
+    if (figure.hidden) continue;
+    figure.style.order = roles.indexOf(role);
+    figure.dataset.method = data.columns?.[role]?.method || (role === "tuned" ? "spf" : role);
     const text = role === "original" ? data.texts?.base : data.texts?.complete;
-    show(image, shown(role), `${t(`role.${role}`)}: ${text || ""}`);
+    title.textContent = nameOf(role);
+    show(image, shown(role), `${nameOf(role)}: ${text || ""}`);
     get.disabled = !ready || !source(role);
-    const judged = data.verdicts?.[role] || {};
+    get.setAttribute("aria-label", `${t("download.png")}: ${nameOf(role)}`);
+    const own = role === "original" && !data.names && data.phase === "done" ? data.own : null,
+      judged = own ? { score: own.text, clean: own.fine } : data.verdicts?.[role] || {};
     score.textContent = judged.score ? said(judged.score) : said(data.labels?.[role]) || "";
     score.className = `score ${judged.clean == null ? "" : judged.clean ? "clean" : "polluted"}`;
     canvas.hidden = view !== "difference" || role === "original" || !ready;
@@ -319,9 +413,10 @@ function draw() {
   slider.hidden = view !== "slider";
   pictures.hidden = view === "slider";
   if (view === "slider") {
-    show(below, shown(rival), t(`role.${rival}`));
-    show(above, shown("original"), t("role.original"));
-    names[1].textContent = t(`role.${rival}`);
+    show(below, shown(rival), nameOf(rival));
+    show(above, shown("original"), nameOf("original"));
+    names[0].textContent = nameOf("original");
+    names[1].textContent = nameOf(rival);
   }
   drawStrip();
   say();
@@ -453,34 +548,85 @@ async function copyLink() {
   }, 1600);
 }
 
-let stopped = null;
+/* ---- what has been drawn, and what is to be drawn ---- */
+const KEPT = ["portraits", "display", "roles", "texts", "strip", "columns", "request", "names"];
+const TOLD = ["own", "verdicts", "labels", "words", "notices", "report", "example"];
+let stopped = null,
+  last = {},
+  undone = null;
+const part = (value, names) => Object.fromEntries(names.map((name) => [name, value[name]]));
+
+/* Settings that a link or a picture brought: drawn at once, as soon as they stand in the fields. */
+function ask(request) {
+  const field = document.querySelector("#base textarea, #base input");
+  press(() => field && field.value === request.base);
+}
+/* A pair from the sheet or from the history: its pictures come from this browser. */
+function recalled(event) {
+  if (!element.isConnected) return document.removeEventListener("spf:show", recalled);
+  if (busy()) return;
+  update({ ...event.detail, phase: "done", recalled: true });
+  root.scrollIntoView({ block: "nearest" });
+}
+document.addEventListener("spf:show", recalled);
+
 function update(value) {
-  if (value && value.phase === "stopped") stopped = value.run;
+  if (value && value.phase === "stopped") {
+    stopped = value.run;
+    document.dispatchEvent(new CustomEvent("spf:stopped"));
+  }
   else if (value?.run && value.run === stopped) return; // sent before Stop, arrived after it
-  // Stopped and failed runs keep the pictures that are on screen and only say what happened.
-  const keep =
-    value && !value.portraits && ["queued", "stopped", "failed", "loading"].includes(value.phase)
-      ? {
-          portraits: data.portraits,
-          display: data.display,
-          roles: data.roles,
-          texts: data.texts,
-          strip: data.strip,
-        }
-      : {};
+  if (value?.phase === "asked") {
+    data = { phase: "queued", status: t("status.queued"), roles: ["original", "tuned"] };
+    document.dispatchEvent(new CustomEvent("spf:asked"));
+    draw();
+    return ask(value.request);
+  }
+  if (value?.phase === "fields") {
+    data.asked = value.way;
+    return;
+  }
+  // Stopped and failed runs leave the last pair on screen and only say what happened.
+  const ended = value && !value.portraits && ["stopped", "failed"].includes(value.phase),
+    waits = value && !value.portraits && ["queued", "loading"].includes(value.phase);
+  const keep = ended ? part(last, [...KEPT, ...TOLD]) : waits ? part(data, KEPT) : {};
   data = { ...keep, ...(value || {}) };
   if (data.phase === "done") {
+    last = data;
     chosen = (data.strip || []).length - 1;
     result = { portrait: data.portraits?.tuned, display: data.display?.tuned };
+    tellReturned();
+    document.dispatchEvent(new CustomEvent("spf:done", { detail: data }));
   }
   draw();
 }
-document.addEventListener("spf:pending", () =>
-  update({ phase: "queued", status: t("status.queued") }),
-);
+document.addEventListener("spf:pending", () => {
+  update({ phase: "queued", status: t("status.queued") });
+  if (matchMedia("(max-width: 860px)").matches) root.scrollIntoView({ block: "start" });
+});
 document.addEventListener("spf:place", ({ detail }) => {
   if (data.phase === "queued") update({ phase: "queued", status: t("status.place", detail) });
 });
 document.addEventListener("spf:ended", ({ detail }) => update({ phase: "failed", ...detail }));
+
+/* The pictures are of the texts they were drawn from, whatever stands in the fields by now. */
+function stale() {
+  const field = document.querySelector("#base textarea, #base input"),
+    target = document.querySelector("#target textarea, #target input"),
+    request = data.request;
+  if (data.phase !== "done" || !request || !field || !target) return false;
+  const clean = (text) => text.replace(/\s+/g, " ").trim();
+  const targets = clean(target.value).split("+").map(clean).filter(Boolean).join(" + ");
+  return clean(field.value) !== request.base || targets !== (request.targets || []).join(" + ");
+}
+const old = h("p", { class: "stale", role: "status" }, t("stale"));
+function tellStale() {
+  if (!element.isConnected) return document.removeEventListener("input", tellStale, true);
+  old.hidden = !stale();
+}
+document.addEventListener("input", tellStale, true);
+verdict.before(old);
+old.hidden = true;
+
 watch("value", () => update(props.value));
 update(props.value);

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from spf.config import AUTO
+from spf.config import AUTO, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 
-from .. import stage
+from .. import series, stage
 from ..components import HEAVY, QUICK, own, webp_of
 from ..examples import Example
 from ..form import JOINT, Form
@@ -26,6 +27,19 @@ TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending'));
 NEW_SEED = "() => Math.floor(Math.random() * 2 ** 32)"
 
 
+class Order(NamedTuple):
+    """What a series is to be, and the button that starts it."""
+
+    kind: gr.Radio
+    count: gr.Slider
+    lines: gr.Textbox
+    go: gr.Button
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return [self.kind, self.count, self.lines]
+
+
 class Shown(NamedTuple):
     """The parts of the tab that are no settings."""
 
@@ -36,6 +50,10 @@ class Shown(NamedTuple):
     picture: gr.HTML
     dice: gr.Button
     drop: gr.HTML
+    sheet: gr.HTML
+    past: gr.HTML
+    order: Order
+    tab: gr.Tab
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -46,9 +64,11 @@ def build(page: Page, tab: gr.Tab) -> None:
             suggest, go, halt = _texts(page)
         with gr.Column(elem_classes="spf-stage-column"):
             picture = _stage(page)
+            sheet = own("sheet", {}, name="sheet")
+            past = own("history", name="history")
         with gr.Column(elem_classes=["spf-more", "spf-panel"]):
-            dice, drop = _settings(page)
-    shown = Shown(strip, suggest, go, halt, picture, dice, drop)
+            dice, order, drop = _settings(page)
+    shown = Shown(strip, suggest, go, halt, picture, dice, drop, sheet, past, order, tab)
     _connect_run(page, shown)
     _connect_fields(page, shown)
     _connect_memory(page, shown)
@@ -62,7 +82,9 @@ def _texts(page: Page) -> tuple[gr.HTML, gr.Button, gr.Button]:
     for name in page.form.at("texts"):
         page.fields[name].render()
         if name == "targets":
-            suggest = own("choices", suggestions(), name="suggest", classes="spf-suggest")
+            suggest = own(
+                "choices", suggestions(page.engine), name="suggest", classes="spf-suggest"
+            )
     with gr.Row(elem_classes="spf-run"):
         go = gr.Button(
             label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120
@@ -79,8 +101,8 @@ def _stage(page: Page) -> gr.HTML:
     return own("stage", page.first.stage if page.first else empty)
 
 
-def _settings(page: Page) -> tuple[gr.Button, gr.HTML]:
-    """The settings that most people use, the others in a fold, and the place where a picture brings its own back."""
+def _settings(page: Page) -> tuple[gr.Button, Order, gr.HTML]:
+    """The settings that most people use, the others and series in folds, and the place where a picture brings its own back."""
     with gr.Row(elem_classes="spf-settings"):
         for name in page.form.at("settings"):
             if name == "seed":
@@ -95,7 +117,37 @@ def _settings(page: Page) -> tuple[gr.Button, gr.HTML]:
     ):
         for name in page.form.at("advanced"):
             page.fields[name].render()
-    return dice, own("recall")
+    return dice, _order(), own("recall")
+
+
+def _order() -> Order:
+    """Several drawings with one press, in a fold."""
+    with gr.Accordion(label("series"), open=False, elem_id="series"):
+        kind = gr.Radio(
+            [(label(f"series.{name}"), name) for name in series.KINDS],
+            value=series.SEEDS,
+            label=label("series.kind"),
+            elem_id="series-kind",
+        )
+        count = gr.Slider(
+            2,
+            series.MOST_SEEDS,
+            value=4,
+            step=1,
+            label=label("series.count"),
+            elem_id="series-count",
+        )
+        lines = gr.Textbox(
+            "",
+            lines=5,
+            max_lines=12,
+            visible=False,
+            label=label("series.lines"),
+            info=label("series.lines.info"),
+            elem_id="series-lines",
+        )
+        go = gr.Button(label("series.go"), elem_id="series-go")
+    return Order(kind, count, lines, go)
 
 
 def cards(examples: Mapping[str, Example]) -> dict:
@@ -111,10 +163,14 @@ def cards(examples: Mapping[str, Example]) -> dict:
     return {"label": both("examples"), "items": items, "chosen": next(iter(examples), None)}
 
 
-def suggestions() -> dict:
+def suggestions(engine: Engine) -> dict:
+    """The ready targets, each with whether there are weights for it."""
     return {
         "label": both("suggestions"),
-        "items": [{"key": name, "title": same(target.text)} for name, target in TARGETS.items()],
+        "items": [
+            {"key": name, "title": same(target.text), "taught": bool(engine.pick((target.text,)))}
+            for name, target in TARGETS.items()
+        ],
     }
 
 
@@ -126,7 +182,18 @@ def _connect_run(page: Page, shown: Shown) -> None:
     runs = Runs(page.engine, page.form)
     outputs = [shown.picture, page.trace, shown.go, shown.halt]
     run = shown.go.click(runs.run, [page.chain, *page.inputs], outputs, js=TELL, **HEAVY)
-    shown.halt.click(runs.stop, None, [shown.picture, shown.go, shown.halt], cancels=[run], **QUICK)
+    listed = [shown.sheet, shown.go, shown.halt]
+    several = shown.order.go.click(
+        runs.series, [*shown.order.inputs, *page.inputs], listed, **HEAVY
+    )
+    dial = shown.picture.dial(runs.dial, page.inputs, listed, **HEAVY)
+    shown.halt.click(
+        runs.stop,
+        None,
+        [shown.picture, shown.go, shown.halt],
+        cancels=[run, several, dial],
+        **QUICK,
+    )
     read = page.form.at("texts") + (["adapter", "steps"] if on_zero_gpu() else [])
     gr.on(
         [page.fields[name].change for name in read],
@@ -143,11 +210,33 @@ def _connect_fields(page: Page, shown: Shown) -> None:
     target, mode, replace = (page.fields[name] for name in ("targets", "mode", "replace"))
     shown.dice.click(None, None, page.fields["seed"], js=NEW_SEED, api_visibility="private")
     mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **QUICK)
+    page.blocks.load(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
+    shown.tab.select(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
     shown.suggest.pick(
         suggested, [target, mode, replace, page.chain], [target, mode, replace], **QUICK
     )
     shown.picture.longer(
         longer, [target, mode, replace], [target, mode, replace, page.chain], **QUICK
+    )
+    base = page.fields["base"]
+    page.hints.swap(swapped, [base, target], [base, target], **QUICK)
+    page.hints.take(taken, target, [base, target], **QUICK)
+    shown.picture.shorter(shorter, target, target, **QUICK)
+    shown.picture.drawn(
+        drawn,
+        None,
+        [shown.picture, page.fields["guided"], page.fields["others"]],
+        **QUICK,
+    )
+    kind, count, lines = shown.order.inputs
+    kind.change(
+        lambda chosen: (
+            gr.update(visible=chosen == series.SEEDS),
+            gr.update(visible=chosen == series.TEXTS),
+        ),
+        kind,
+        [count, lines],
+        **QUICK,
     )
     shown.picture.look(lambda: gr.Tabs(selected="inside"), None, page.tabs, **QUICK)
 
@@ -161,19 +250,40 @@ def _connect_memory(page: Page, shown: Shown) -> None:
         fields = inputs_of(page.form, example.request, page.engine)
         return [{**example.stage, "strip": []}, example.inside, *fields.values()]
 
+    def put_back(event: gr.EventData):
+        """The settings of a pair that the browser shows again; its maps are not kept."""
+        _, *fields = restored(page.form, event.settings, page.engine)
+        return [None, *fields]
+
     def recall(event: gr.EventData):
-        """Puts the settings of one of our pictures back into the fields."""
-        return restored(page.form, event.settings, page.engine)
+        """Puts the settings of one of our pictures back into the fields, and has it drawn."""
+        return agreed(page, restored(page.form, event.settings, page.engine))
 
     def restore(request: gr.Request):
-        """Fills the fields from a shared link."""
+        """Fills the fields from a shared link, and has its pair drawn."""
         asked = request.query_params
         chain = True if asked.get("chain") == "1" else gr.skip()
-        return [*linked(page.form, asked, page.engine), chain]
+        return [*agreed(page, linked(page.form, asked, page.engine)), chain]
 
+    agreeing = [shown.picture, page.trace, page.hints, *page.inputs]
     shown.strip.pick(pick, None, [shown.picture, page.trace, *page.inputs], **QUICK)
-    shown.drop.recall(recall, None, [page.hints, *page.inputs], **QUICK)
-    page.blocks.load(restore, None, [page.hints, *page.inputs, page.chain], **QUICK)
+    shown.drop.recall(recall, None, agreeing, **QUICK)
+    for place in (shown.sheet, shown.past):
+        place.pick(put_back, None, [page.trace, *page.inputs], **QUICK)
+    page.blocks.load(restore, None, [*agreeing, page.chain], **QUICK)
+
+
+def agreed(page: Page, found: list) -> list:
+    """Stage and maps for notice and fields that came from outside: the stored pair that they describe, else none yet, to be
+    drawn at once."""
+    notice, *values = found
+    if isinstance(notice, dict) and not notice.get("__type__") and not notice["notices"]:
+        config = page.form.read(*values)
+        for example in page.examples.values():
+            if inputs_of(page.form, example.request, page.engine) == page.form.shown(config):
+                return [{**example.stage, "strip": []}, example.inside, *found]
+        return [{"phase": "asked", "request": config.carried()}, None, *found]
+    return [gr.skip(), gr.skip(), *found]
 
 
 def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
@@ -205,6 +315,31 @@ def suggested(target: str, mode: str, replace: str, chain: bool, event: gr.Event
     if chain and target.strip():
         return _joined(target, mode, replace, chosen.text)
     return chosen.text, chosen.mode, chosen.replace or replace
+
+
+def swapped(base: str, target: str, event: gr.EventData) -> tuple[str, str]:
+    """Puts a known word in the place of an unknown one."""
+    pattern = re.compile(rf"(?<!\w){re.escape(str(event.word))}(?!\w)", re.IGNORECASE)
+    return pattern.sub(str(event.by), base), pattern.sub(str(event.by), target)
+
+
+def taken(target: str, event: gr.EventData) -> tuple[str, str]:
+    """Texts that a notice offers; the target stays where it offers none."""
+    return str(event.base), str(event.target or "") or target
+
+
+def shorter(target: str, event: gr.EventData) -> str:
+    """Takes one edit out of the chain."""
+    parts = [part.strip() for part in target.split(JOINT.strip()) if part.strip()]
+    return JOINT.join(part for place, part in enumerate(parts) if place != event.place)
+
+
+def drawn(event: gr.EventData):
+    """Fields for a comparison of like with like: every column held, or every column free."""
+    held = event.way == "held"
+    guided = GenerateConfig.settings()["guided"].default if held else ""
+    told = {"phase": "fields", "way": event.way}
+    return told, guided, "alike" if held else "free"
 
 
 def longer(target: str, mode: str, replace: str, event: gr.EventData):

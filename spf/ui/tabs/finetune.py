@@ -77,6 +77,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         _connect_check(chosen.upload, checked, hints)
         _connect_control(page, watch, buttons, hints)
     _connect_job(page, watch)
+    if allowed:
+        page.hints.teach(
+            teach, None, [page.tabs, chosen.source, chosen.data, chosen.preset], **QUICK
+        )
     page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
     tab.select(
         lambda source, data: preview(data) if source == "ready" else gr.skip(),
@@ -195,6 +199,13 @@ def _buttons(allowed: bool) -> list[gr.Button]:
             for name in ("pause", "stop")
         ]
     return [start, *others]
+
+
+def teach(event: gr.EventData):
+    """Opens the tab with the shortest run of one ready set."""
+    if event.key not in TARGETS:
+        return [gr.skip()] * 4
+    return gr.Tabs(selected="finetune"), "ready", event.key, next(iter(PRESETS))
 
 
 @lru_cache

@@ -1,0 +1,69 @@
+"""What a text of the drawn world names, and whether a portrait shows it.
+
+named("a photo of an old woman with red hair")       # {"gender": "woman", "age": "old", ...}
+
+The words are those of `spf.portraits.captions`. A word that several attributes share ("red", "brown") counts where it
+stands before the thing that has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from spf.portraits.captions import WORDS
+from spf.portraits.description import ATTRIBUTES, Target
+from spf.words import normal, plain
+
+_THINGS = {
+    "skin": r"[- ](?:\w+[- ])?skin(?:ned)?",
+    "hair_color": r"[- ](?:\w+[- ])?(?:hair|bun)",
+    "hair_style": r"[- ](?:\w+[- ])?hair",
+    "background": r"[- ](?:\w+[- ])?(?:background|wall)",
+}
+"""What the values of an attribute stand before."""
+_ALONE = ("background",)
+"""Of these, values whose word no other attribute has are things of their own, such as a place."""
+
+
+def named(text: str) -> dict[str, str]:
+    """The value of each attribute that the text names; the last one where it names two, the longer way to say it first."""
+    line = plain(text).casefold()
+    places = [
+        (match.end(), match.end() - match.start(), attribute, value)
+        for attribute, value, pattern in _patterns()
+        for match in pattern.finditer(line)
+    ]
+    return {attribute: value for _, _, attribute, value in sorted(places)}
+
+
+def disobeyed(
+    text: str, shown: Mapping[str, str], targets: Sequence[Target] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """What the text names, and the attributes of it that a portrait does not show; targets: not to be counted."""
+    spared = {target.attribute for target in targets}
+    asked = {name: value for name, value in named(text).items() if name not in spared}
+    return asked, [name for name, value in asked.items() if shown.get(name) != value]
+
+
+@cache
+def _patterns() -> tuple[tuple[str, str, re.Pattern], ...]:
+    shared = [way for (_, _), ways in WORDS.items() for way in set(map(normal, ways))]
+    clothes = "|".join(
+        re.escape(normal(way))
+        for (attribute, _), ways in WORDS.items()
+        if attribute == "clothing"
+        for way in ways
+    )
+    things = _THINGS | {"clothing_color": rf"[- ](?:\w+[- ])?(?:{clothes}|clothes)"}
+    found = []
+    for (attribute, value), ways in WORDS.items():
+        if attribute not in ATTRIBUTES:
+            continue
+        for way in dict.fromkeys(map(normal, ways)):
+            needed = shared.count(way) > 1 or attribute not in _ALONE
+            after = things.get(attribute, "") if needed and " " not in way else ""
+            pattern = re.compile(rf"(?<![\w-]){re.escape(way)}(?:{after})(?![\w-])")
+            found.append((attribute, value, pattern))
+    return tuple(found)
