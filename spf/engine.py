@@ -12,6 +12,7 @@ import gc
 import logging
 import queue
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -122,6 +123,14 @@ class Result:
     reports: Mapping[str, dict]
     region: np.ndarray | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A receipt: its figures, and its page as PNG."""
+
+    found: Mapping[str, Any]
+    picture: bytes
 
 
 class Engine:
@@ -402,6 +411,39 @@ class Engine:
             reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
+
+    def receipt(self, name: str, texts: int) -> Iterator[Progress | Paper]:
+        """Makes the receipt of an adapter over so many base texts, see `spf.receipt`: progress, then one Paper.
+
+        Closing the iterator stops the work within a step. Raises BadInput for a name that is not on the shelf.
+        """
+        self.shelf.file(name)
+        if self.base is None:
+            yield Progress("loading")
+        yield from _streamed(lambda tell, check: self._receipt(name, texts, tell, check))
+
+    def _receipt(self, name: str, texts: int, tell: Callable, check: Callable) -> None:
+        from . import receipt
+        from .exchange import load_adapter
+
+        while not self._lock.acquire(timeout=0.1):
+            check()
+        try:
+            base, began = self._load(), time.perf_counter()
+
+            def show(done: int, total: int) -> None:
+                check()
+                left = (total - done) * (time.perf_counter() - began) / done
+                tell(Progress("receipt", done, total, left))
+
+            config = receipt.ReceiptConfig(texts=texts)
+            adapter = load_adapter(self.shelf.file(name), base)
+            with tempfile.TemporaryDirectory() as out:
+                how = {"name": name, "judges": self.judges, "show": show}
+                found = receipt.receipt(base, adapter, out, config, **how)
+                tell(Paper(found, (Path(out) / receipt.PAGE).read_bytes()))
+        finally:
+            self._lock.release()
 
     def read(self, images: np.ndarray):
         """What the judges read in uint8 [B,H,W,3]; None without judges."""

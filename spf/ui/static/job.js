@@ -19,10 +19,25 @@ const bar = h(
   { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },
   h("i"),
 );
-const chart = h("div", { class: "chart" }),
-  legend = h("ul", { class: "legend" }),
-  sitters = h("div", { class: "sitters" }),
-  looks = h("div", { class: "looks" });
+const charts = Object.fromEntries(
+  ["learnt", "held"].map((kind) => {
+    const chart = h("div", { class: "chart" }),
+      legend = h("ul", { class: "legend" });
+    const block = h(
+      "div",
+      {},
+      h("h3", {}, t(`job.${kind}`)),
+      h("p", { class: "muted" }, t(`job.${kind}.about`)),
+      chart,
+      legend,
+    );
+    return [kind, { chart, legend, block }];
+  }),
+);
+const sitters = h("div", { class: "sitters" }),
+  looks = h("div", { class: "looks" }),
+  curve = h("div", { class: "chart" }),
+  curveLegend = h("ul", { class: "legend" });
 const log = h("details", {}, h("summary", {}, t("job.log")), h("pre"));
 root.replaceChildren(
   h("div", { class: "job-head" }, title, phase),
@@ -32,7 +47,7 @@ root.replaceChildren(
     "div",
     { class: "job-body" },
     h("div", {}, h("h3", {}, t("job.sitters")), sitters, looks),
-    h("div", {}, h("h3", {}, t("job.losses")), chart, legend),
+    h("div", { class: "charts" }, charts.learnt.block, charts.held.block),
   ),
   log,
 );
@@ -42,23 +57,32 @@ const svg = (tag, attributes) => {
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   return node;
 };
-/* Every term on its own scale: what matters is whether it falls, not how terms compare. */
+/* What is learnt, and what is held: the denoising loss and the enhanced one pull the target in,
+   every other term holds the rest. Each line has its own scale: what matters is whether it falls. */
+const LEARNT = ["diffusion", "enhanced"];
 function plot(rows, steps) {
   const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
     (name) => name !== "step",
   );
+  for (const [kind, { chart, legend, block }] of Object.entries(charts)) {
+    const these = terms.filter((name) => (kind === "learnt") === LEARNT.includes(name));
+    block.hidden = !these.length;
+    lines(chart, legend, these, rows, steps, t(`job.${kind}`));
+  }
+}
+/* range: [low, high] of every line, where they have one scale. */
+function lines(chart, legend, terms, rows, steps, name, range = null) {
   const picture = svg("svg", {
     viewBox: "0 0 320 120",
     preserveAspectRatio: "none",
     role: "img",
-    "aria-label": t("job.losses"),
+    "aria-label": name,
   });
   picture.append(svg("line", { x1: 0, x2: 320, y1: 119.5, y2: 119.5, stroke: "var(--line)" }));
   terms.forEach((name, k) => {
     const points = rows.filter((row) => row[name] != null),
       values = points.map((row) => row[name]),
-      low = Math.min(...values),
-      high = Math.max(...values);
+      [low, high] = range || [Math.min(...values), Math.max(...values)];
     const share = (value) => (high > low ? (value - low) / (high - low) : 0.5);
     const place = (row) => {
       const x = (320 * row.step) / Math.max(1, steps);
@@ -115,23 +139,13 @@ function update(value) {
       ),
     ),
   );
-  looks.replaceChildren(
-    ...(job.looks || [])
-      .filter((l) => l.pollution != null)
-      .slice(-8)
-      .map((l) =>
-        h(
-          "div",
-          { class: "look", title: t("job.look", { k: l.step }) },
-          l.response == null
-            ? h("span", {})
-            : h("span", { class: "up", style: `height: ${Math.round(44 * l.response) + 2}px` }),
-          h("span", { class: "down", style: `height: ${Math.round(44 * l.pollution) + 2}px` }),
-          h("em", {}, String(l.step)),
-        ),
-      ),
-  );
-  const last = (job.looks || []).filter((l) => l.pollution != null).pop();
+  const measured = (job.looks || []).filter((look) => look.pollution != null);
+  const rows = measured.map(({ step, response, pollution }) => ({ step, response, pollution }));
+  const terms = ["response", "pollution"].filter((name) => rows.some((row) => row[name] != null));
+  lines(curve, curveLegend, terms, rows, job.steps || 1, t("job.curve"), [0, 1]);
+  looks.hidden = !rows.length;
+  looks.replaceChildren(h("h3", {}, t("job.curve")), curve, curveLegend);
+  const last = measured.pop();
   if (last)
     looks.append(
       h(

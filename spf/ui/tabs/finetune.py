@@ -35,6 +35,8 @@ class Preset(NamedTuple):
 
 
 PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, SIZE, 64)}
+FEW = 60
+"""Steps below which a run seldom teaches a target."""
 LONGER = {"queue": True, "concurrency_limit": 2}
 """How an event is connected that reads pictures."""
 
@@ -77,6 +79,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         _connect_check(chosen.upload, checked, hints)
         _connect_control(page, watch, buttons, hints)
     _connect_job(page, watch)
+    chosen.steps.change(few_steps, chosen.steps, hints, **QUICK)
     if allowed:
         page.hints.teach(
             teach, None, [page.tabs, chosen.source, chosen.data, chosen.preset], **QUICK
@@ -199,6 +202,12 @@ def _buttons(allowed: bool) -> list[gr.Button]:
             for name in ("pause", "stop")
         ]
     return [start, *others]
+
+
+def few_steps(steps: float) -> dict:
+    """A warning for a run that is too short to teach a target."""
+    few = int(steps) < FEW
+    return {"notices": [note(text=both("notice.few_steps", n=FEW))] if few else []}
 
 
 def teach(event: gr.EventData):

@@ -55,7 +55,9 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     naive, tuned = (shown["verdicts"].get(role, {}) for role in (NAIVE, TUNED))
 
     def portrait(role: str) -> dict:
-        return {"src": shown["display"][role], "caption": both(f"role.{role}"), "tone": role}
+        drawn = shown["columns"].get(role)
+        caption = drawn["label"] if drawn else both(f"role.{role}")
+        return {"src": shown["display"][role], "caption": caption, "tone": role}
 
     tailored = [
         {"src": webp(render(item.portrait, 128).image), "caption": ""}
@@ -85,6 +87,8 @@ def control(example: Example) -> dict[str, Any]:
     data = example.inside
     chain = data["arrays"]["chain"]
     blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
+    held = any(layer["key"] == "held" for layer in data["layers"])
+    name = both("layer.held" if held else "layer.sfcm")
     maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(
         chain["shape"]
     )  # [S,P+2,h,w]
@@ -105,4 +109,4 @@ def control(example: Example) -> dict[str, Any]:
     )
     veil = (0.75 * np.clip(0.25 + 0.95 * heat, 0, 1))[..., None]
     mixed = np.asarray(portrait) * (1 - veil) + colours * veil
-    return {"src": enlarged(mixed.astype(np.uint8)), "caption": both("layer.sfcm"), "tone": TUNED}
+    return {"src": enlarged(mixed.astype(np.uint8)), "caption": name, "tone": TUNED}

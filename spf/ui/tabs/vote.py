@@ -18,7 +18,7 @@ from typing import Any
 
 import gradio as gr
 
-from spf.config import GenerateConfig
+from spf.config import AUTO, GenerateConfig
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
@@ -156,6 +156,8 @@ class Booth:
                 seed=seed,
                 steps=STEPS,
                 adapter=adapter_name(name, method),
+                beside=AUTO if NAIVE in methods else "",
+                others="alike",
             )
             with closing(self.draw(config)) as events:
                 for event in events:
@@ -246,8 +248,9 @@ def _stored(name: str, example: Example) -> Entry | None:
     """An example with portraits of two methods or more; composed targets and others have none."""
     shown = example.stage
     roles = {NAMES[role]: role for role in shown["roles"] if role in NAMES}
-    if name not in TARGETS or len(roles) < 2:
-        return None
+    guides = {column["guide"] for column in shown["columns"].values()}
+    if name not in TARGETS or len(roles) < 2 or len(guides) > 1:
+        return None  # like is compared with like: all held, or all free
     pictures = {method: shown["display"][role] for method, role in roles.items()}
     texts, seed = shown["texts"], example.request["seed"]
     return Entry(name, texts["base"], texts["complete"], seed, shown["display"][ORIGINAL], pictures)
