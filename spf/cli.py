@@ -133,6 +133,15 @@ def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
 
 
 @app.command()
+def manual() -> None:
+    """Write the parts of docs/ that are made from the code: the list of modules, and every setting."""
+    from spf.manual import write
+
+    for path in write():
+        typer.echo(str(path))
+
+
+@app.command()
 def check_data(
     source: Annotated[Path, typer.Argument(help="a folder with pictures and captions")],
     target: Annotated[str, typer.Option(help="what they all show, as a text asks for it")],

@@ -97,6 +97,11 @@ class Registry(Mapping[str, Entry]):
         raise KeyError(f"{self[name].path} has no {base.__name__} with the name {name!r}")
 
 
+def described(path: Path) -> str:
+    """What a module says it is: the first sentence of its docstring."""
+    return _read(path, path.stat().st_mtime_ns).about
+
+
 @lru_cache(None)
 def _read(path: Path, _changed: int) -> Entry:
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -21,24 +21,15 @@ from .errors import SpfError
 from .portraits.description import TARGETS, Target
 from .portraits.texts import base_captions
 from .prompts import compose
+from .registry import MEASURES
 from .rows import noise_seed, read_rows
 from .settings import EvaluateConfig
 from .shelf import EVERY, adapter_name
 
 log = logging.getLogger(__name__)
 
-SMALLER_IS_BETTER = (
-    "pollution",
-    "bias",
-    "outside",
-    "frechet",
-    "perceptual",
-    "seconds",
-    "memory",
-    "fid",
-    "lpips",
-)
-"""How the names of such measures begin."""
+PUBLISHED_SMALLER = ("fid", "lpips", "seconds", "memory")
+"""How the names of such measures begin, which are of no group."""
 WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
 """Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
@@ -137,10 +128,16 @@ def pairs(
     ]
     known = [pair for pair in found if _number(pair.values.get(measure))]
     if order in ("worst", "best") and known:
-        falling = measure.startswith(SMALLER_IS_BETTER) == (order == "worst")
+        falling = smaller_is_better(measure) == (order == "worst")
         known.sort(key=lambda pair: pair.values[measure], reverse=falling)
         return known[:most]
     return found[:most]
+
+
+def smaller_is_better(measure: str) -> bool:
+    """Whether less of a measure is better."""
+    known = (measure in group.facts.get("SMALLER", ()) for group in MEASURES.values())
+    return any(known) or measure.startswith(PUBLISHED_SMALLER)
 
 
 def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:

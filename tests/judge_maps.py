@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spf.evaluation.desk import enlarged
+from spf.evaluation.measured.maps import enlarged
 from spf.evaluation.measures import average_precision, iou
 from spf.finetune import tailored_rows
 from spf.methods import Context, build

@@ -30,7 +30,7 @@ FLOORS = [
     ["spf.edits", "spf.paths", "spf.results", "spf.traits", "spf.userdata"],
     ["spf.exchange", "spf.injected", "spf.lessons", "spf.sampling"],
     ["spf.convert", "spf.methods"],
-    ["spf.evaluation", "spf.finetune"],
+    ["spf.evaluation", "spf.finetune", "spf.manual"],
     ["spf.generate", "spf.loading", "spf.portraits.pretrain", "spf.receipt"],
     ["spf.sheet"],
     ["spf.commands", "spf.engine"],

@@ -14,10 +14,11 @@ from spf.evaluation import columns as c
 from spf.evaluation import measures as m
 from spf.evaluation import plots, published
 from spf.evaluation.chains import chain_texts, chains, links
+from spf.evaluation.columns import packed, unpacked
 from spf.evaluation.pictures import Album
 from spf.evaluation.plots import FIGURES, write_figures
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
-from spf.evaluation.summary import document, packed, unpacked
+from spf.evaluation.summary import document
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 

@@ -10,6 +10,8 @@ from portrait_world import new_judges, new_portrait_base, random_adapters
 from spf.errors import BadInput, Cancelled
 from spf.evaluation import desk, entries
 from spf.evaluation import protocol as p
+from spf.evaluation.measured import Looks, measured
+from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
 from spf.evaluation.plan import guide_of
 from spf.paths import save_adapter
@@ -482,13 +484,13 @@ def test_one_row_by_hand():
     regions[0, 0] = REGIONS.index("hat")
     control = np.zeros((4, 4), np.float32)
     control[0] = 0.8
-    looks = desk._Looks(
+    looks = Looks(
         [9, 1],
         {"sfcm": np.stack([control, 0 * control]), "difference": np.stack([1 - control] * 2)},
     )
-    row = desk._measure(
-        reading(before), 0, reading(after, (0.6, 0.8), regions), before, 0, looks, TARGETS["hat"]
-    )
+    tuned = reading(after, (0.6, 0.8), regions)
+    more = {"kept": before, "texts": [None, None], "far": None, "looks": looks}
+    row = measured(desk.looked_at(reading(before), 0, tuned, 0, TARGETS["hat"], **more))
     assert (
         row["response"] == 1
         and row["pollution"] == pytest.approx(3 / 15)
@@ -565,5 +567,5 @@ def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
     region = np.zeros((8, 8), bool)
     region[:, :4] = True
     assert (
-        desk._overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1
+        overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1
     )  # half of the maximum, 0.675, parts them

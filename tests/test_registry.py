@@ -1,8 +1,10 @@
 """Things that grow by a file: one of each is put into a folder of its own and is seen wherever its kind is shown."""
 
 import textwrap
+from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 import torch
 import typer
@@ -14,13 +16,18 @@ from spf import edits, methods, registry
 from spf.config import GenerateConfig
 from spf.errors import BadInput
 from spf.evaluation.entries import every_method, parse
+from spf.evaluation.measured import MEANINGS, Pair, measured
+from spf.evaluation.summary import document, summary
 from spf.options import options
+from spf.portraits.description import ATTRIBUTES, TARGETS
 from spf.prompts import compose
-from spf.registry import ABLATIONS, EDITS, GUIDES, METHODS, TABS, Registry
+from spf.registry import ABLATIONS, EDITS, GUIDES, MEASURES, METHODS, TABS, Registry
+from spf.results import Table
 from spf.sampling import GuideConfig, freed, sample_pair
 from spf.settings import FinetuneConfig
 from spf.ui import build
 from spf.ui.tabs.finetune import chosen_settings
+from spf.ui.tabs.results import shown as tables_shown
 
 FILES = {
     "methods/plain.py": '''
@@ -68,12 +75,26 @@ FILES = {
         """About: who made this."""
 
         import gradio as gr
+import numpy as np
 
         ORDER = 99
 
 
         def build(page, tab):
             gr.Markdown("made by hand", elem_id="about-text")
+        ''',
+    "evaluation/measured/light.py": '''
+        """How bright the portraits are."""
+
+        ORDER = 99
+        TABLE = "Light"
+        MEASURES = {"brightness": "mean brightness of the tuned portrait over the original's"}
+        SMALLER = ["brightness"]
+
+
+        def measure(pair):
+            before, after = (picture.mean() for picture in pair.pictures)
+            return {"brightness": float(after / before)}
         ''',
     "methods/_draft.py": '"""Not ready."""',
 }
@@ -147,8 +168,44 @@ def test_a_tab_is_found(extended):
     assert any(getattr(one, "elem_id", "") == "about-text" for one in page.blocks.values())
 
 
+def test_a_measure_is_found_everywhere(extended):
+    grey = np.full((4, 4, 3), 0.25)
+    nothing = np.zeros((4, 4), int)
+    attributes = dict.fromkeys(ATTRIBUTES, "x")
+    pair = Pair(
+        TARGETS["hat"],
+        attributes,
+        attributes,
+        set(),
+        (grey, 3 * grey),
+        (nothing, nothing),
+        (np.ones(2), np.ones(2)),
+    )
+    row = {"method": "spf", "target": "hat", "prompt": 0, "seed": 0} | measured(pair)
+    assert row["brightness"] == 3.0
+
+    rows = summary([row, row | {"prompt": 1, "brightness": 1.0}])
+    (found,) = (one for one in rows if one["measure"] == "brightness")
+    assert found["value"] == 2.0 and found["n"] == 2
+    settings = dict.fromkeys(("prompts", "seeds", "steps", "split"), 1)
+    results = {"rows": rows, "settings": settings, "measures": dict(MEANINGS), "absent": {}}
+    assert "## Light" in document(results) and "mean brightness" in document(results)
+
+    table = Table("x", Path("x"), rows=tuple(rows), measures=results["measures"])
+    (shown,) = (
+        one for one in tables_shown([table])["tables"][0]["measures"] if "bri" in one["name"]
+    )
+    assert shown["falling"] and shown["about"]["zh"].startswith("mean brightness")
+
+
 def test_nothing_is_left_when_the_folder_is_gone():
-    assert not {"plain", "half", "nothing", "about"} & {*METHODS, *GUIDES, *EDITS, *TABS}
+    assert not {"plain", "half", "nothing", "about", "light"} & {
+        *METHODS,
+        *GUIDES,
+        *EDITS,
+        *TABS,
+        *MEASURES,
+    }
 
 
 def test_every_file_has_a_class_of_its_name():

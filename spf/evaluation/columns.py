@@ -5,6 +5,9 @@ Plain functions of arrays. `spf.evaluation.published` has the real ones, for mac
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,3 +74,15 @@ def region_agreement(before: np.ndarray, after: np.ndarray) -> float:
         for label in np.union1d(before, after)
     ]
     return float(np.mean(overlaps))
+
+
+def packed(embedding: np.ndarray) -> str:
+    """An embedding [D] in half precision as text."""
+    return base64.b64encode(np.asarray(embedding, "<f2").tobytes()).decode()
+
+
+def unpacked(texts: Iterable[str]) -> np.ndarray:
+    """[N,D] from `packed` texts."""
+    return np.stack([np.frombuffer(base64.b64decode(text), "<f2") for text in texts]).astype(
+        np.float32
+    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,17 @@ import torch
 
 from spf.control import settings_of
 from spf.edits import build
-from spf.evaluation import measures as m
-from spf.evaluation.columns import perceptual, region_agreement
+from spf.evaluation.columns import perceptual
 from spf.evaluation.entries import Tuned
 from spf.evaluation.judges import Judges
+from spf.evaluation.measured import Looks, measured
+from spf.evaluation.measured import Pair as Looked
 from spf.evaluation.pictures import Album, Seen, see
 from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guide_of, shown_guide
-from spf.evaluation.summary import THRESHOLDS, packed
 from spf.files import atomic
 from spf.models import Base
 from spf.paths import response
 from spf.portraits.description import Target
-from spf.portraits.tailored import BIAS
 from spf.prompts import compose
 from spf.sampling import (
     GuideConfig,
@@ -35,17 +33,6 @@ from spf.sampling import (
     initial_latents,
     sample,
 )
-
-GROW = 2
-"""Pixels by which the true region is grown before the change outside it is taken."""
-
-
-@dataclass
-class _Looks:
-    """Maps of one pair over the steps: name -> [S,h,w], or [1,h,w] for one that is the same in all, and the timesteps."""
-
-    timesteps: list[int] = field(default_factory=list)
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,25 +101,18 @@ class Desk:
                     if pair.original in keeps
                     else "",
                 }
-                row |= _measure(
+                looked = looked_at(
                     original,
                     spot,
                     after,
-                    keeps.get(pair.original),
                     index,
-                    looks.get(index),
                     tuned.target,
+                    kept=keeps.get(pair.original),
+                    texts=[said.get(text) for text in (pair.texts.complete, pair.texts.target)],
+                    far=None if far is None else float(far[index]),
+                    looks=looks.get(index),
                 )
-                row |= _clip(
-                    original.clip,
-                    spot,
-                    after.clip,
-                    index,
-                    [said.get(text) for text in (pair.texts.complete, pair.texts.target)],
-                )
-                if far is not None:
-                    row["perceptual_judges"] = round(float(far[index]), 6)
-                yield row
+                yield row | measured(looked)
 
     def said(self, missing: Sequence[Work]) -> dict[str, np.ndarray]:
         """CLIP embeddings of the texts; none without CLIP."""
@@ -219,7 +199,7 @@ class Desk:
         pairs: Sequence[Pair],
         known: torch.Tensor | None = None,
         look: bool = True,
-    ) -> tuple[np.ndarray, dict[int, _Looks]]:
+    ) -> tuple[np.ndarray, dict[int, Looks]]:
         """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number.
 
         known [S,B,C,h,w]: predictions of the originals' drawing, if they are known.
@@ -230,7 +210,7 @@ class Desk:
         adapters = [tuned.adapter] if tuned.adapter is not None else []
         switch = response(self.base, adapters, self.config.strength)
         pictures: dict[int, np.ndarray] = {}
-        looks: dict[int, _Looks] = {}
+        looks: dict[int, Looks] = {}
         for rows, compare in ((looked, True), (others, False)):
             if rows:
                 path = TunedPath(
@@ -281,112 +261,45 @@ class _Watch:
             if (map_ := getattr(shown, name)) is not None:
                 kept.append(map_.float().cpu().numpy())
 
-    def looks(self, row: int, held: torch.Tensor | None) -> _Looks:
+    def looks(self, row: int, held: torch.Tensor | None) -> Looks:
         """held: the map of a held drawing, which has no steps."""
         maps = {
             name: np.stack([step[row] for step in steps])
             for name, steps in self.maps.items()
             if steps
         }
-        return _Looks(
+        return Looks(
             self.timesteps,
             maps if held is None else maps | {"held": held[row : row + 1].float().cpu().numpy()},
         )
 
 
-def _measure(
+def looked_at(
     original: Seen,
     spot: int,
     after: Seen,
-    kept: Mapping[str, str] | None,
     index: int,
-    looks: _Looks | None,
     target: Target,
-) -> dict:
-    """All measures of one pair but CLIP's; None where one is not defined or was not taken."""
-    before, now, bias = original.values[spot], after.values[index], BIAS.get(target.name, {})
-    free = [
-        name
-        for name in m.compared(before, now, [target])
-        if name in bias and before[name] != bias[name]
-    ]
-    pictures = original.images[spot], after.images[index]
-    regions = original.regions[spot], after.regions[index]
-    grown = m.true_region(*regions, target, GROW)
-    found = {
-        "response": float(m.responded(now, target)),
-        "pollution": m.pollution(before, now, [target]),
-        "pollution_bias": m.pollution(before, now, [target], among=bias.keys()),
-        "pollution_other": m.pollution(before, now, [target], among=now.keys() - bias.keys()),
-        "pollution_clear": m.pollution(before, now, [target], among=original.clear[spot]),
-        "bias": sum(now[name] == bias[name] for name in free) / len(free) if free else math.nan,
-        "identity": float(m.cosine(original.identity[spot], after.identity[index])),
-        "outside": m.change_outside(*pictures, grown),
-        "outside_ratio": m.change_ratio(*pictures, grown),
-        "region_agreement": region_agreement(*regions),
-    }
-    if kept is not None:
-        found["retention"] = 1 - m.pollution(before, kept)
-    more: dict = {"changed": m.changed(before, now, [target])}
-    if looks is not None:
-        region = m.true_region(*regions, target)
-        more |= {"timesteps": looks.timesteps, "steps": {}}
-        for name, maps in looks.maps.items():
-            quality = _quality(maps.mean(0), region)
-            found |= {f"{name}_{kind}": value for kind, value in quality.items()}
-            more[f"{name}_ious"] = [_rounded(value) for value in _overlaps(maps.mean(0), region)]
-            if len(maps) < len(looks.timesteps):
-                continue
-            each = [_quality(one, region) for one in maps]
-            more["steps"] |= {
-                f"{name}_{kind}": [_rounded(step[kind]) for step in each] for kind in quality
-            }
-    return {name: _rounded(value) for name, value in found.items()} | more
-
-
-def _quality(found: np.ndarray, region: np.ndarray) -> dict[str, float]:
-    """Overlap (at half the maximum) and average precision of a map [h,w] for the true region [H,W]."""
-    large = enlarged(found, region.shape)
-    return {
-        "iou": m.iou(large, region, max(large.max() / 2, 1e-6)),
-        "ap": m.average_precision(large, region),
-    }
-
-
-def _overlaps(found: np.ndarray, region: np.ndarray) -> list[float]:
-    """Overlap of a map [h,w] with the true region [H,W] at each of THRESHOLDS, which are parts of its maximum."""
-    large = enlarged(found, region.shape)
-    return [m.iou(large, region, max(large.max() * part, 1e-6)) for part in THRESHOLDS]
-
-
-def _clip(
-    before: np.ndarray | None,
-    spot: int,
-    after: np.ndarray | None,
-    index: int,
+    *,
+    kept: Mapping[str, str] | None,
     texts: Sequence[np.ndarray | None],
-) -> dict:
-    """CLIP's measures of one pair and its two embeddings; empty without CLIP."""
-    if before is None or after is None or any(text is None for text in texts):
-        return {}
-    found = {"clip_image": m.cosine(before[spot], after[index])}
-    found |= {
-        name: m.cosine(after[index], text)
-        for name, text in zip(("clip_complete", "clip_target"), texts)
-    }
-    return {name: _rounded(float(value)) for name, value in found.items()} | {
-        "clip_before": packed(before[spot]),
-        "clip": packed(after[index]),
-    }
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 6)
-
-
-def enlarged(control: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map [h,w] at the size of the picture, bilinear."""
-    map_ = torch.from_numpy(np.ascontiguousarray(control, np.float32))[None, None]
-    return torch.nn.functional.interpolate(map_, shape, mode="bilinear", align_corners=False)[
-        0, 0
-    ].numpy()
+    far: float | None,
+    looks: Looks | None,
+) -> Looked:
+    """The pair of an original portrait (at `spot`) and a tuned one (at `index`) as the measures take it."""
+    with_clip = original.clip is not None and after.clip is not None
+    known = with_clip and all(text is not None for text in texts)
+    return Looked(
+        target,
+        original.values[spot],
+        after.values[index],
+        original.clear[spot],
+        (original.images[spot], after.images[index]),
+        (original.regions[spot], after.regions[index]),
+        (original.identity[spot], after.identity[index]),
+        kept=kept,
+        clip=(original.clip[spot], after.clip[index]) if known else None,
+        texts=tuple(texts) if known else None,
+        perceptual=far,
+        looks=looks,
+    )

@@ -94,7 +94,7 @@ def evaluate(
     extra = published(rows, desk.originals, desk.pictures) if state.is_main_process else []
     results = {
         "settings": config.to_dict() | {"model": base.name},
-        "measures": MEASURES | {row["measure"]: COLUMNS[row["measure"]] for row in extra},
+        "measures": dict(MEASURES) | {row["measure"]: COLUMNS[row["measure"]] for row in extra},
         "rows": summary(rows) + extra,
         "timesteps": timesteps(rows),
         "absent": NOT_OFFLINE | absent(),

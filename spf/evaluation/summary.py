@@ -2,103 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from spf.evaluation import measures as m
-from spf.evaluation.columns import frechet
+from spf.evaluation.columns import frechet, unpacked
+from spf.evaluation.measured import MEANINGS as MEASURES
+from spf.evaluation.measured import TABLES
+from spf.registry import MEASURES as GROUPS
 
-MEASURES = {
-    "response": "the target is there",
-    "pollution": "share of the other attributes that changed",
-    "purity": "harmonic mean of response and 1 - pollution",
-    "pollution_bias": "pollution among the attributes that the tailored set has in common",
-    "pollution_other": "pollution among the remaining attributes",
-    "pollution_clear": "pollution among the attributes that are clear to the judge in the original portrait",
-    "bias": "share of the attributes without the set's value that took it on",
-    "identity": "cosine of the identity embeddings",
-    "outside": "mean absolute change of the picture outside the target's true region",
-    "outside_ratio": "that change outside over the change inside",
-    "retention": "share of all attributes unchanged when the tuned model draws the base text alone",
-    "clip_complete": "CLIP-T against the complete text, embedded CLIP",
-    "clip_target": "CLIP-T against the target text, embedded CLIP",
-    "frechet_clip": "Frechet distance, embedded CLIP (no interval)",
-    "perceptual_judges": "perceptual distance, judge features",
-    "clip_image": "CLIP-I, embedded CLIP",
-    "region_agreement": "region agreement, embedded parser",
-    "sfcm_iou": "overlap of the control map, at half its maximum, with the target's true region",
-    "sfcm_ap": "average precision of the control map for that region",
-    "difference_iou": "the same overlap of the bare noise difference",
-    "difference_ap": "average precision of the bare noise difference",
-    "attention_iou": "the same overlap of the target's attention",
-    "attention_ap": "average precision of the target's attention",
-    "sfcm_best": "overlap of the control map at the one threshold, a part of its maximum, that is best for all pictures",
-    "difference_best": "the same of the bare noise difference",
-    "attention_best": "the same of the target's attention",
-    "held_best": "the same of the map of held drawings",
-    "held_iou": "overlap of the map of held drawings at half its maximum",
-    "held_ap": "average precision of the map of held drawings",
-}
-"""What each number means, in the order of the tables. Beside the drawn world's own they stand in for the paper's columns."""
-THRESHOLDS = tuple(part / 10 for part in range(1, 10))
-"""Parts of a map's maximum, of which the `_best` measures take one."""
-SETS = {"frechet_clip"}
-"""Measures of a set of pictures rather than of a pair."""
-TABLES = {
-    "Response and pollution": (
-        "purity",
-        "response",
-        "pollution",
-        "pollution_bias",
-        "pollution_other",
-        "pollution_clear",
-        "bias",
-        "retention",
-    ),
-    "Counterparts of the paper's columns": (
-        "frechet_clip",
-        "perceptual_judges",
-        "identity",
-        "clip_image",
-        "region_agreement",
-        "clip_complete",
-        "clip_target",
-        "outside",
-        "outside_ratio",
-    ),
-    "Control maps": (
-        "sfcm_ap",
-        "sfcm_iou",
-        "sfcm_best",
-        "difference_ap",
-        "difference_iou",
-        "difference_best",
-        "attention_ap",
-        "attention_iou",
-        "attention_best",
-        "held_ap",
-        "held_iou",
-        "held_best",
-    ),
-}
 EVERY = "all"
 """As target: all of them together."""
 
 
-def packed(embedding: np.ndarray) -> str:
-    """An embedding [D] in half precision as text."""
-    return base64.b64encode(np.asarray(embedding, "<f2").tobytes()).decode()
-
-
-def unpacked(texts: Iterable[str]) -> np.ndarray:
-    """[N,D] from `packed` texts."""
-    return np.stack([np.frombuffer(base64.b64decode(text), "<f2") for text in texts]).astype(
-        np.float32
-    )
+def sets() -> set[str]:
+    """Measures of a set of pictures rather than of a pair."""
+    return {name for group in GROUPS.values() for name in group.facts.get("SETS", ())}
 
 
 def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
@@ -120,13 +42,13 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
             means = {
                 name: _mean(some, name, resamples)
                 for name in MEASURES
-                if name != "purity" and name not in SETS
+                if name != "purity" and name not in sets()
             }
             for name in MEASURES:
                 if name == "purity":
                     (a, first), (b, second) = means["response"][:2], means["pollution"][:2]
                     value, draws, n = m.purity(a, b), m.purity(first, second), means["response"][2]
-                elif name in SETS:
+                elif name in sets():
                     value, n = _set(some)
                     draws = np.array([value])
                 else:
@@ -206,11 +128,11 @@ def curves(results: Sequence[Mapping], points: Mapping[str, tuple[str, int]]) ->
     ]
 
 
-def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> str:
+def table(rows: Sequence[Mapping], names: Sequence[str] | None = None) -> str:
     """The summary as Markdown: one line for each target and method, the purest first, all targets together on top."""
     cells = {(row["target"], row["method"], row["measure"]): row for row in rows}
     lines = list(dict.fromkeys((row["target"], row["method"]) for row in rows))
-    names = [name for name in names if any((*line, name) in cells for line in lines)]
+    names = [name for name in names or MEASURES if any((*line, name) in cells for line in lines)]
     places = {
         target: place for place, target in enumerate(dict.fromkeys(target for target, _ in lines))
     } | {EVERY: -1}
@@ -228,7 +150,7 @@ def table(rows: Sequence[Mapping], names: Sequence[str] = tuple(MEASURES)) -> st
 def _cell(row: Mapping | None) -> str:
     if row is None:
         return ""
-    if row["measure"] in SETS or row["measure"] not in MEASURES:
+    if row["measure"] in sets() or row["measure"] not in MEASURES:
         return f"{row['value']:.3f}"
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 

@@ -473,8 +473,11 @@ function draw() {
     );
 }
 function update(value) {
-  root.hidden = !value; // the tables come when the tab is opened
-  if (!value) return;
+  // the tables come when the tab is opened
+  if (!value) {
+    root.replaceChildren(h("p", { class: "muted" }, t("tab.loading")));
+    return;
+  }
   tables = value.tables || [];
   now = tables.find((one) => now && one.path === now.path) || tables[0] || null;
   draw();

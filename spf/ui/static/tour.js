@@ -78,8 +78,11 @@ root.addEventListener("keydown", (event) => {
   }
 });
 const update = (value) => {
-  root.hidden = !value; // the steps come when the tab is opened
-  if (!value) return;
+  root.classList.toggle("waiting", !value); // the steps come when the tab is opened
+  if (!value) {
+    text.textContent = t("tab.loading");
+    return;
+  }
   steps = value.steps || [];
   go(at, false);
 };

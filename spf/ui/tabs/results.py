@@ -91,7 +91,7 @@ def _table(table: results.Table) -> dict[str, Any]:
             {
                 "name": name,
                 "about": both(f"measure.{name}", table.measures.get(name) or " "),
-                "falling": name.startswith(results.SMALLER_IS_BETTER),
+                "falling": results.smaller_is_better(name),
             }
             for name in measures
         ],

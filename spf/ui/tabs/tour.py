@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -35,7 +36,12 @@ ORDER = 6
 def build(page: Page, tab: gr.Tab) -> None:
     """Lays out the tab; its pictures are drawn and sent when it is opened."""
     guide = own("tour")
-    tab.select(lambda: {"steps": steps(page.examples)}, None, guide, **QUICK)
+
+    @cache
+    def shown() -> dict[str, Any]:
+        return {"steps": steps(page.examples)}
+
+    tab.select(shown, None, guide, **QUICK)
     guide.finish(lambda: gr.Tabs(selected="compare"), None, page.tabs, **QUICK)
 
 

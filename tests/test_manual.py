@@ -1,0 +1,72 @@
+"""The documents say what the code says, and what they point to is there."""
+
+import re
+import textwrap
+
+import pytest
+
+from spf import manual, methods, registry
+from spf.config import GenerateConfig
+from spf.evaluation.measured import MEANINGS
+from spf.methods import Method
+
+ROOT = manual.ROOT
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_what_is_made_from_the_code_is_as_the_code_says():
+    for path, text in manual.written().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, (
+            f"{path} is older than the code; python -m spf manual writes it"
+        )
+
+
+def test_every_module_is_in_the_list_with_a_line():
+    text = (ROOT / manual.ARCHITECTURE).read_text(encoding="utf-8")
+    for path in [*(ROOT / "spf").rglob("*.py"), ROOT / "app.py"]:
+        (line,) = re.findall(rf"^- `{path.relative_to(ROOT)}`: (.+)$", text, re.M)
+        assert len(line.split()) > 2
+
+
+def test_a_module_that_changes_changes_the_list(tmp_path):
+    (tmp_path / "spf").mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "app.py").write_text('"""The program. And more."""\n')
+    (tmp_path / "spf" / "new.py").write_text('"""Something\nnew."""\n')
+    old = f"# A\n{manual.START}- `gone.py`: x\n{manual.END}the rest\n"
+    (tmp_path / manual.ARCHITECTURE).write_text(old)
+    assert manual.ARCHITECTURE in manual.write(tmp_path)
+    text = (tmp_path / manual.ARCHITECTURE).read_text()
+    assert "- `app.py`: The program.\n- `spf/new.py`: Something new.\n" in text
+    assert "gone" not in text and text.endswith("the rest\n") and not manual.write(tmp_path)
+
+
+def test_every_setting_is_told_with_what_it_may_be():
+    text = manual.settings()
+    assert "| strength | `1.0` | -2 to 3 |" in text and "| guided | `held` | none, `held`" in text
+    for name in GenerateConfig.settings():
+        assert f"\n| {name} | " in text
+    for name in registry.METHODS:
+        assert f"## The method {name}\n" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_examples_for_contributors_work(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [textwrap.dedent(one) for one in re.findall(r"```python\n(.*?)```", text, re.S)]
+    still, light = (one for one in blocks if one.startswith('"""'))
+    for place, block in (("methods/still.py", still), ("evaluation/measured/light.py", light)):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text(block)
+    monkeypatch.setattr(registry, "FOLDERS", [registry.HOME, tmp_path])
+    assert isinstance(methods.build("still"), Method) and "brightness" in MEANINGS
