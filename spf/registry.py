@@ -104,7 +104,7 @@ def described(path: Path) -> str:
 
 @lru_cache(None)
 def _read(path: Path, _changed: int) -> Entry:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     sentence, dot, _ = (ast.get_docstring(tree) or path.stem).partition("\n\n")[0].partition(". ")
     about = " ".join(sentence.split()) + dot.strip()
     bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]

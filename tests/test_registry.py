@@ -75,7 +75,6 @@ FILES = {
         """About: who made this."""
 
         import gradio as gr
-import numpy as np
 
         ORDER = 99
 
