@@ -13,6 +13,7 @@ them.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
@@ -105,8 +106,8 @@ def described(path: Path) -> str:
 @lru_cache(None)
 def _read(path: Path, _changed: int) -> Entry:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    sentence, dot, _ = (ast.get_docstring(tree) or path.stem).partition("\n\n")[0].partition(". ")
-    about = " ".join(sentence.split()) + dot.strip()
+    first = " ".join((ast.get_docstring(tree) or path.stem).partition("\n\n")[0].split())
+    about = re.split(r"(?<=\.)(?<!et al\.) ", first)[0]
     bodies = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
     facts = {name: value for body in bodies for name, value in _assigned(body)}
     return Entry(path.stem, path, about, facts)

@@ -1,5 +1,6 @@
 """The documents say what the code says, and what they point to is there."""
 
+import ast
 import re
 import textwrap
 
@@ -31,13 +32,13 @@ def test_every_module_is_in_the_list_with_a_line():
 def test_a_module_that_changes_changes_the_list(tmp_path):
     (tmp_path / "spf").mkdir()
     (tmp_path / "docs").mkdir()
-    (tmp_path / "app.py").write_text('"""The program. And more."""\n')
+    (tmp_path / "app.py").write_text('"""The program (Who et al. 2020) runs. And more."""\n')
     (tmp_path / "spf" / "new.py").write_text('"""Something\nnew."""\n')
     old = f"# A\n{manual.START}- `gone.py`: x\n{manual.END}the rest\n"
     (tmp_path / manual.ARCHITECTURE).write_text(old)
     assert manual.ARCHITECTURE in manual.write(tmp_path)
     text = (tmp_path / manual.ARCHITECTURE).read_text()
-    assert "- `app.py`: The program.\n- `spf/new.py`: Something new.\n" in text
+    assert "- `app.py`: The program (Who et al. 2020) runs.\n- `spf/new.py`: Something new.\n" in text
     assert "gone" not in text and text.endswith("the rest\n") and not manual.write(tmp_path)
 
 
@@ -48,6 +49,35 @@ def test_every_setting_is_told_with_what_it_may_be():
         assert f"\n| {name} | " in text
     for name in registry.METHODS:
         assert f"## The method {name}\n" in text
+
+
+def test_the_ways_through_the_house_lead_through_what_is_there():
+    """Every file that is named exists, and what is named before a file is defined in it."""
+    text = (ROOT / manual.ARCHITECTURE).read_text(encoding="utf-8").partition(manual.START)[0]
+    ways = [part for part in text.split("\n## ") if part.startswith("A ")]
+    assert len(ways) == 3
+    named = 0
+    for way in ways:
+        files = re.findall(r"`((?:spf|static)/[^`]+)`", way)
+        assert len(files) >= 4
+        for file in files:
+            home = ROOT / ("spf/ui" if file.startswith("static") else ".")
+            assert (home / file).exists(), file
+        for name, file in re.findall(r"`([A-Za-z_.]+)` \(`(spf/[^`]+\.py)`\)", way):
+            tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+            for part in name.split("."):
+                found = [node for node in tree.body if getattr(node, "name", None) == part]
+                assert found, f"{file} has no {name}"
+                tree = found[0]
+            named += 1
+    assert named >= 10
+
+
+def test_the_glossary_is_short_and_says_each_word_once():
+    lines = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 20
+    words = [word for line in lines for word in re.findall(r"\*\*(.+?)\*\*", line)]
+    assert len(words) == len(set(words)) >= 15
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,5 +1,5 @@
-"""What pictures of one's own are for, one picture with its texts, and a set of them as fine-
-tuning takes it.
+"""What pictures of one's own are for, one picture with its texts, and a set of them as fine-tuning
+takes it.
 """
 
 from __future__ import annotations

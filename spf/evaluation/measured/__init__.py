@@ -16,7 +16,6 @@ import numpy as np
 
 from spf.evaluation.measures import Attributes, true_region
 from spf.portraits.description import Target
-from spf.portraits.render import REGIONS
 from spf.portraits.tailored import BIAS
 from spf.registry import MEASURES as GROUPS
 
@@ -63,12 +62,12 @@ class Pair:
     @cached_property
     def region(self) -> np.ndarray:
         """Where the target is in either portrait, bool [H,W]."""
-        return true_region(*self.regions, self.target, REGIONS)
+        return true_region(*self.regions, self.target)
 
     @cached_property
     def grown(self) -> np.ndarray:
         """The same, a little larger."""
-        return true_region(*self.regions, self.target, REGIONS, GROW)
+        return true_region(*self.regions, self.target, GROW)
 
 
 class Merged(Mapping[str, Any]):
