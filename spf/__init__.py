@@ -1,4 +1,5 @@
-"""SPF-Portrait Studio: fine-tune a portrait model so that only the asked attribute changes (after arXiv 2504.00396).
+"""SPF-Portrait Studio: fine-tune a portrait model so that only the asked attribute changes (after
+arXiv 2504.00396).
 
 import spf
 base = spf.load_base()                      # the embedded model

@@ -1,8 +1,9 @@
 """Reads cross-attention, phrase by phrase, without touching the picture.
 
-The prediction always comes from the model's own fused attention. Hooks on the query and key projections compute the
-probabilities beside it, sum the wanted token columns and average the heads at once; the full 77 columns are never kept.
-The output is therefore bit-identical with and without recording.
+The prediction always comes from the model's own fused attention. Hooks on the query and key
+projections compute the probabilities beside it, sum the wanted token columns and average the heads
+at once; the full 77 columns are never kept. The output is therefore bit-identical with and without
+recording.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ POOL = ("sum", "mean")
 
 @dataclass
 class Record:
-    """What the last forward pass inside `record` showed, layer by layer, in the order of the network.
+    """What the last forward pass inside `record` showed, layer by layer, in the order of the
+    network.
 
-    maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over heads, fp32; or
-    [B,heads,h,w] if the heads were asked for.
-    queries[layer]: [B,h*w,C] cross-attention queries. Both carry gradients when the forward pass did.
+    maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over
+    heads, fp32; or [B,heads,h,w] if the heads were asked for.
+    queries[layer]: [B,h*w,C] cross-attention queries. Both carry gradients when the forward pass
+    did.
     """
 
     maps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
@@ -88,16 +91,21 @@ def record(
     largest: int | None = None,
     heads: bool = False,
 ) -> Iterator[Record]:
-    """Records every forward pass of `unet` inside the block; the record holds the last one. Hooks are gone afterwards.
+    """Records every forward pass of `unet` inside the block; the record holds the last one. Hooks
+    are gone afterwards.
 
-    groups: token columns of each phrase, for all rows or one mapping per row (a phrase missing in a row gives zeros).
-    keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the conditional half.
-    pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips maps of larger sides.
+    groups: token columns of each phrase, for all rows or one mapping per row (a phrase missing in a
+    row gives zeros).
+    keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the
+    conditional half.
+    pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips
+    maps of larger sides.
     heads: keeps every head's map instead of their mean.
     """
     if keep not in KEEP or pool not in POOL:
         raise BadInput(
-            f"keep is {keep!r} and pool {pool!r} but they must be one of {', '.join(KEEP)} and {', '.join(POOL)}."
+            f"keep is {keep!r} and pool {pool!r} but they must be one of {', '.join(KEEP)} and "
+            f"{', '.join(POOL)}."
         )
     shown = Record()
     columns = None if keep == "queries" else Columns(groups, pool)
@@ -213,7 +221,8 @@ class Probe:
             return
         if side * side != query.shape[1]:
             raise BadInput(
-                f"an attention layer has {query.shape[1]} positions, but only square pictures can be recorded."
+                f"an attention layer has {query.shape[1]} positions, but only square pictures can "
+                "be recorded."
             )
         columns = self.columns.matrix(key.shape[1], key.device)
         maps = phrase_maps(self.layer, query, key[self.rows], columns, self.heads)
@@ -236,7 +245,9 @@ def phrase_maps(
 def aggregate(
     shown: Record, size: int, resolutions: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
-    """Maps of the given resolutions (all by default), enlarged to `size` and averaged: group -> [B,size,size]."""
+    """Maps of the given resolutions (all by default), enlarged to `size` and averaged: group ->
+    [B,size,size].
+    """
     chosen = [shown.at(side) for side in resolutions or shown.resolutions]
     if not chosen or not all(chosen):
         raise BadInput(
@@ -251,8 +262,8 @@ def aggregate(
 def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") -> Tensor:
     """Map_p of each phrase for the control map: [B,P,s,s], averaged over layers and resolutions.
 
-    layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the decoder half. The
-    figures of arXiv 2504.00396 show smooth maps and do not say more.
+    layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the
+    decoder half. The figures of arXiv 2504.00396 show smooth maps and do not say more.
     """
     if layers == "up":
         shown = Record(
@@ -269,23 +280,29 @@ def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") 
 
 
 def coarse(resolutions: Sequence[int]) -> list[int]:
-    """The two coarsest resolutions, 8 and 16 for Stable Diffusion at 512 px: smooth as in arXiv 2504.00396 Fig. 2."""
+    """The two coarsest resolutions, 8 and 16 for Stable Diffusion at 512 px: smooth as in arXiv
+    2504.00396 Fig. 2.
+    """
     return sorted(resolutions)[:2]
 
 
 Heard = dict[str, tuple[Tensor, Tensor]]
 """Queries [B,N,C] and keys [B,T,C] of attention layers in one forward pass."""
 Swap = Callable[[str, Tensor, Tensor], "Tensor | None"]
-"""swap(layer, own, source): probabilities [B,heads,N,T] to use in place of `own`, or None to leave the layer alone."""
+"""swap(layer, own, source): probabilities [B,heads,N,T] to use in place of `own`, or None to leave
+the layer alone.
+"""
 
 
 @contextmanager
 def hear(
     unet: UNet2DConditionModel, rows: slice = slice(None), largest: int | None = None
 ) -> Iterator[Heard]:
-    """Keeps the queries and keys of every attention layer in the last forward pass inside the block.
+    """Keeps the queries and keys of every attention layer in the last forward pass inside the
+    block.
 
-    rows: which rows of the batch. largest: leaves self-attention of larger sides out. Hooks are gone afterwards.
+    rows: which rows of the batch. largest: leaves self-attention of larger sides out. Hooks are
+    gone afterwards.
     """
     heard: Heard = {}
 
@@ -310,9 +327,11 @@ def hear(
 def swapped(
     unet: UNet2DConditionModel, source: Heard, swap: Swap, rows: slice = slice(None)
 ) -> Iterator[None]:
-    """Inside the block the layers of `source` attend as `swap` says, with the values of their own rows.
+    """Inside the block the layers of `source` attend as `swap` says, with the values of their own
+    rows.
 
-    (swapped - own) v is added to what the model's own fused attention gives, so equal probabilities leave it bit-identical.
+    (swapped - own) v is added to what the model's own fused attention gives, so equal probabilities
+    leave it bit-identical.
     """
     with ExitStack() as stack:
         for name, layer in attention_layers(unet).items():
@@ -372,7 +391,9 @@ def _fits(name: str, positions: int, largest: int | None) -> bool:
 
 @contextmanager
 def eager_attention(unet: UNet2DConditionModel, precision: str) -> Iterator[None]:
-    """Attention by plain matrix products while a processor trains in bf16: the fused one is slow backwards there."""
+    """Attention by plain matrix products while a processor trains in bf16: the fused one is slow
+    backwards there.
+    """
     if precision != "bf16" or next(unet.parameters()).device.type != "cpu":
         yield
         return

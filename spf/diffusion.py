@@ -1,15 +1,18 @@
-"""The diffusion process: what noise makes of a clean latent, and what a network's prediction says about both.
+"""The diffusion process: what noise makes of a clean latent, and what a network's prediction says
+about both.
 
-x_t = sqrt(a) x_0 + sqrt(1 - a) eps, where a is alpha-bar of the timestep, the signal's share of the variance: near 1 for
-a clean latent, 0 for noise alone (zero terminal SNR, arXiv 2305.08891). A network predicts one of
+x_t = sqrt(a) x_0 + sqrt(1 - a) eps, where a is alpha-bar of the timestep, the signal's share of the
+variance: near 1 for a clean latent, 0 for noise alone (zero terminal SNR, arXiv 2305.08891). A
+network predicts one of
 
     epsilon        eps                                   Ho et al. 2020
     v_prediction   v = sqrt(a) eps - sqrt(1 - a) x_0     Salimans and Ho 2022 (arXiv 2202.00512)
     sample         x_0
 
-Guidance, blends and differences of predictions on one latent need no conversion: eps, v and x_0 are affine in one another,
-so they come out alike whichever is taken. They are made in the network's own parametrisation, which is also right where
-a = 0 and eps no longer tells anything of x_0. Pure tensor functions; latents [B,C,h,w], signal (a) [B] or [].
+Guidance, blends and differences of predictions on one latent need no conversion: eps, v and x_0 are
+affine in one another, so they come out alike whichever is taken. They are made in the network's own
+parametrisation, which is also right where a = 0 and eps no longer tells anything of x_0. Pure
+tensor functions; latents [B,C,h,w], signal (a) [B] or [].
 """
 
 from __future__ import annotations
@@ -62,13 +65,16 @@ def clean_from_noise(noise: Tensor, latents: Tensor, signal: Tensor) -> Tensor:
 
 
 def amplitudes(signal: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(sqrt(a), sqrt(1 - a)), each [B or 1,1,1,1], rounded to the kind of `like` only at the end."""
+    """(sqrt(a), sqrt(1 - a)), each [B or 1,1,1,1], rounded to the kind of `like` only at the
+    end.
+    """
     signal = signal.to(like.device).reshape(-1, 1, 1, 1)
     return signal.sqrt().to(like), (1 - signal).sqrt().to(like)
 
 
 def min_snr(signal: Tensor, gamma: float = 5.0, prediction: str = "epsilon") -> Tensor:
-    """Weights [B] of a squared error, min(SNR, gamma) over SNR, SNR + 1 or 1, by what is predicted. arXiv 2303.09556, Sec. 3.4.
+    """Weights [B] of a squared error, min(SNR, gamma) over SNR, SNR + 1 or 1, by what is predicted.
+    arXiv 2303.09556, Sec. 3.4.
 
     With them the loss is min(SNR, gamma) |x_0 - predicted x_0|^2 in every parametrisation.
     """
@@ -84,7 +90,8 @@ def min_snr(signal: Tensor, gamma: float = 5.0, prediction: str = "epsilon") -> 
 class Diffusion:
     """The noise schedule of a model, and what its network predicts.
 
-    prediction: one of PREDICTIONS; signals [T]: alpha-bar of every timestep. Timesteps are int64 [B] or [].
+    prediction: one of PREDICTIONS; signals [T]: alpha-bar of every timestep. Timesteps are int64
+    [B] or [].
     """
 
     prediction: str
@@ -92,7 +99,9 @@ class Diffusion:
 
     @classmethod
     def of(cls, scheduler) -> Self:
-        """That of a diffusers scheduler. Raises BadInput for a prediction that is none of PREDICTIONS."""
+        """That of a diffusers scheduler. Raises BadInput for a prediction that is none of
+        PREDICTIONS.
+        """
         prediction = scheduler.config.prediction_type
         check_choice("prediction_type", prediction, PREDICTIONS)
         return cls(prediction, scheduler.alphas_cumprod)
@@ -125,7 +134,9 @@ class Diffusion:
         return velocity(clean, noise, self.signal(timesteps))
 
     def noise(self, predicted: Tensor, latents: Tensor, timesteps: Tensor | int) -> Tensor:
-        """The noise that a prediction sees in the latents; at zero SNR that is the latents themselves."""
+        """The noise that a prediction sees in the latents; at zero SNR that is the latents
+        themselves.
+        """
         if self.prediction == "epsilon":
             return predicted
         convert = noise_from_clean if self.prediction == "sample" else noise_from_velocity

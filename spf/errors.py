@@ -1,4 +1,6 @@
-"""What can go wrong, in words for the person at the keyboard. Each message is one sentence that says what to do."""
+"""What can go wrong, in words for the person at the keyboard. Each message is one sentence that
+says what to do.
+"""
 
 
 class SpfError(Exception):

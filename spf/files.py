@@ -76,7 +76,8 @@ def inside(root: str | Path, name: str) -> Path:
     plain = isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
     if not plain or name[0] == "." or name[-1] in ". " or set(name) & set('/\\:*?"<>|'):
         raise BadInput(
-            f"name is {str(name)[:60]!r} but must be a plain file name of 1 to {LONGEST_NAME} characters."
+            f"name is {str(name)[:60]!r} but must be a plain file name of 1 to {LONGEST_NAME} "
+            "characters."
         )
     if name.split(".")[0].lower() in RESERVED:
         raise BadInput(f"name is {name!r} but some systems reserve it; choose another one.")
@@ -108,7 +109,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def clear_drafts(folder: str | Path, older: float = 0.0) -> None:
-    """Removes what killed writers left in a folder. older: seconds since it was touched, where others may be writing."""
+    """Removes what killed writers left in a folder. older: seconds since it was touched, where
+    others may be writing.
+    """
     for path in Path(folder).glob(f".*{DRAFT}*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime >= older:
@@ -298,7 +301,8 @@ def _require_size(image: Image.Image, path: Path, largest: int) -> None:
     most = max(0, PICTURE_BYTES - held) // cost
     if image.width * image.height > most:
         raise BadInput(
-            f"{shown} but as {image.format} at most {most / 1e6:.1f} million are allowed; make it smaller."
+            f"{shown} but as {image.format} at most {most / 1e6:.1f} million are allowed; make it "
+            "smaller."
         )
 
 

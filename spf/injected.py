@@ -1,8 +1,9 @@
-"""Low-rank layers that PEFT puts beside the attention projections of a UNet, for the time of one training.
+"""Low-rank layers that PEFT puts beside the attention projections of a UNet, for the time of one
+training.
 
-They offer what `paths.TunablePaths` offers, so a method does not care which of the two it trains. The projections
-themselves are never written to: the reference path is the original modules, and on leaving, after an exception too,
-those very modules are in their places again.
+They offer what `paths.TunablePaths` offers, so a method does not care which of the two it trains.
+The projections themselves are never written to: the reference path is the original modules, and on
+leaving, after an exception too, those very modules are in their places again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ IMPORTANCE, UNCERTAINTY, PATTERN = "importance ", "uncertainty ", "pattern "
 
 
 def projections(unet: UNet2DConditionModel, layers: str = "attention") -> list[str]:
-    """Names of the linear q, k, v and out maps of all attention layers, or of cross-attention only."""
+    """Names of the linear q, k, v and out maps of all attention layers, or of cross-attention
+    only.
+    """
     kinds = (".attn2.",) if layers == "cross-attention" else (".attn1.", ".attn2.")
     return [
         name
@@ -38,14 +41,16 @@ def projections(unet: UNet2DConditionModel, layers: str = "attention") -> list[s
 
 
 class LoraPaths:
-    """Training side of the two paths with LoRA: W + (alpha / rank) up down. Hu et al. 2022, Sec. 4.1, by PEFT.
+    """Training side of the two paths with LoRA: W + (alpha / rank) up down. Hu et al. 2022, Sec.
+    4.1, by PEFT.
 
     with LoraPaths(unet, projections(unet), rank=8, alpha=8.0) as paths:
         with paths.reference():      # the original modules, no gradient
             eps_ref = unet(...)
-        eps_res = unet(...)          # with the low-rank layers, whose parameters are `paths.parameters`
+        eps_res = unet(...)          # with the low-rank layers, which `paths.parameters` train
         adapter = paths.adapter(metadata)
-    seed: of the random start of `down` (`up` starts at 0, so the first prediction is the original one).
+    seed: of the random start of `down` (`up` starts at 0, so the first prediction is the original
+    one).
     start: an adapter whose differences lie under the trained layers, and are part of the result.
     """
 
@@ -134,12 +139,15 @@ class LoraPaths:
             parameter.copy_(self._initial[name])
 
     def pair(self, module: nn.Module) -> tuple[Tensor, Tensor]:
-        """(down [r,in], up [out,r]) whose product is the whole difference of a module, its scale included."""
+        """(down [r,in], up [out,r]) whose product is the whole difference of a module, its scale
+        included.
+        """
         return module.lora_A[NAME].weight, module.lora_B[NAME].weight * module.scaling[NAME]
 
     @torch.no_grad()
     def adapter(self, metadata: Mapping[str, str]) -> Adapter:
-        """What was learnt so far, as fp32 copies on the CPU: pairs, and whole differences where `start` has some too.
+        """What was learnt so far, as fp32 copies on the CPU: pairs, and whole differences where
+        `start` has some too.
 
         The metadata gets `ranks`, JSON: module -> rank. A module of rank 0 is left out.
         """
@@ -162,11 +170,12 @@ class LoraPaths:
 
 
 class AdaLoraPaths(LoraPaths):
-    """AdaLoRA: W + (alpha / r0) B diag(E) A, where the least important entries of E are zeroed as training goes on.
+    """AdaLoRA: W + (alpha / r0) B diag(E) A, where the least important entries of E are zeroed as
+    training goes on.
 
-    Zhang et al. 2023 (arXiv 2303.10512), by PEFT. `allocate` must follow every step of the optimiser, or nothing is
-    ever zeroed; the orthogonality of A and B is up to the loss (`directions`), because PEFT adds it only to models that
-    return a loss.
+    Zhang et al. 2023 (arXiv 2303.10512), by PEFT. `allocate` must follow every step of the
+    optimiser, or nothing is ever zeroed; the orthogonality of A and B is up to the loss
+    (`directions`), because PEFT adds it only to models that return a loss.
     """
 
     kind = AdaLoraModel
@@ -203,7 +212,9 @@ class AdaLoraPaths(LoraPaths):
         return module.lora_A[NAME][kept], module.lora_B[NAME][:, kept] * values[kept] * scale
 
     def directions(self) -> list[Tensor]:
-        """All A [r0,in] and transposed B [r0,out], with gradients: their rows should be orthonormal."""
+        """All A [r0,in] and transposed B [r0,out], with gradients: their rows should be
+        orthonormal.
+        """
         return [part for m in self.injected.values() for part in (m.lora_A[NAME], m.lora_B[NAME].T)]
 
     def entries(self) -> Tensor:
@@ -214,10 +225,12 @@ class AdaLoraPaths(LoraPaths):
 
     @torch.no_grad()
     def allocate(self, step: int, memory: dict[str, Tensor]) -> int:
-        """Follows the importance of every entry and zeroes what exceeds the budget, which is returned.
+        """Follows the importance of every entry and zeroes what exceeds the budget, which is
+        returned.
 
-        step: of the optimiser, from 1. Call it while the step's gradients are there. memory: where importances and the
-        final pattern are kept between steps; filled by the call, it is all that a resumed run needs.
+        step: of the optimiser, from 1. Call it while the step's gradients are there. memory: where
+        importances and the final pattern are kept between steps; filled by the call, it is all that
+        a resumed run needs.
         """
         allocator, config = self.tuner.rankallocator, self.tuner.peft_config[NAME]
         device = next(iter(self.parameters.values())).device

@@ -155,7 +155,8 @@ class Jobs:
                 return
             if status.phase not in ENDED:
                 raise BadInput(
-                    f"job {name} is {status.phase} but only a paused, stopped, interrupted or failed one "
+                    f"job {name} is {status.phase} but only a paused, stopped, interrupted or "
+                    "failed one "
                     "can be resumed."
                 )
             if not status.request:
@@ -269,7 +270,8 @@ class Jobs:
             or not (self.root / name / REQUEST).is_file()
         ):
             raise BadInput(
-                f"job is {str(name)[:40]!r} but must be one of: {', '.join(self.names()[:5]) or 'none yet'}."
+                f"job is {str(name)[:40]!r} but must be one of: "
+                f"{', '.join(self.names()[:5]) or 'none yet'}."
             )
         return self.root / name
 

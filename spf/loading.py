@@ -1,4 +1,6 @@
-"""What every program loads before it works: the base model on the best device, the judges, the number of threads."""
+"""What every program loads before it works: the base model on the best device, the judges, the
+number of threads.
+"""
 
 from __future__ import annotations
 

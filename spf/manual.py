@@ -1,4 +1,5 @@
-"""The parts of docs/ that are made from the code: the list of modules, and every setting with what it may be.
+"""The parts of docs/ that are made from the code: the list of modules, and every setting with what
+it may be.
 
 `python -m spf manual` writes them; a test checks that they are as the code says.
 """
@@ -51,7 +52,9 @@ def write(root: Path = ROOT) -> list[Path]:
 
 
 def settings() -> str:
-    """docs/settings.md: every setting of a drawing, a run and an evaluation, and of each method and edit."""
+    """docs/settings.md: every setting of a drawing, a run and an evaluation, and of each method and
+    edit.
+    """
     parts = [
         "# Settings\n\nWritten by `python -m spf manual` from the fields that declare them. "
         "On the command line a setting is `--name` with dashes; those of a method are "

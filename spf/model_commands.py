@@ -56,7 +56,8 @@ def convert(
         list[str] | None,
         typer.Option(
             help="own, diffusers, kohya (ComfyUI, A1111, Forge), diff (whole differences for"
-            " these), checkpoint or folder (merged into the base); may be given several times; without it"
+            " these), checkpoint or folder (merged into the base); may be given several times; "
+            "without it"
             " only what the file is, is said"
         ),
     ] = None,

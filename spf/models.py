@@ -222,7 +222,9 @@ class Base:
         return as_pictures(images)
 
     def clip_images(self, images: Tensor) -> Tensor:
-        """CLIP embeddings [B,E], fp32, of length 1 for images [B,3,H,W] in [-1,1]; differentiable."""
+        """CLIP embeddings [B,E], fp32, of length 1 for images [B,3,H,W] in [-1,1];
+        differentiable.
+        """
         clip, (mean, deviation) = self._need_clip(), self.clip_pixels
         side = clip.config.vision_config.image_size
         pixels = images.float()  # halves have no way back through a bicubic resize on a processor
@@ -242,7 +244,8 @@ class Base:
     def _need_clip(self) -> PreTrainedModel:
         if self.clip is None:
             raise BadInput(
-                f"model {self.name} has no clip folder beside it, which this method or measure needs;"
+                f"model {self.name} has no clip folder beside it, which this method or measure "
+                "needs;"
                 " `python -m spf models --get clip` fetches CLIP ViT-L/14 for Stable Diffusion."
             )
         return self.clip
@@ -391,5 +394,6 @@ def _part(kind: type, folder: Path, name: str, **options):
         return kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UnsafeFile(
-            f"model {name} has a missing or damaged {folder.name} folder; restore it or download it again."
+            f"model {name} has a missing or damaged {folder.name} folder; restore it or download "
+            "it again."
         ) from error

@@ -3,7 +3,8 @@
 @options(GenerateConfig)
 def generate(config: GenerateConfig, out: Out = Path("out")) -> None: ...
 
-gives a command with one option for each field, then those of the function. The function gets the config.
+gives a command with one option for each field, then those of the function. The function gets the
+config.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from spf.config import Config, Options, Setting
 
 
 def options(config: type[Config], without: Collection[str] = ()) -> Callable:
-    """Decorates a function whose first parameter is a config; `without`: fields that get no option."""
+    """Decorates a function whose first parameter is a config; `without`: fields that get no
+    option.
+    """
     settings = {name: one for name, one in config.settings().items() if name not in without}
 
     def decorate(function: Callable) -> Callable:

@@ -1,7 +1,9 @@
-"""The two paths through one UNet: the reference path runs on the original weights, the response path on the tuned ones.
+"""The two paths through one UNet: the reference path runs on the original weights, the response
+path on the tuned ones.
 
-Both share every weight that is not tuned. Switching exchanges tensors behind the parameters, costs no arithmetic and no
-second network, and always gives back what it found. An adapter is the difference tuned minus original, by any method.
+Both share every weight that is not tuned. Switching exchanges tensors behind the parameters, costs
+no arithmetic and no second network, and always gives back what it found. An adapter is the
+difference tuned minus original, by any method.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ TEXT_ROOT = "text_model."
 class Adapter:
     """Tuned weights of one target, as differences to the original ones.
 
-    tensors: "<parameter>" -> difference of the parameter's shape, or the pair "<parameter>.down" [r,in] and
-    "<parameter>.up" [out,r], whose product is the difference. metadata: how it was made (see METADATA), as strings.
+    tensors: "<parameter>" -> difference of the parameter's shape, or the pair "<parameter>.down"
+    [r,in] and "<parameter>.up" [out,r], whose product is the difference. metadata: how it was made
+    (see METADATA), as strings.
     """
 
     metadata: dict[str, str]
@@ -72,7 +75,9 @@ def parameters_of(model: Base | UNet2DConditionModel) -> dict[str, Parameter]:
 
 
 def cross_attention_names(unet: UNet2DConditionModel) -> list[str]:
-    """Parameters of all cross-attention layers, the ones that arXiv 2504.00396 Fig. 2 (v1) marks as trained."""
+    """Parameters of all cross-attention layers, the ones that arXiv 2504.00396 Fig. 2 (v1) marks as
+    trained.
+    """
     return [name for name, _ in unet.named_parameters() if ".attn2." in name]
 
 
@@ -91,7 +96,9 @@ def trained_names(unet: UNet2DConditionModel, trainable: str = AUTO) -> list[str
 
 @contextmanager
 def exchanged(parameters: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Puts the tensor of its name behind each parameter and, whatever happens, the former ones back."""
+    """Puts the tensor of its name behind each parameter and, whatever happens, the former ones
+    back.
+    """
     found = {name: parameter.data for name, parameter in parameters.items()}
     try:
         for name, parameter in parameters.items():
@@ -106,8 +113,9 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
     """`with response(base, adapter, scale):` runs the tuned weights: original + scale * difference.
 
     Several adapters add up. A UNet alone serves adapters that leave the text encoder alone; `reads`
-    says whether one of these does not. The tuned tensors are made once, so the same object may be entered again at every step.
-    Raises BadInput, before anything changes, when an adapter does not fit the network.
+    says whether one of these does not. The tuned tensors are made once, so the same object may be
+    entered again at every step. Raises BadInput, before anything changes, when an adapter does not
+    fit the network.
     """
 
     def __init__(
@@ -162,7 +170,8 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
 
 
 class TunablePaths:
-    """Training side of the two paths: the named parameters train in place, their original values wait beside them.
+    """Training side of the two paths: the named parameters train in place, their original values
+    wait beside them.
 
     with TunablePaths(unet, cross_attention_names(unet)) as paths:
         with paths.reference():      # original weights, no gradient
@@ -179,7 +188,8 @@ class TunablePaths:
         known = dict(unet.named_parameters())
         if not self.names or (missing := [name for name in self.names if name not in known]):
             raise BadInput(
-                f"names is {(missing if self.names else [])[:1]} but must be parameters of the unet."
+                f"names is {(missing if self.names else [])[:1]} but must be parameters of the "
+                "unet."
             )
         self.parameters = {name: known[name] for name in self.names}
         self.originals = {name: parameter.data for name, parameter in self.parameters.items()}
@@ -230,7 +240,9 @@ class TunablePaths:
 
     @torch.no_grad()
     def adapter(self, metadata: Mapping[str, str]) -> Adapter:
-        """The differences reached so far, as fp32 copies on the CPU; parameters that did not move are left out."""
+        """The differences reached so far, as fp32 copies on the CPU; parameters that did not move
+        are left out.
+        """
         differences = {
             name: parameter.detach() - self.originals[name]
             for name, parameter in self.parameters.items()
@@ -248,7 +260,9 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def check_fit(
     model: Base | UNet2DConditionModel, given: Mapping[str, tuple[int, ...]], label: str
 ) -> None:
-    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a parameter."""
+    """Raises BadInput unless every tensor is a difference, or half of a low-rank pair, of a
+    parameter.
+    """
     wanted = {name: tuple(value.shape) for name, value in parameters_of(model).items()}
     if not given:
         raise BadInput(f"{label} holds no weights.")
@@ -275,7 +289,9 @@ def _pair_fits(
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter atomically as safetensors. Raises BadInput (metadata missing) or NotFinite."""
+    """Writes an adapter atomically as safetensors. Raises BadInput (metadata missing) or
+    NotFinite.
+    """
     if missing := [key for key in METADATA if not isinstance(adapter.metadata.get(key), str)]:
         raise BadInput(f"metadata lacks {', '.join(missing)}; an adapter must say how it was made.")
     save_tensors(

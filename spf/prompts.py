@@ -128,7 +128,8 @@ class ComposedPrompt:
         last = max((end for phrase in self.target_phrases for _, end in phrase.complete), default=0)
         if last > kept_characters(tokenizer, self.complete):
             raise BadInput(
-                f"the complete text is too long: of {tokenizer.model_max_length - 2} tokens none is left for all of "
+                f"the complete text is too long: of {tokenizer.model_max_length - 2} tokens none "
+                "is left for all of "
                 f'"{self.target}"; shorten the base text.'
             )
 
@@ -151,7 +152,8 @@ def compose(
         )
     if not all(targets):
         raise BadInput(
-            "targets has an entry without words; name what should change, for example: freckled skin."
+            "targets has an entry without words; name what should change, for example: freckled "
+            "skin."
         )
     if any(mark in text for text in (base, *targets) for mark in ("<|", "|>")):
         raise BadInput(
@@ -164,7 +166,8 @@ def compose(
         cut = find(base, replace)
         if cut is None or not targets:
             raise BadInput(
-                f'replace is "{replace}" but must be words of the base text, with a target to take their place.'
+                f'replace is "{replace}" but must be words of the base text, with a target to take '
+                "their place."
             )
         head = agree(base[: cut[0]], targets[0])
         spoken = [(len(head), len(head) + len(targets[0]))]

@@ -1,4 +1,6 @@
-"""Rows of an evaluation as files: lines of JSON, and which noise belongs to which row, so that it can be drawn again."""
+"""Rows of an evaluation as files: lines of JSON, and which noise belongs to which row, so that it
+can be drawn again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ STRIDE = 1_000_003
 
 
 def read_rows(path: str | Path) -> Iterator[dict]:
-    """The rows of a file, one on each line; the last one of a killed process may be cut short and is left out."""
+    """The rows of a file, one on each line; the last one of a killed process may be cut short and
+    is left out.
+    """
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
@@ -25,5 +29,7 @@ def read_rows(path: str | Path) -> Iterator[dict]:
 
 
 def noise_seed(seed: int, prompt: int, number: int, first: int = 0) -> int:
-    """Seed of the noise of portrait `number` of text `prompt`, in an evaluation whose noises begin at `first`."""
+    """Seed of the noise of portrait `number` of text `prompt`, in an evaluation whose noises begin
+    at `first`.
+    """
     return (first + seed * STRIDE + prompt * MOST + number) % (LARGEST_SEED + 1)

@@ -1,7 +1,8 @@
-"""The Semantic-Aware Fine Control Map: high where the target acts and the paths may differ, low where they must agree.
+"""The Semantic-Aware Fine Control Map: high where the target acts and the paths may differ, low
+where they must agree.
 
-Read off the figures of arXiv 2504.00396 (v1 and v3); the paper's equation was not available. What the figures leave
-open is a named argument, and its default is our reading. Pure tensor functions.
+Read off the figures of arXiv 2504.00396 (v1 and v3); the paper's equation was not available. What
+the figures leave open is a named argument, and its default is our reading. Pure tensor functions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ SOURCES = ("chain", "noise", "target", "product")
 
 @dataclass(frozen=True)
 class SfcmConfig(Config):
-    """Our reading of everything that the figures leave open about the map; the defaults are what we tried first."""
+    """Our reading of everything that the figures leave open about the map; the defaults are what we
+    tried first.
+    """
 
     channels: str = choice("mean-abs", CHANNELS, "reduction of the noise difference over channels")
     scale: str = choice("min-max", SCALES, "common scale of noise difference and phrase maps")
@@ -40,7 +43,8 @@ class SfcmConfig(Config):
     embedding: str = choice(
         "said",
         ("complete", "base", "alone", "said"),
-        "phrases from the complete or base text, by themselves, or (ours) by themselves less what the empty text says",
+        "phrases from the complete or base text, by themselves, or (ours) by themselves less what "
+        "the empty text says",
     )
     pool: str = choice("mean", POOLS, "pooling of token states in a phrase")
     subtract: float = real(
@@ -75,7 +79,9 @@ class SfcmConfig(Config):
 
 
 class Evidence(NamedTuple):
-    """What a map is made of: noise difference [B,h,w], maps of the base phrases [B,P,s,s] and of the target [B,s,s]."""
+    """What a map is made of: noise difference [B,h,w], maps of the base phrases [B,P,s,s] and of
+    the target [B,s,s].
+    """
 
     difference: Tensor
     phrases: Tensor
@@ -83,18 +89,21 @@ class Evidence(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One stage of the chain: which phrase was taken away (None at the start and end) and the map after it [B,H,W]."""
+    """One stage of the chain: which phrase was taken away (None at the start and end) and the map
+    after it [B,H,W].
+    """
 
     phrase: int | None
     map: Tensor
 
 
 def noise_difference(eps_res: Tensor, eps_ref: Tensor, channels: str = "mean-abs") -> Tensor:
-    """N = |eps_res - eps_ref|, reduced over channels: [B,C,H,W] twice -> [B,H,W]. arXiv 2504.00396 Fig. 2; the
-    reduction is our choice: "mean-abs" or "l2".
+    """N = |eps_res - eps_ref|, reduced over channels: [B,C,H,W] twice -> [B,H,W]. arXiv 2504.00396
+    Fig. 2; the reduction is our choice: "mean-abs" or "l2".
 
-    Predictions are taken in the network's own parametrisation. |v_res - v_ref| is N / sqrt(alpha-bar): the same map up to
-    a factor for each timestep, which every scale but "none" takes away; and it is still there at zero SNR, where N is 0.
+    Predictions are taken in the network's own parametrisation. |v_res - v_ref| is N /
+    sqrt(alpha-bar): the same map up to a factor for each timestep, which every scale but "none"
+    takes away; and it is still there at zero SNR, where N is 0.
     """
     check_choice("channels", channels, CHANNELS)
     difference = eps_res.float() - eps_ref.float()
@@ -109,11 +118,12 @@ def phrase_distances(
     pool: str = "mean",
     target_states: Tensor | None = None,
 ) -> Tensor:
-    """D_CLIP(E_base^res[p], E_tar): how far each phrase is from the target, [P], large when unrelated.
+    """D_CLIP(E_base^res[p], E_tar): how far each phrase is from the target, [P], large when
+    unrelated.
 
-    states [T,D] are the text states of the complete prompt (v3 takes both embeddings from it); phrases and target are
-    token columns, the latter of `target_states` if given. Form of the distance and pooling over tokens are our choice.
-    Without a target every distance is 1.
+    states [T,D] are the text states of the complete prompt (v3 takes both embeddings from it);
+    phrases and target are token columns, the latter of `target_states` if given. Form of the
+    distance and pooling over tokens are our choice. Without a target every distance is 1.
     """
     check_choice("form", form, DISTANCES), check_choice("pool", pool, POOLS)
     if not target or not phrases:
@@ -133,7 +143,8 @@ def _pooled(states: Tensor, columns: Sequence[int], pool: str) -> Tensor:
 def scaled(
     maps: Tensor, scale: str = "min-max", between: tuple[float, float] = (0.5, 0.97)
 ) -> Tensor:
-    """Brings maps [...,H,W] to a common scale, each by itself; a constant map becomes 0. Which scale is our choice.
+    """Brings maps [...,H,W] to a common scale, each by itself; a constant map becomes 0. Which
+    scale is our choice.
 
     "min-max" to [0,1]; "max" divides by the maximum; "stretch" runs between two quantiles, clipped.
     """
@@ -165,9 +176,11 @@ def subtracted(
     threshold: float | None = None,
     steps: bool = False,
 ) -> Tensor | tuple[Tensor, list[Step]]:
-    """The chain N - D_1 Map_1 - ... - D_P Map_P from the noise difference N [B,H,W]; scales and end are our choice.
+    """The chain N - D_1 Map_1 - ... - D_P Map_P from the noise difference N [B,H,W]; scales and end
+    are our choice.
 
-    scale: common scale of N and the maps, see `scaled`. end: "clip-renormalise" clips at 0 and divides by the maximum.
+    scale: common scale of N and the maps, see `scaled`. end: "clip-renormalise" clips at 0 and
+    divides by the maximum.
     threshold: if given, values below it become 0 and the others 1.
     steps: also returns every map of the chain in order: N, after each subtraction, and the result.
     """
@@ -195,11 +208,13 @@ def subtracted(
 def control_map(
     found: Evidence, distances: Tensor, config: SfcmConfig, *, steps: bool = False
 ) -> Tensor | tuple[Tensor, list[Step]]:
-    """SFCM = |eps_res - eps_ref| - sum_p D_p Map_p, clipped at 0: [B,h,w] in [0,1], without gradient. arXiv 2504.00396
-    Fig. 2; everything in `config` is our choice. distances [B,P or more].
+    """SFCM = |eps_res - eps_ref| - sum_p D_p Map_p, clipped at 0: [B,h,w] in [0,1], without
+    gradient. arXiv 2504.00396 Fig. 2; everything in `config` is our choice. distances [B,P or
+    more].
 
-    source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target" (the target's own
-    attention) and "product" (chain times target). steps: also returns every map of the chain, the result last.
+    source: "chain" is the paper's subtraction; ours are "noise" (nothing is subtracted), "target"
+    (the target's own attention) and "product" (chain times target). steps: also returns every map
+    of the chain, the result last.
     """
     difference, phrases = found.difference.float(), found.phrases
     if config.source == "noise":

@@ -1,7 +1,7 @@
 """The shelf of adapters: where they lie, what they are called, and which of them a target asks for.
 
-Everybody who says "this adapter" means what is said here: the page, the command line, evaluations and results. Only the
-headers of files are read, and torch is not needed.
+Everybody who says "this adapter" means what is said here: the page, the command line, evaluations
+and results. Only the headers of files are read, and torch is not needed.
 """
 
 from __future__ import annotations
@@ -22,25 +22,33 @@ from .words import normal
 log = logging.getLogger(__name__)
 
 ORIGINAL, TUNED, NAIVE = "original", "tuned", "naive"
-"""Portraits of a comparison, and names of weights: the untouched ones, tuned ones, and those of naive fine-tuning."""
+"""Portraits of a comparison, and names of weights: the untouched ones, tuned ones, and those of
+naive fine-tuning.
+"""
 EVERY = "all"
 """In place of a name of a method or target: all that there are."""
 SUFFIX = ".safetensors"
 STOCK = f".lora{SUFFIX}"
 """End of the name of a file for other programs, which lies beside the adapter of the same name."""
 OWN = Path("runs/adapters")
-"""Where the adapters lie that were tuned from the page, seen from the folder in which the program was started."""
+"""Where the adapters lie that were tuned from the page, seen from the folder in which the program
+was started.
+"""
 
 
 def checkpoints() -> Path:
-    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the package."""
+    """Folder of the embedded model and its adapters: $SPF_CHECKPOINTS, or `checkpoints` beside the
+    package.
+    """
     return Path(
         os.environ.get("SPF_CHECKPOINTS") or Path(__file__).resolve().parents[1] / "checkpoints"
     )
 
 
 def adapter_name(target: str, method: str) -> str:
-    """Name of the adapter of a target by a method: the target alone for spf, target-method for the others, "" for none."""
+    """Name of the adapter of a target by a method: the target alone for spf, target-method for the
+    others, "" for none.
+    """
     if method == ORIGINAL:
         return ""
     return target if method == "spf" else f"{target}-{method}"
@@ -80,7 +88,9 @@ class Shelf:
         return files[name]
 
     def find(self, source: str | Path) -> Path:
-        """The file of a name, or a file that is given as such (a path or a text that ends in .safetensors)."""
+        """The file of a name, or a file that is given as such (a path or a text that ends in
+        .safetensors).
+        """
         given = isinstance(source, Path) or str(source).endswith(SUFFIX)
         return Path(source) if given else self.file(source)
 
@@ -96,7 +106,9 @@ class Shelf:
         return found
 
     def choices(self) -> dict[str, dict[str, str]]:
-        """`metadata` without the naive counterparts, which are found through the adapter that they mirror."""
+        """`metadata` without the naive counterparts, which are found through the adapter that they
+        mirror.
+        """
         files, ending = self.files(), f"-{NAIVE}"
         return {
             name: made
@@ -105,10 +117,11 @@ class Shelf:
         }
 
     def pick(self, targets: Sequence[str]) -> list[str]:
-        """The adapters for these targets, given as texts or names; targets without one are left out.
+        """The adapters for these targets, given as texts or names; targets without one are left
+        out.
 
-        Of several for one target: the one of that very name, else one by spf before one by another method, on an earlier
-        folder before a later one, and there the newest.
+        Of several for one target: the one of that very name, else one by spf before one by another
+        method, on an earlier folder before a later one, and there the newest.
         """
         files, made = self.files(), self.choices()
         order = [self.folders.index(files[name].parent) for name in made]
@@ -129,7 +142,9 @@ class Shelf:
         return list(dict.fromkeys(filter(None, found)))
 
     def chosen(self, adapter: str, targets: Sequence[str]) -> list[str]:
-        """Names or files that a setting means: none for "", those of the targets for "auto", else split at "+"."""
+        """Names or files that a setting means: none for "", those of the targets for "auto", else
+        split at "+".
+        """
         if adapter == AUTO:
             return self.pick(targets)
         if adapter.endswith(SUFFIX) and Path(adapter).is_file():

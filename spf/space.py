@@ -1,6 +1,7 @@
 """Assembles exactly what is uploaded to a Hugging Face Space: `python -m spf space --out DIR`.
 
-The Space installs Gradio itself (README front matter), runs Python 3.12 and, on ZeroGPU, a torch that ZeroGPU lists.
+The Space installs Gradio itself (README front matter), runs Python 3.12 and, on ZeroGPU, a torch
+that ZeroGPU lists.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ LEFT_OUT = ("__pycache__", "*.pyc", ".*")
 TORCH = "torch==2.11.0"
 """The newest release that ZeroGPU's documentation lists."""
 LARGEST_FILE = 10 * 2**20
-"""Above this a file has to go through LFS or Xet; uploading with `hf upload` does that by itself."""
+"""Above this a file has to go through LFS or Xet; uploading with `hf upload` does that by itself.
+"""
 
 
 def requirements(text: str) -> str:
-    """requirements.txt as the Space needs it: its torch, no Gradio (sdk_version brings it), and `spaces`."""
+    """requirements.txt as the Space needs it: its torch, no Gradio (sdk_version brings it), and
+    `spaces`.
+    """
     kept = [
         line
         for line in text.splitlines()
@@ -31,7 +35,9 @@ def requirements(text: str) -> str:
 
 
 def assemble(out: str | Path) -> list[Path]:
-    """Copies the Space's files into a new folder; returns their paths in it. Raises BadInput when it is not empty."""
+    """Copies the Space's files into a new folder; returns their paths in it. Raises BadInput when
+    it is not empty.
+    """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"out is {str(out)!r} but must be a new or empty folder.")

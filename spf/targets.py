@@ -12,7 +12,9 @@ from .words import normal
 
 
 def known_targets(texts: Sequence[str]) -> list[Target]:
-    """The targets that the judges were taught, out of names or texts as a visitor types them ("hat", "A hat")."""
+    """The targets that the judges were taught, out of names or texts as a visitor types them
+    ("hat", "A hat").
+    """
     by_words = {
         normal(words): target for target in TARGETS.values() for words in (target.name, target.text)
     }
@@ -20,13 +22,15 @@ def known_targets(texts: Sequence[str]) -> list[Target]:
 
 
 def region_mask(regions: np.ndarray, names: Collection[str]) -> np.ndarray:
-    """Where one of the named regions is: bool, in the shape of `regions`, int with indices into REGIONS."""
+    """Where one of the named regions is: bool, in the shape of `regions`, int with indices into
+    REGIONS.
+    """
     return np.isin(regions, [REGIONS.index(name) for name in names])
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:
-    """Where the targets may act, bool [H,W]: their regions in any of the portraits [N,H,W]; None where that is all or
-    nothing of the picture, as for a style."""
+    """Where the targets may act, bool [H,W]: their regions in any of the portraits [N,H,W]; None
+    where that is all or nothing of the picture, as for a style."""
     if regions is None or not targets or not all(target.regions for target in targets):
         return None
     mask = region_mask(regions, {name for target in targets for name in target.regions}).any(0)

@@ -1,6 +1,8 @@
-"""A small CLIP tokenizer of our own: every word of a list is one token, any other text falls to pieces.
+"""A small CLIP tokenizer of our own: every word of a list is one token, any other text falls to
+pieces.
 
-The result is a plain `transformers.CLIPTokenizer` folder, so nothing else has to know that the vocabulary is small.
+The result is a plain `transformers.CLIPTokenizer` folder, so nothing else has to know that the
+vocabulary is small.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ Pair = tuple[str, str]
 
 
 def split_words(text: str) -> list[str]:
-    """Cuts text the way every CLIP tokenizer does before merging: lower case, words, single digits, punctuation."""
+    """Cuts text the way every CLIP tokenizer does before merging: lower case, words, single digits,
+    punctuation.
+    """
     rules = CLIPTokenizer().backend_tokenizer
     return [
         piece
@@ -30,10 +34,12 @@ def split_words(text: str) -> list[str]:
 
 
 def learn_merges(words: Iterable[str]) -> list[Pair]:
-    """Byte-pair merges, most frequent first, until each word is a single token (Sennrich et al. 2016, run to the end).
+    """Byte-pair merges, most frequent first, until each word is a single token (Sennrich et al.
+    2016, run to the end).
 
-    Encoding replays merges in the order in which they were learnt, so the last state reached here, one token for
-    each word, is also what the tokenizer produces. Chains written down word by word would disturb one another.
+    Encoding replays merges in the order in which they were learnt, so the last state reached here,
+    one token for each word, is also what the tokenizer produces. Chains written down word by word
+    would disturb one another.
     """
     spelled = [[*word[:-1], word[-1] + WORD_END] for word in sorted(set(words))]
     merges: list[Pair] = []
@@ -76,6 +82,8 @@ def new_tokenizer(words: Iterable[str]) -> CLIPTokenizer:
 
 
 def build_tokenizer(words: Iterable[str], folder: str | Path) -> CLIPTokenizer:
-    """Writes `new_tokenizer(words)` to a folder that `CLIPTokenizer.from_pretrained` reads; returns it as read back."""
+    """Writes `new_tokenizer(words)` to a folder that `CLIPTokenizer.from_pretrained` reads; returns
+    it as read back.
+    """
     new_tokenizer(words).save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)

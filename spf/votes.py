@@ -1,7 +1,8 @@
 """Votes of the blind comparison, kept in one local SQLite file, and what they add up to.
 
     votes = Votes("runs/votes.sqlite")
-    votes.add("hat", "a woman, a hat", 7, ("spf", "naive"), {"keeps": "spf", "shows": "", "nicer": "spf"})
+    winners = {"keeps": "spf", "shows": "", "nicer": "spf"}
+    votes.add("hat", "a woman, a hat", 7, ("spf", "naive"), winners)
     votes.tally()             # per method and question: won, lost, share with its interval
 
 A vote compares two methods on one pair of portraits; nothing about the voter is stored.
@@ -19,17 +20,22 @@ from typing import Any
 from .errors import BadInput
 
 QUESTIONS = ("keeps", "shows", "nicer")
-"""Which keeps the original better, which shows the target, which is nicer: the questions of the paper's user study."""
+"""Which keeps the original better, which shows the target, which is nicer: the questions of the
+paper's user study.
+"""
 Z = 1.959964
 """Two-sided 95% quantile of the normal distribution."""
 _TABLE = """CREATE TABLE IF NOT EXISTS votes (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, target TEXT NOT NULL, text TEXT NOT NULL,
-    seed INTEGER NOT NULL, first TEXT NOT NULL, second TEXT NOT NULL, question TEXT NOT NULL, winner TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    target TEXT NOT NULL, text TEXT NOT NULL, seed INTEGER NOT NULL, first TEXT NOT NULL,
+    second TEXT NOT NULL, question TEXT NOT NULL, winner TEXT NOT NULL,
     CHECK (first <> second), CHECK (winner IN (first, second, '')))"""
 
 
 def wilson(won: int, n: int, z: float = Z) -> tuple[float, float]:
-    """Score interval of a share won / n (Wilson 1927); (0, 1) without any vote. Raises BadInput unless 0 <= won <= n."""
+    """Score interval of a share won / n (Wilson 1927); (0, 1) without any vote. Raises BadInput
+    unless 0 <= won <= n.
+    """
     if not 0 <= won <= n:
         raise BadInput(f"won is {won} but must be from 0 to n, {n}.")
     if n == 0:
@@ -40,7 +46,9 @@ def wilson(won: int, n: int, z: float = Z) -> tuple[float, float]:
 
 
 class Votes:
-    """The votes in one file, which is made with the first of them. Threads and processes may share it."""
+    """The votes in one file, which is made with the first of them. Threads and processes may share
+    it.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -53,7 +61,8 @@ class Votes:
         methods: tuple[str, str],
         winners: Mapping[str, str],
     ) -> None:
-        """Stores the answers to all questions at once; a winner is one of the two methods, or "" for no difference.
+        """Stores the answers to all questions at once; a winner is one of the two methods, or ""
+        for no difference.
 
         Raises BadInput for a missing question or a winner that did not take part.
         """
@@ -62,14 +71,16 @@ class Votes:
         for question in QUESTIONS:
             if winners.get(question) not in (*methods, ""):
                 raise BadInput(
-                    f"{question} is {winners.get(question)!r} but must be one of the two, or no difference."
+                    f"{question} is {winners.get(question)!r} but must be one of the two, or no "
+                    "difference."
                 )
         rows = [
             (target, text, seed, *methods, question, winners[question]) for question in QUESTIONS
         ]
         with self._open() as file:
             file.executemany(
-                "INSERT INTO votes (target, text, seed, first, second, question, winner) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO votes (target, text, seed, first, second, question, winner) VALUES "
+                "(?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -83,7 +94,9 @@ class Votes:
             ).fetchone()[0]
 
     def tally(self) -> list[dict[str, Any]]:
-        """One row a method and question: won, lost, same, share of the decided votes with its 95% interval."""
+        """One row a method and question: won, lost, same, share of the decided votes with its 95%
+        interval.
+        """
         if not self.path.is_file():
             return []
         with self._open() as file:

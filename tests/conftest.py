@@ -1,6 +1,8 @@
-"""The tiny world of the tests: a whole Stable Diffusion with random weights that draws 16x16 pictures, and no network.
+"""The tiny world of the tests: a whole Stable Diffusion with random weights that draws 16x16
+pictures, and no network.
 
-Nothing here is downloaded and nothing has meaning; what is tested is that every part does what it says.
+Nothing here is downloaded and nothing has meaning; what is tested is that every part does what it
+says.
 """
 
 import os
@@ -27,8 +29,10 @@ from spf.tokenizer import new_tokenizer
 torch.set_num_threads(1)
 
 WORDS = [
-    "a photo of a young old woman man with long short red brown hair and glasses, wearing a white T-shirt,",
-    "before a gray background; a hat laughing freckled skin blonde dress watercolor painting pearl necklace",
+    "a photo of a young old woman man with long short red brown hair and glasses, wearing a white "
+    "T-shirt,",
+    "before a gray background; a hat laughing freckled skin blonde dress watercolor painting pearl "
+    "necklace",
 ]
 
 
@@ -37,9 +41,11 @@ ZERO_SNR = VELOCITY | {"rescale_betas_zero_snr": True}
 
 
 def new_tiny_base(seed: int = 0, **schedule) -> Base:
-    """Random weights; 4x8x8 latents, cross-attention at 8, 4 and 2, 16x16 pictures, about 0.1 s for four steps.
+    """Random weights; 4x8x8 latents, cross-attention at 8, 4 and 2, 16x16 pictures, about 0.1 s for
+    four steps.
 
-    schedule: settings of the scheduler, such as `VELOCITY`, other than those of Stable Diffusion 1.5.
+    schedule: settings of the scheduler, such as `VELOCITY`, other than those of Stable Diffusion
+    1.5.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -112,7 +118,9 @@ def new_tiny_base(seed: int = 0, **schedule) -> Base:
 
 
 def wake(unet) -> None:
-    """Gives cross-attention a voice, so that text and tuned weights visibly change the prediction."""
+    """Gives cross-attention a voice, so that text and tuned weights visibly change the
+    prediction.
+    """
     for name, parameter in unet.named_parameters():
         if "attn2" in name and parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=0.5)

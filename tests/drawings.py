@@ -1,6 +1,8 @@
-"""Twelve drawings of the tiny base, one for each way to draw: what no change of the code may change by accident.
+"""Twelve drawings of the tiny base, one for each way to draw: what no change of the code may change
+by accident.
 
-`python tests/drawings.py` writes them anew after a change that is meant; they are small latents, 4x8x8 each.
+`python tests/drawings.py` writes them anew after a change that is meant; they are small latents,
+4x8x8 each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A stand-in for the process of a job: the same files, no training. The request's seed chooses how it ends."""
+"""A stand-in for the process of a job: the same files, no training. The request's seed chooses how
+it ends.
+"""
 
 import json
 import os

@@ -1,8 +1,11 @@
-"""Judges the control maps of training against the exact regions that the renderer drew, without training anything.
+"""Judges the control maps of training against the exact regions that the renderer drew, without
+training anything.
 
-    judge_maps(base, load_adapter("hat-naive", base), TARGETS["hat"], {"averaged": 8, "scale": "stretch"})
+    judge_maps(base, load_adapter("hat-naive", base), TARGETS["hat"], {"averaged": 8, "scale":
+    "stretch"})
 
-A form of the map that does not find the target here cannot protect it in training; a look takes seconds.
+A form of the map that does not find the target here cannot protect it in training; a look takes
+seconds.
 """
 
 from __future__ import annotations
@@ -32,10 +35,12 @@ def judge_maps(
     images: int = 32,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Means over `images` pictures of the tailored set: overlap (iou) and average precision (ap) of the control map for the
-    target's region, the region's share (chance, what ap is for a map that knows nothing) and the map's own mean (area).
+    """Means over `images` pictures of the tailored set: overlap (iou) and average precision (ap) of
+    the control map for the target's region, the region's share (chance, what ap is for a map that
+    knows nothing) and the map's own mean (area).
 
-    adapter: the response path, such as the result of stage 1; None asks the original weights for the complete text.
+    adapter: the response path, such as the result of stage 1; None asks the original weights for
+    the complete text.
     settings: of the method spf. Without a region (a style) the first three are NaN.
     """
     method = build("spf", settings)
@@ -50,10 +55,10 @@ def judge_maps(
             paths.load(adapter)
         ctx = Context(base, paths, 0, 1, np.random.default_rng(seed), base.encode_text([""]))
         maps = [method.control(rows.take([i]), ctx)[0].cpu().numpy() for i in range(images)]
-    large = [enlarged(found, mask.shape) for found, mask in zip(maps, truth)]
+    large = [enlarged(found, mask.shape) for found, mask in zip(maps, truth, strict=True)]
     found = {
-        "iou": [iou(a, b, max(a.max() / 2, 1e-6)) for a, b in zip(large, truth)],
-        "ap": [average_precision(a, b) for a, b in zip(large, truth)],
+        "iou": [iou(a, b, max(a.max() / 2, 1e-6)) for a, b in zip(large, truth, strict=True)],
+        "ap": [average_precision(a, b) for a, b in zip(large, truth, strict=True)],
         "chance": [b.mean() if b.any() and not b.all() else np.nan for b in truth],
         "area": [a.mean() for a in large],
     }

@@ -1,4 +1,6 @@
-"""The tiny random base with the vocabulary of the drawn portraits, judges and adapters of its size, all without meaning."""
+"""The tiny random base with the vocabulary of the drawn portraits, judges and adapters of its size,
+all without meaning.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Recording shows the true attention, leaves every prediction bit-identical, and leaves nothing behind."""
+"""Recording shows the true attention, leaves every prediction bit-identical, and leaves nothing
+behind.
+"""
 
 from contextlib import nullcontext
 

@@ -1,4 +1,6 @@
-"""Counterparts of the paper's columns, chains of targets, and the figures that an evaluation leaves behind."""
+"""Counterparts of the paper's columns, chains of targets, and the figures that an evaluation leaves
+behind.
+"""
 
 import json
 import math
@@ -40,7 +42,7 @@ def folder(base, tmp_path_factory):
     """Adapters of two targets and an ablation."""
     folder = tmp_path_factory.mktemp("adapters")
     names = ("hat", "hat-naive", "blonde", "hat-spf-no-sfcm")
-    for name, adapter in zip(names, random_adapters(base, len(names))):
+    for name, adapter in zip(names, random_adapters(base, len(names)), strict=True):
         save_adapter(adapter, folder / f"{name}.safetensors")
     return folder
 
@@ -119,9 +121,11 @@ def test_a_chain_may_begin_with_a_replacement(base, judges, folder, tmp_path):
 
 def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_path):
     out, methods = tmp_path / "out", ["original", "naive", "spf", "spf-no-sfcm", "p2p@naive"]
-    chained = lambda: chains(
-        base, judges, ["original", "spf", "naive"], ["hat", "blonde"], SMALL, out, folder
-    )  # noqa: E731
+
+    def chained():
+        links = ["original", "spf", "naive"], ["hat", "blonde"]
+        return chains(base, judges, *links, SMALL, out, folder)
+
     results = evaluate(
         base, judges, find_adapters(base, methods, ["hat"], folder, []), SMALL, out, chained=chained
     )

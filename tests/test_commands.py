@@ -1,4 +1,6 @@
-"""generate, finetune and evaluate from the command line, on the tiny random base as checkpoints/."""
+"""generate, finetune and evaluate from the command line, on the tiny random base as
+checkpoints/.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""One control map: the settings of the run that made the weights, wherever the map is shown; none where there is none."""
+"""One control map: the settings of the run that made the weights, wherever the map is shown; none
+where there is none.
+"""
 
 import json
 

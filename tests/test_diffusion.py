@@ -1,4 +1,6 @@
-"""What noise makes of a latent and what a prediction says about it: by hand, against diffusers, and at both ends."""
+"""What noise makes of a latent and what a prediction says about it: by hand, against diffusers, and
+at both ends.
+"""
 
 import pytest
 import torch

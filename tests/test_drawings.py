@@ -1,4 +1,6 @@
-"""Every way to draw gives the latents that were kept; SPF_EXACT=1 asks for the same bits, on the machine of the file."""
+"""Every way to draw gives the latents that were kept; SPF_EXACT=1 asks for the same bits, on the
+machine of the file.
+"""
 
 import os
 

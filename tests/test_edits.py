@@ -1,4 +1,6 @@
-"""Prompt-to-Prompt and Magnet do what their papers say, and nothing where they should do nothing."""
+"""Prompt-to-Prompt and Magnet do what their papers say, and nothing where they should do
+nothing.
+"""
 
 import math
 
@@ -86,7 +88,9 @@ def test_more_swapped_steps_are_nearer_to_the_original(base):
 
 
 def test_the_source_is_never_written_to(base, adapter):
-    """What the edit hears beside a tuned drawing is the original model's own way: its last latents are the original's."""
+    """What the edit hears beside a tuned drawing is the original model's own way: its last latents
+    are the original's.
+    """
     seen = []
     edit = build("p2p", {"blend": 0.3})
     adjust = edit.adjust
@@ -122,7 +126,9 @@ def test_shared_words_get_exactly_the_maps_of_the_base_text(base):
 
 
 def test_swapping_is_added_to_the_models_own_attention(base):
-    """Equal probabilities leave every bit; others give (swapped v) exactly where a layer's output is made."""
+    """Equal probabilities leave every bit; others give (swapped v) exactly where a layer's output
+    is made.
+    """
     with torch.inference_mode():
         states = base.encode_text([TEXT])
         noise, timestep = initial_latents(base, [3, 4]), torch.tensor(500)
@@ -139,9 +145,10 @@ def test_swapping_is_added_to_the_models_own_attention(base):
                 lambda module, args, out: seen.update(given=args[0])
             ),
         ]
-        even = lambda where, own, source: (
-            torch.full_like(own, 1 / own.shape[-1]) if where == name else None
-        )  # noqa: E731
+
+        def even(where, own, source):
+            return torch.full_like(own, 1 / own.shape[-1]) if where == name else None
+
         try:
             with swapped(base.unet, heard, even, slice(-1, None)):
                 half = base.unet(noise, timestep, states).sample
@@ -233,7 +240,7 @@ def test_a_batch_of_texts_is_edited_row_by_row(base, adapter):
     for name in ("p2p", "magnet"):
         path = TunedPath(base, prompts, edit=build(name), guide=GuideConfig("attention"))
         both = path.draw(response(base.unet, adapter), initial_latents(base, [3, 4]), 2)
-        for row, (prompt, seed) in enumerate(zip(prompts, (3, 4))):
+        for row, (prompt, seed) in enumerate(zip(prompts, (3, 4), strict=True)):
             alone = TunedPath(base, [prompt], edit=build(name), guide=GuideConfig("attention"))
             one = alone.draw(response(base.unet, adapter), initial_latents(base, [seed]), 2)[0]
             torch.testing.assert_close(both[row], one, rtol=1e-3, atol=1e-3)
@@ -263,7 +270,9 @@ def test_a_pair_can_be_drawn_with_an_edit(base, adapter):
 
 
 class Stub:
-    """A text tower whose states can be worked out: each word adds its own direction to all that follow."""
+    """A text tower whose states can be worked out: each word adds its own direction to all that
+    follow.
+    """
 
     def __init__(self, base):
         self.tokenizer = base.tokenizer
@@ -329,7 +338,10 @@ def test_one_attribute_has_no_push_and_a_bare_object_nothing(base):
 
 
 def test_texts_are_taken_apart(base):
-    text = "a photo of an old woman, head tilted to the left, wearing a white T-shirt with freckled skin, laughing"
+    text = (
+        "a photo of an old woman, head tilted to the left, "
+        "wearing a white T-shirt with freckled skin, laughing"
+    )
     found = magnet.parsed(base.tokenizer, text)
     assert [(one.attribute, one.noun) for one in found] == [
         ("old", "woman"),

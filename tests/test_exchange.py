@@ -464,7 +464,9 @@ def test_kohya_files_say_their_alpha_and_their_base(tmp_path):
 
 
 def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mixed, tmp_path):
-    """Pairs alone are a LoRA for everybody; whole differences keep everything, for all but diffusers."""
+    """Pairs alone are a LoRA for everybody; whole differences keep everything, for all but
+    diffusers.
+    """
     file = tmp_path / "hat.lora.safetensors"
     adapter = pairs(layout, [QUERY, CONV])
     assert write_for_others(adapter, layout, file).form == "kohya"

@@ -102,7 +102,10 @@ def test_no_file_with_nan_is_written_or_read(tmp_path, value):
 
 
 WHOLE = save({"a": torch.ones(8)})
-PICKLE = b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+PICKLE = (
+    b"\x80\x04\x95\x1d\0\0\0\0\0\0\0\x8c\x05posix\x94"
+    b"\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+)
 
 
 @pytest.mark.parametrize(

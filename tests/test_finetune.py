@@ -240,7 +240,10 @@ def test_rows_hold_what_the_pictures_and_texts_say(base):
         and rows.image.shape == rows.target.shape
     )
     torch.testing.assert_close(rows.complete[2], base.encode_text([f"{data.texts[2]}, a hat"])[0])
-    assert all(item.base_text == text for item, text in zip(tailored_set("hat", 5, 0), data.texts))
+    assert all(
+        item.base_text == text
+        for item, text in zip(tailored_set("hat", 5, 0), data.texts, strict=True)
+    )
     full = tailored_rows(base, TARGETS["hat"], 2, 0, build("spf", {"text": "full"}).config)
     assert (
         "gray background" in full.texts[0]

@@ -36,7 +36,9 @@ def test_complements_by_hand():
 
 
 def test_text_consistent_by_hand():
-    """Two layers, one of a single position; W is 1 left and 0 right, so only the left column counts."""
+    """Two layers, one of a single position; W is 1 left and 0 right, so only the left column
+    counts.
+    """
     weight = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     zero, one = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
     res = {

@@ -38,7 +38,9 @@ def test_a_module_that_changes_changes_the_list(tmp_path):
     (tmp_path / manual.ARCHITECTURE).write_text(old)
     assert manual.ARCHITECTURE in manual.write(tmp_path)
     text = (tmp_path / manual.ARCHITECTURE).read_text()
-    assert "- `app.py`: The program (Who et al. 2020) runs.\n- `spf/new.py`: Something new.\n" in text
+    assert (
+        "- `app.py`: The program (Who et al. 2020) runs.\n- `spf/new.py`: Something new.\n" in text
+    )
     assert "gone" not in text and text.endswith("the rest\n") and not manual.write(tmp_path)
 
 

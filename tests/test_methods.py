@@ -1,4 +1,6 @@
-"""The losses of naive and SPF fine-tuning on the tiny random base: which weights learn, from what, and what holds them."""
+"""The losses of naive and SPF fine-tuning on the tiny random base: which weights learn, from what,
+and what holds them.
+"""
 
 import numpy as np
 import pytest
@@ -52,7 +54,9 @@ def context(base, paths=None, step=0, steps=10, seed=5, own=None):
 
 
 def run(base, rows, settings, *, step=0, steps=10, move=0.0, own=None):
-    """(value, terms, gradients) of one SPF step; `move` shifts the tuned weights away from the original ones."""
+    """(value, terms, gradients) of one SPF step; `move` shifts the tuned weights away from the
+    original ones.
+    """
     method = build("spf", LIGHT | settings)
     with TunablePaths(base.unet, method.parameter_names(base.unet)) as paths:
         with torch.no_grad():
@@ -177,7 +181,9 @@ def test_complement_none_holds_more_than_the_map_does(base, rows):
 
 
 def test_kept_rows_are_held_whatever_the_map_says(base, rows):
-    """With every row kept but one, and alignment of that one off, the output term is the retention alone."""
+    """With every row kept but one, and alignment of that one off, the output term is the retention
+    alone.
+    """
     settings = {"keep": 0.75, "align_training": 0.0, "keep_empty": 0.0, "latents": "training"}
     still = run(base, rows, settings)[1]
     moved = run(base, rows, settings, move=0.05)[1]

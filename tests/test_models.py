@@ -1,4 +1,6 @@
-"""Loading a base: what is read, what is refused, and that text, images and CLIP have the promised shapes."""
+"""Loading a base: what is read, what is refused, and that text, images and CLIP have the promised
+shapes.
+"""
 
 import numpy as np
 import pytest

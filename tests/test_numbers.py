@@ -1,4 +1,6 @@
-"""Numbers that a small slip would change: weights other than 0 and 1, keys, limits. `mutate.py` makes such slips."""
+"""Numbers that a small slip would change: weights other than 0 and 1, keys, limits. `mutate.py`
+makes such slips.
+"""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,6 @@
-"""The page in a real Chromium, around an engine that draws instead of computing: what a visitor sees and presses."""
+"""The page in a real Chromium, around an engine that draws instead of computing: what a visitor
+sees and presses.
+"""
 
 import io
 import json
@@ -26,7 +28,13 @@ CHROMIUM = (
     or shutil.which("chromium-browser")
     or shutil.which("google-chrome")
 )
-FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync".split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.browser,
@@ -54,7 +62,8 @@ DIFFERS = """() => {
     return pen.getImageData(0, 0, 384, 384).data.some((value) => value);
 }"""
 PLACES = """() => ['#generate', '.spf-stage .pictures', '.spf-stage .actions', '#adapter']
-    .map((place) => Math.round(document.querySelector(place).getBoundingClientRect().top + scrollY))"""
+    .map((place) => document.querySelector(place).getBoundingClientRect().top + scrollY)
+    .map(Math.round)"""
 CONTRAST = """() => {
     const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
     const part = (v) => ((v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
@@ -68,12 +77,14 @@ CONTRAST = """() => {
     };
     const poor = [], seen = { opacityProperty: true, visibilityProperty: true };
     for (const node of document.querySelectorAll('.gradio-container *')) {
-        const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+        const says = (child) => child.nodeType === 3 && child.textContent.trim();
+        const text = [...node.childNodes].some(says);
         if (!text || !node.getBoundingClientRect().width || !node.checkVisibility(seen)) continue;
         if (node.closest(':disabled, footer, .sr-only, .frame')) continue;
         const a = light(parse(getComputedStyle(node).color)), b = light(ground(node));
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) poor.push([node.textContent.trim().slice(0, 30), node.className, ratio.toFixed(2)]);
+        const words = node.textContent.trim().slice(0, 30);
+        if (ratio < 4.5) poor.push([words, node.className, ratio.toFixed(2)]);
     }
     return poor;
 }"""
@@ -135,7 +146,9 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, url, engine):
-    """visit(query="", **context): an open page. Fails on console errors and on requests that leave this machine."""
+    """visit(query="", **context): an open page. Fails on console errors and on requests that leave
+    this machine.
+    """
     with opened(chromium, url) as visit:
         engine.pause, engine.fault = 0.0, None
         yield visit
@@ -282,7 +295,8 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
         lambda request: asked.append(request.url) if "gradio_api" in request.url else None,
     )
     taken = page.evaluate("""async () => {
-        const root = document.querySelector('.spf-inside'), range = root.querySelector('.transport input'), times = [];
+        const root = document.querySelector('.spf-inside'), times = [];
+        const range = root.querySelector('.transport input');
         for (let k = 0; k <= +range.max; k++) {
             const began = performance.now();
             range.value = k; range.dispatchEvent(new Event('input'));
@@ -329,7 +343,10 @@ def test_everything_works_from_the_keyboard(visit, engine):
         page.keyboard.press("Tab")
         reached.update(page.evaluate(REACHED))
         assert page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")[:200]
-    wanted = "examples base target suggest mode chain generate stage adapter seed dice steps guidance guided recall"
+    wanted = (
+        "examples base target suggest mode chain generate stage adapter seed dice steps guidance "
+        "guided recall"
+    )
     assert set(wanted.split()) <= reached
     page.focus(BASE)
     page.keyboard.press("Control+Enter")
@@ -343,7 +360,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(visit):
     page.wait_for_selector(".spf-inside .chain canvas")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     small = page.evaluate(
-        "[...document.querySelectorAll('.spf-own button')].filter(b => b.offsetParent && b.offsetHeight < 24).length"
+        "[...document.querySelectorAll('.spf-own button')].filter(b => b.offsetParent && "
+        "b.offsetHeight < 24).length"
     )
     assert small == 0
 

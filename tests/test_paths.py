@@ -1,4 +1,6 @@
-"""Reference and response share one network, give back what they found, and adapters are checked before they act."""
+"""Reference and response share one network, give back what they found, and adapters are checked
+before they act.
+"""
 
 from copy import deepcopy
 

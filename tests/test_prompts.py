@@ -17,7 +17,10 @@ from spf.prompts import (
 )
 from spf.tokenizer import new_tokenizer
 
-TEXT = "a photo of a young woman with long red hair, wearing a white T-shirt and glasses, in front of a gray background"
+TEXT = (
+    "a photo of a young woman with long red hair, wearing a white T-shirt and glasses, "
+    "in front of a gray background"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,9 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def open_tokenizer():
-    """A CLIP tokenizer without a word list, in which most words are several tokens, as rare words are in CLIP's own."""
+    """A CLIP tokenizer without a word list, in which most words are several tokens, as rare words
+    are in CLIP's own.
+    """
     merges = [("w", "o"), ("m", "a"), ("h", "a")]
     letters = sorted(CLIPTokenizer().backend_tokenizer.pre_tokenizer[1].alphabet())
     tokens = [
@@ -212,7 +217,9 @@ def test_unknown_words_are_told_by_a_tokenizer_that_knows_its_words(tokenizer, o
 
 
 def test_any_text_has_columns_in_order(tokenizer):
-    """Random texts with letters of many kinds: phrases never overlap and every one of them is found."""
+    """Random texts with letters of many kinds: phrases never overlap and every one of them is
+    found.
+    """
     rng = random.Random(0)
     for _ in range(200):
         text = "".join(

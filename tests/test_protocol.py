@@ -260,7 +260,9 @@ def test_a_style_is_everywhere_so_nothing_is_held(base, judges, tmp_path):
 
 
 def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
-    """Guiding from the end on is no guiding; by a map that is the same for both paths it follows the reference."""
+    """Guiding from the end on is no guiding; by a map that is the same for both paths it follows
+    the reference.
+    """
     tuned = p.find_adapters(
         base,
         ["spf", "spf+sfcm:1.0", "spf+sfcm", "spf+attention", "spf+difference:0.5"],
@@ -307,10 +309,11 @@ def test_batches_of_different_texts_are_measured_as_single_ones(base, judges, fo
         )
         for n in (1, 6)
     )
-    for a, b in zip(single["rows"], batched["rows"]):
+    for a, b in zip(single["rows"], batched["rows"], strict=True):
         assert (a["measure"], a["value"]) == (b["measure"], pytest.approx(b["value"], abs=2e-3))
     for one, six in zip(
-        *(sorted(lines(tmp_path / str(n)), key=lambda row: row["key"]) for n in (1, 6))
+        *(sorted(lines(tmp_path / str(n)), key=lambda row: row["key"]) for n in (1, 6)),
+        strict=True,
     ):
         assert len(six["timesteps"]) == 2 and set(six["steps"]) == set(one["steps"])
 
@@ -356,7 +359,8 @@ def test_bf16_draws_nearly_the_same(base, judges, folder, tmp_path):
 
 def test_texts_from_a_file(base, judges, tmp_path):
     (tmp_path / "texts.txt").write_text(
-        "# people\na photo of a young woman with long red hair\n\na photo of a man wearing a white T-shirt\n"
+        "# people\na photo of a young woman with long red hair\n\na photo of a man wearing a white "
+        "T-shirt\n"
     )
     texts = p.read_texts(tmp_path / "texts.txt")
     tuned = p.find_adapters(base, ["original"], ["hat", "dress"])
@@ -555,7 +559,9 @@ def test_noise_is_the_same_for_any_number_of_prompts_and_seeds():
 
 
 def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
-    """Two pictures that would each choose another threshold; the second of the nine is best for both together."""
+    """Two pictures that would each choose another threshold; the second of the nine is best for
+    both together.
+    """
     first, second = [0.1, 0.5, 0.9, *[0.0] * 6], [0.1, 0.7, 0.2, *[0.0] * 6]
     common = {"method": "spf", "target": "hat", "response": 1.0, "pollution": 0.0}
     rows = [

@@ -1,4 +1,6 @@
-"""Things that grow by a file: one of each is put into a folder of its own and is seen wherever its kind is shown."""
+"""Things that grow by a file: one of each is put into a folder of its own and is seen wherever its
+kind is shown.
+"""
 
 import textwrap
 from pathlib import Path

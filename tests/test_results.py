@@ -1,4 +1,6 @@
-"""Results files are read defensively, and the pairs behind a number are the ones that were measured."""
+"""Results files are read defensively, and the pairs behind a number are the ones that were
+measured.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""The rival methods on the tiny random base: each one's equations by hand, what it trains, and what it leaves behind."""
+"""The rival methods on the tiny random base: each one's equations by hand, what it trains, and what
+it leaves behind.
+"""
 
 import json
 import math
@@ -456,7 +458,9 @@ def test_adalora_refuses_what_would_fail_silently(base, tmp_path):
 
 
 def test_grounding_losses_of_an_even_map():
-    """Even over L tokens and all positions, mask of area a: (1 - a)^2 for each map, and BCE(1/L, M)."""
+    """Even over L tokens and all positions, mask of area a: (1 - a)^2 for each map, and BCE(1/L,
+    M).
+    """
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[:4, :4] = True  # a = 1/4
     maps = torch.full((3, 2, 1, 8, 8), 1 / 77)
@@ -503,7 +507,8 @@ def test_words_of_several_tokens_rows_without_words_and_levels():
     }
     mask = torch.tensor([[True, False], [True, False]])
     token, pixel, maps, levels = grounding(shown, [[((4, 5), mask)], []])
-    # token 4 has half of its mass inside, token 5 all: (0.25 + 0) / 2 for each of 4 maps; the second row adds nothing
+    # token 4 has half of its mass inside, token 5 all: (0.25 + 0) / 2 for each of 4 maps; the
+    # second row adds nothing
     assert token.item() == pytest.approx(4 * 0.125 / 2, rel=1e-4) and (maps, levels) == (4, 3)
     expected = (
         3 * -(2 * math.log(0.75) + 2 * math.log(0.75)) / 4 / 2
@@ -621,7 +626,8 @@ def spoken(text, target, *phrases, **replaced):
 
 def test_places_of_nouns_by_hand():
     made, prompt, target = spoken(
-        "a photo of a smiling man, smiling, with brown hair in a bun and a red shirt, head tilted to the left",
+        "a photo of a smiling man, smiling, with brown hair in a bun and a red shirt, head tilted "
+        "to the left",
         "hat",
         ("a photo", ("style",)),
         ("smiling", ("expression",)),
@@ -723,7 +729,9 @@ def test_projection_and_goal_by_hand():
 
 
 def test_the_projection_needs_no_detaching():
-    """The residual is orthogonal to the bias, so the gradient through lambda is 0: with it or without it is the same."""
+    """The residual is orthogonal to the bias, so the gradient through lambda is 0: with it or
+    without it is the same.
+    """
     generator = torch.Generator().manual_seed(0)
     learnt, bias = (
         torch.randn(2, 1, 2, 2, generator=generator, requires_grad=True) for _ in range(2)

@@ -1,4 +1,6 @@
-"""The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing computed twice."""
+"""The denoising loop and the pair: right pictures, right maps, nothing left behind, nothing
+computed twice.
+"""
 
 import json
 from types import SimpleNamespace
@@ -292,7 +294,9 @@ def test_without_adapter_and_target_both_paths_agree(tiny_base):
 def test_guiding_follows_the_reference_where_the_map_is_closed_and_the_response_where_it_is_open(
     tiny_base,
 ):
-    """A threshold of 1 opens the map at its maximum only; an adapter of nothing makes both predictions equal."""
+    """A threshold of 1 opens the map at its maximum only; an adapter of nothing makes both
+    predictions equal.
+    """
     adapter = new_adapter(tiny_base)
     with Calls(tiny_base) as calls:
         guided = sample_pair(
@@ -357,7 +361,9 @@ def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apa
         TunedPath(tiny_base, [PROMPT], guide=GuideConfig()),
     )
     course = path.follow(switch, switch, noise, 3)
-    for timestep, latents in zip(tiny_base.new_scheduler(3).timesteps, [noise, *course]):
+    for timestep, latents in zip(
+        tiny_base.new_scheduler(3).timesteps, [noise, *course], strict=False
+    ):
         with switch, torch.inference_mode():
             complete, base = (
                 tiny_base.unet(latents, timestep, states.expand(2, -1, -1)).sample

@@ -1,4 +1,6 @@
-"""A setting is declared once: a new field is seen on the command line, the page, in links, pictures and programs."""
+"""A setting is declared once: a new field is seen on the command line, the page, in links, pictures
+and programs.
+"""
 
 import base64
 import inspect

@@ -37,7 +37,9 @@ def test_noise_difference_by_hand():
 
 
 def test_the_chain_by_hand():
-    """N = [0 1; 2 4] -> [0 .25; .5 1]; the phrase lies right, D = 0.5 -> [0 -.25; .5 .5] -> clip -> divide by 0.5."""
+    """N = [0 1; 2 4] -> [0 .25; .5 1]; the phrase lies right, D = 0.5 -> [0 -.25; .5 .5] -> clip ->
+    divide by 0.5.
+    """
     eps_res, eps_ref = field([0, 1], [2, 4])[:, None], torch.zeros(1, 1, 2, 2)
     phrase = field([0, 3], [0, 3])[:, None]
     control, chain = sfcm(eps_res, eps_ref, phrase, torch.tensor([[0.5]]), steps=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spf.errors import BadInput
 from spf import sheet as s
+from spf.errors import BadInput
 from spf.files import read_json, write_json
 from spf.portraits.description import TARGETS
 from spf.settings import SheetConfig

@@ -15,7 +15,9 @@ from spf.shelf import NAIVE, OWN, TUNED, Shelf, adapter_name, counterparts
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """The usual shelf: shipped adapters, and those that were tuned from the page, in the current folder."""
+    """The usual shelf: shipped adapters, and those that were tuned from the page, in the current
+    folder.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPF_CHECKPOINTS", str(tmp_path / "checkpoints"))
     return Shelf.usual()

@@ -1,4 +1,6 @@
-"""What is shipped in checkpoints/: these fail if the model, a judge, an adapter or a map were wrong."""
+"""What is shipped in checkpoints/: these fail if the model, a judge, an adapter or a map were
+wrong.
+"""
 
 import subprocess
 import sys
@@ -66,7 +68,8 @@ import sys, torch
 from diffusers import StableDiffusionPipeline
 torch.set_num_threads(1)
 pipe = StableDiffusionPipeline.from_pretrained({str(FOLDER / "base")!r}, use_safetensors=True)
-image = pipe("a photo of an old man", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+seeded = torch.Generator().manual_seed(0)
+image = pipe("a photo of an old man", num_inference_steps=2, generator=seeded).images[0]
 assert not [name for name in sys.modules if name.split(".")[0] == "spf"]
 image.save({str(tmp_path / "image.png")!r})
 """
@@ -86,7 +89,7 @@ def test_judges_read_unseen_portraits(judges, unseen):
     seen = judges.read(images)
     right = [
         [value[name] == getattr(p, name) for name in ATTRIBUTES]
-        for value, p in zip(seen.values, portraits)
+        for value, p in zip(seen.values, portraits, strict=True)
     ]
     assert np.mean(right) > 0.92
     assert (seen.regions.numpy() == regions).mean() > 0.94
@@ -121,7 +124,10 @@ def test_different_texts_and_seeds_give_what_they_say(base, judges):
         > sum(r["beard"] == "beard" for r in read[:3])
     )
     assert sum(r["hair_style"] == "bald" for r in read[3:]) >= 2
-    assert sum(r["background"] == w for r, w in zip(read, ("sea", "curtain", "park") * 2)) >= 3
+    assert (
+        sum(r["background"] == w for r, w in zip(read, ("sea", "curtain", "park") * 2, strict=True))
+        >= 3
+    )
 
 
 @pytest.mark.parametrize("name", list(Shelf.shipped().files()) or ["none"])

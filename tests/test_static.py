@@ -1,4 +1,6 @@
-"""The page's scripts and styles: formatted and linted as biome.json says, where that tool is there."""
+"""The page's scripts and styles: formatted and linted as biome.json says, where that tool is
+there.
+"""
 
 import shutil
 import subprocess

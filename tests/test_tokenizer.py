@@ -1,4 +1,6 @@
-"""The small CLIP tokenizer: one token a word, everything else in pieces, readable by plain transformers."""
+"""The small CLIP tokenizer: one token a word, everything else in pieces, readable by plain
+transformers.
+"""
 
 import pytest
 from transformers import CLIPTokenizer

@@ -1,4 +1,6 @@
-"""One's own pictures: every usual convention is read, every flaw is told, and what is stored is what was checked."""
+"""One's own pictures: every usual convention is read, every flaw is told, and what is stored is
+what was checked.
+"""
 
 import io
 import json

@@ -1,4 +1,6 @@
-"""Texts are compared as people see them, in every script, and encodings are guessed or refused, never garbled."""
+"""Texts are compared as people see them, in every script, and encodings are guessed or refused,
+never garbled.
+"""
 
 import pytest
 

@@ -1,7 +1,8 @@
-"""Edits: what changes the drawing of a complete text at inference, without training, on top of any weights.
+"""Edits: what changes the drawing of a complete text at inference, without training, on top of any
+weights.
 
-Each is one file with a class that `spf.sampling.TunedPath` calls (see `spf.sampling.Edit`); adding one is adding a
-file here.
+Each is one file with a class that `spf.sampling.TunedPath` calls (see `spf.sampling.Edit`); adding
+one is adding a file here.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class PlainEdit:
 
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> PlainEdit:
-    """The edit of that name with the given settings. Raises BadInput for unknown names, settings or values."""
+    """The edit of that name with the given settings. Raises BadInput for unknown names, settings or
+    values.
+    """
     check_choice("edit", name, EDITS)
     kind = EDITS.kind(name, PlainEdit)
     return kind(kind.Config.from_dict(settings or {}))

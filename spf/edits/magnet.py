@@ -1,7 +1,9 @@
-"""Magnet (Zhuang et al. 2024): the embedding of each object is drawn to its own attribute and pushed from those of the others.
+"""Magnet (Zhuang et al. 2024): the embedding of each object is drawn to its own attribute and
+pushed from those of the others.
 
-No training and no change of the picture's network: only the text states at the last token of each object change, before the
-drawing begins. Texts are taken apart by the rules of `spf.prompts` and a bank of nouns, in place of the authors' parser.
+No training and no change of the picture's network: only the text states at the last token of each
+object change, before the drawing begins. Texts are taken apart by the rules of `spf.prompts` and a
+bank of nouns, in place of the authors' parser.
 """
 
 from __future__ import annotations
@@ -98,7 +100,9 @@ NOUNS = (
     "clock",
     "cup",
 )
-"""Nouns that can be neighbours, the portrait's own among them; those that a tokenizer does not know are left out."""
+"""Nouns that can be neighbours, the portrait's own among them; those that a tokenizer does not know
+are left out.
+"""
 CONTAINERS = (
     "photo",
     "picture",
@@ -124,12 +128,15 @@ class MagnetConfig(Config):
     neighbours: int = whole(5, 1, 50, "nouns next to an object by which its attribute is measured")
     fit: bool = flag(
         True,
-        "for a text tower of our own (ours): the lambda with a mean alpha of 1, which 0.6 gives for CLIP",
+        "for a text tower of our own (ours): the lambda with a mean alpha of 1, which 0.6 gives "
+        "for CLIP",
     )
 
 
 class Concept(NamedTuple):
-    """A thing in a text: its attribute (may be empty), its noun, and the token column of the noun's last piece."""
+    """A thing in a text: its attribute (may be empty), its noun, and the token column of the noun's
+    last piece.
+    """
 
     attribute: str
     noun: str
@@ -141,7 +148,9 @@ class Concept(NamedTuple):
 
 
 class Magnet(PlainEdit):
-    """Text states with bound attributes. `skipped` counts the texts in which nothing was found to bind."""
+    """Text states with bound attributes. `skipped` counts the texts in which nothing was found to
+    bind.
+    """
 
     name = "magnet"
     Config = MagnetConfig
@@ -162,7 +171,9 @@ class Magnet(PlainEdit):
     def edited(
         self, base: Base, text: str, states: Tensor, pairs: Sequence[tuple[str, str]] | None = None
     ) -> Tensor:
-        """The states [T,D] of one text with the edit; pairs (attribute, noun) by hand instead of by the rules."""
+        """The states [T,D] of one text with the edit; pairs (attribute, noun) by hand instead of by
+        the rules.
+        """
         concepts = (
             by_hand(base.tokenizer, text, pairs)
             if pairs is not None
@@ -211,7 +222,9 @@ class Magnet(PlainEdit):
                 self.known[text] = row[end - 1], float(cosine_similarity(row[end], row[-1], dim=0))
 
     def nearest(self, noun: str, bank: Sequence[str], k: int) -> list[str]:
-        """The k nouns of the bank whose e_last is nearest by cosine; the noun itself comes first."""
+        """The k nouns of the bank whose e_last is nearest by cosine; the noun itself comes
+        first.
+        """
         table = torch.stack([self.known[other][0] for other in bank])
         order = cosine_similarity(table, self.known[noun][0][None]).argsort(
             descending=True, stable=True
@@ -219,7 +232,9 @@ class Magnet(PlainEdit):
         return [bank[i] for i in order.tolist()]
 
     def pull(self, attribute: str, nouns: Sequence[str]) -> Tensor:
-        """v = mean over neighbours of e_last(attribute noun) - e_last(noun), [D]; zero without an attribute."""
+        """v = mean over neighbours of e_last(attribute noun) - e_last(noun), [D]; zero without an
+        attribute.
+        """
         if not attribute:
             return torch.zeros_like(self.known[nouns[0]][0])
         return torch.stack(
@@ -235,7 +250,9 @@ class Magnet(PlainEdit):
 
 
 def alpha(omega: float, strength: float = 0.6) -> float:
-    """How strongly the own attribute pulls: exp(lambda - omega), omega = cos(e_EOT, e_PAD). Zhuang et al. 2024."""
+    """How strongly the own attribute pulls: exp(lambda - omega), omega = cos(e_EOT, e_PAD). Zhuang
+    et al. 2024.
+    """
     return float(torch.exp(torch.tensor(strength - omega)))
 
 
@@ -245,7 +262,9 @@ def beta(omega: float) -> float:
 
 
 def parsed(tokenizer, text: str) -> list[Concept]:
-    """Things of a text: in each phrase the last noun of the bank, else the last word of several; what is before it is its attribute."""
+    """Things of a text: in each phrase the last noun of the bank, else the last word of several;
+    what is before it is its attribute.
+    """
     lower = {noun.lower() for noun in NOUNS}
     found = []
     for start, end in phrase_spans(text):

@@ -1,8 +1,10 @@
-"""Prompt-to-Prompt (Hertz et al. 2023): the picture of the complete text is drawn with the attention maps of the base text.
+"""Prompt-to-Prompt (Hertz et al. 2023): the picture of the complete text is drawn with the
+attention maps of the base text.
 
-The original weights draw the base text beside the complete one, from the same noise. In the first steps, attention to the words
-that both texts share is that of the base text; values always come from the edited path, whose weights may be tuned ones.
-Appended targets are the paper's refinement, replaced words its word swap.
+The original weights draw the base text beside the complete one, from the same noise. In the first
+steps, attention to the words that both texts share is that of the base text; values always come
+from the edited path, whose weights may be tuned ones. Appended targets are the paper's refinement,
+replaced words its word swap.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ BLEND_FROM = 0.2
 
 @dataclass(frozen=True)
 class P2PConfig(Config):
-    """The authors' demonstration: 0.8 and 0.4 of the steps, self-attention up to half the latents' side, no local blend."""
+    """The authors' demonstration: 0.8 and 0.4 of the steps, self-attention up to half the latents'
+    side, no local blend.
+    """
 
     cross: float = real(
         0.8, 0.0, 1.0, "share of the steps in which attention to shared words is the base text's"
@@ -106,15 +110,19 @@ class P2P(PlainEdit):
 
 
 def replaced(own: Tensor, source: Tensor, moves: Tensor, fresh: Tensor) -> Tensor:
-    """A^ = A W, and A* at the columns of new words: [B,heads,N,T]; not renormalised. Hertz et al. 2023, Sec. 3.2.
+    """A^ = A W, and A* at the columns of new words: [B,heads,N,T]; not renormalised. Hertz et al.
+    2023, Sec. 3.2.
 
-    own A* and source A [B,heads,N,T]; moves W [.,1,T,T] from source to edited columns; fresh [.,1,1,T], 1 at new words.
+    own A* and source A [B,heads,N,T]; moves W [.,1,T,T] from source to edited columns; fresh
+    [.,1,1,T], 1 at new words.
     """
     return torch.where(fresh > 0, own, source @ moves)
 
 
 def blend_mask(mass: Tensor, threshold: float, side: int) -> Tensor:
-    """Where the changed words are: bool [B,side,side], of maps [2,B,s,s]. 3x3 maximum, enlarged, relative to the largest."""
+    """Where the changed words are: bool [B,side,side], of maps [2,B,s,s]. 3x3 maximum, enlarged,
+    relative to the largest.
+    """
     large = interpolate(
         max_pool2d(mass, 3, 1, 1), (side, side), mode="bilinear", align_corners=False
     )
@@ -122,10 +130,11 @@ def blend_mask(mass: Tensor, threshold: float, side: int) -> Tensor:
 
 
 def mapping(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
-    """(W [T,T], new [T]): which source column each edited column takes its attention from, and which are new words.
+    """(W [T,T], new [T]): which source column each edited column takes its attention from, and
+    which are new words.
 
-    A replaced word gives its attention to the words in its place: one to one where they have as many tokens, else in
-    equal shares. PAD takes that of PAD.
+    A replaced word gives its attention to the words in its place: one to one where they have as
+    many tokens, else in equal shares. PAD takes that of PAD.
     """
     total = tokenizer.model_max_length
     source, edited = (
@@ -152,7 +161,9 @@ def mapping(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
 
 
 def aligned(source: Sequence[int], edited: Sequence[int]) -> list[int | None]:
-    """Global alignment (Needleman and Wunsch 1970; match 1, mismatch -1, gap 0): the source place of each edited token."""
+    """Global alignment (Needleman and Wunsch 1970; match 1, mismatch -1, gap 0): the source place
+    of each edited token.
+    """
     best = [[0] * (len(edited) + 1) for _ in range(len(source) + 1)]
     for i, a in enumerate(source, 1):
         for j, b in enumerate(edited, 1):
@@ -173,7 +184,9 @@ def aligned(source: Sequence[int], edited: Sequence[int]) -> list[int | None]:
 
 
 def _words(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
-    """Columns [T] of the words that go (in the base text) and of the targets (in the complete one)."""
+    """Columns [T] of the words that go (in the base text) and of the targets (in the complete
+    one).
+    """
     gone, come = torch.zeros(tokenizer.model_max_length), torch.zeros(tokenizer.model_max_length)
     if prompt.mode == "replace":
         gone[columns_of(tokenizer, prompt.base, [find(prompt.base, prompt.replace)])] = 1

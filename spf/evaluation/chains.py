@@ -1,7 +1,8 @@
 """Continuous customisation: one target after another, with the adapters of all links added up.
 
-After each link of a chain: do all targets so far show, and how much else has changed against the original portrait? The paper
-shows such chains and gives no numbers; the measures are those of the single targets.
+After each link of a chain: do all targets so far show, and how much else has changed against the
+original portrait? The paper shows such chains and gives no numbers; the measures are those of the
+single targets.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from spf.sampling import TunedPath, autocast, initial_latents
 ROWS = "chains.jsonl"
 LONGEST = 4
 ORDER = ("hat", "blonde", "freckles", "necklace", "laughing", "sunglasses")
-"""Links in the order in which they are taken: targets that are appended; at most four of those that have adapters."""
+"""Links in the order in which they are taken: targets that are appended; at most four of those that
+have adapters.
+"""
 FIRST = ("dress", "watercolor")
 """Targets that take the place of words, with which a second chain may begin."""
 NOISE = 77_000_000
@@ -40,8 +43,9 @@ CHAIN_VERSION = 2
 
 
 def links(names: Sequence[str], longest: int = LONGEST) -> list[list[str]]:
-    """The longest chain out of the given targets that adds one to another, and one that begins with a replacement, if there
-    is a target for that. Raises BadInput when fewer than two can be added."""
+    """The longest chain out of the given targets that adds one to another, and one that begins with
+    a replacement, if there is a target for that. Raises BadInput when fewer than two can be added.
+    """
     check_whole("chains", longest, 1, LONGEST)
     found = [name for name in ORDER if name in names][:longest]
     if len(found) < min(2, longest):
@@ -51,7 +55,9 @@ def links(names: Sequence[str], longest: int = LONGEST) -> list[list[str]]:
 
 
 def chain_texts(targets: Sequence[str], n: int, seed: int = 0, split: str = "test") -> list[str]:
-    """Base texts that say nothing about any attribute of the chain, but the words that its first target replaces, if it does."""
+    """Base texts that say nothing about any attribute of the chain, but the words that its first
+    target replaces, if it does.
+    """
     rng = np.random.default_rng([seed, 4, *(sum(map(ord, name)) for name in targets)])
     found = open_captions(rng, [TARGETS[name] for name in targets], split)
     return [made.text for _, made in islice(found, n)]
@@ -66,10 +72,11 @@ def chains(
     out: str | Path,
     folder: str | Path | None = None,
 ) -> list[dict]:
-    """Rows of method, link (1, 2, ...), target (joined by +), measure (response to all, pollution, purity), value, low, high, n.
+    """Rows of method, link (1, 2, ...), target (joined by +), measure (response to all, pollution,
+    purity), value, low, high, n.
 
-    config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods without all the adapters
-    are left out.
+    config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods
+    without all the adapters are left out.
     """
     first, texts = (
         TARGETS[targets[0]],
@@ -160,7 +167,9 @@ def _row(
 def _values(
     base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config
 ) -> list[dict[str, str]]:
-    """What the judges read where the original or the tuned weights, added up, draw the complete texts."""
+    """What the judges read where the original or the tuned weights, added up, draw the complete
+    texts.
+    """
     adapters, guide = (
         [one.adapter for one in tuned if one.adapter],
         guide_of(config, tuned[0].guide) if tuned else None,

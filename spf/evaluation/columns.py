@@ -1,6 +1,8 @@
-"""Counterparts of the paper's columns, computed with the networks that are at hand: named for what they are, never for FID or LPIPS.
+"""Counterparts of the paper's columns, computed with the networks that are at hand: named for what
+they are, never for FID or LPIPS.
 
-Plain functions of arrays. `spf.evaluation.published` has the real ones, for machines that hold their weights.
+Plain functions of arrays. `spf.evaluation.published` has the real ones, for machines that hold
+their weights.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ NOT_OFFLINE = {
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of two sets of embeddings [N,D]: |mean difference|^2 + tr(A + B - 2 sqrt(AB)). Heusel et al. 2017.
+    """Frechet distance of two sets of embeddings [N,D]: |mean difference|^2 + tr(A + B - 2
+    sqrt(AB)). Heusel et al. 2017.
 
-    With fewer pictures than dimensions it is biased upwards, so compare rows of equal n only. Raises BadInput below two.
+    With fewer pictures than dimensions it is biased upwards, so compare rows of equal n only.
+    Raises BadInput below two.
     """
     if min(len(a), len(b)) < 2:
         raise BadInput(
@@ -44,7 +48,9 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 @torch.no_grad()
 def levels(judges: Judges, images: Tensor) -> list[Tensor]:
-    """Judge features of images [B,3,H,W] in [-1,1], level by level [B,C,h,w], each position of length 1."""
+    """Judge features of images [B,3,H,W] in [-1,1], level by level [B,C,h,w], each position of
+    length 1.
+    """
     size, own = (judges.image_size,) * 2, judges.region_head.weight
     x = images.to(own.device, own.dtype)
     if x.shape[-2:] != size:
@@ -57,9 +63,11 @@ def levels(judges: Judges, images: Tensor) -> list[Tensor]:
 
 
 def perceptual(a: list[Tensor], b: list[Tensor]) -> np.ndarray:
-    """Distance [B] of two batches by their `levels`: squared differences, mean over positions and levels.
+    """Distance [B] of two batches by their `levels`: squared differences, mean over positions and
+    levels.
 
-    The form of Zhang et al. 2018, Eq. 1, with equal weights and the judges in place of a network of photographs.
+    The form of Zhang et al. 2018, Eq. 1, with equal weights and the judges in place of a network of
+    photographs.
     """
     each = [
         (first - second).square().sum(1).mean((1, 2)) for first, second in zip(a, b, strict=True)
@@ -68,7 +76,9 @@ def perceptual(a: list[Tensor], b: list[Tensor]) -> np.ndarray:
 
 
 def region_agreement(before: np.ndarray, after: np.ndarray) -> float:
-    """Mean overlap (IoU) of the regions that two parsings [H,W] name, over the labels that either has; 1 if equal."""
+    """Mean overlap (IoU) of the regions that two parsings [H,W] name, over the labels that either
+    has; 1 if equal.
+    """
     overlaps = [
         ((before == label) & (after == label)).sum() / ((before == label) | (after == label)).sum()
         for label in np.union1d(before, after)

@@ -47,7 +47,9 @@ class Desk:
     maps: Path
 
     def measured(self, job: Job, missing: Sequence[Work]) -> Iterator[dict]:
-        """Rows of a job, method by method; originals are drawn once for all of them, and what a model keeps once for its weights."""
+        """Rows of a job, method by method; originals are drawn once for all of them, and what a
+        model keeps once for its weights.
+        """
         spots = {pair.original: index for index, pair in enumerate(job.pairs)}
         guides = {work.tuned: self.guide(work.tuned) for work in missing}
         portraits, predicted = self.original(
@@ -82,7 +84,7 @@ class Desk:
                     np.savez_compressed(
                         file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()}
                     )
-            for index, (pair, work) in enumerate(zip(pairs, works)):
+            for index, (pair, work) in enumerate(zip(pairs, works, strict=True)):
                 spot = spots[pair.original]
                 row = {
                     "key": work.key,
@@ -125,17 +127,20 @@ class Desk:
                 for text in (work.pair.texts.complete, work.pair.texts.target)
             )
         )
-        return dict(zip(texts, self.base.clip_texts(texts).float().cpu().numpy()))
+        return dict(zip(texts, self.base.clip_texts(texts).float().cpu().numpy(), strict=True))
 
     def guide(self, tuned: Tuned) -> GuideConfig | None:
-        """How a method is guided; a target without a place, such as a style, leaves nothing to hold."""
+        """How a method is guided; a target without a place, such as a style, leaves nothing to
+        hold.
+        """
         guide = guide_of(self.config, tuned.guide)
         return guide if guide is None or tuned.target.regions else freed(guide)
 
     def original(
         self, pairs: Sequence[Pair], follow: bool
     ) -> tuple[np.ndarray, torch.Tensor | None]:
-        """(the original portraits uint8 [B,H,W,3], the predictions [S,B,C,h,w] that led to them if `follow`).
+        """(the original portraits uint8 [B,H,W,3], the predictions [S,B,C,h,w] that led to them if
+        `follow`).
 
         Portraits that an earlier run has drawn are not drawn again, unless they are followed.
         """
@@ -150,7 +155,7 @@ class Desk:
             )
             new = {
                 pair.original: picture
-                for pair, picture in zip(absent, drawn)
+                for pair, picture in zip(absent, drawn, strict=True)
                 if found[pair.original] is None
             }
             self.originals.keep(list(new), list(new.values()))
@@ -191,7 +196,7 @@ class Desk:
         if absent:
             self.pictures.keep([_kept(_keeper(tuned, guide), pair) for pair in absent], drawn)
             seen = see(self.base, self.judges, drawn, closely=False)
-            kept |= dict(zip([pair.original for pair in absent], seen.values))
+            kept |= dict(zip([pair.original for pair in absent], seen.values, strict=True))
 
     def draw(
         self,
@@ -200,7 +205,8 @@ class Desk:
         known: torch.Tensor | None = None,
         look: bool = True,
     ) -> tuple[np.ndarray, dict[int, Looks]]:
-        """Pictures of the complete texts, and the maps of those pairs for which they are judged, by number.
+        """Pictures of the complete texts, and the maps of those pairs for which they are judged, by
+        number.
 
         known [S,B,C,h,w]: predictions of the originals' drawing, if they are known.
         """
@@ -229,7 +235,7 @@ class Desk:
                     latents = path.draw(
                         switch, noise, self.config.steps, watch if compare else None, known=followed
                     )
-                    pictures |= dict(zip(rows, self.base.pictures(latents)))
+                    pictures |= dict(zip(rows, self.base.pictures(latents), strict=True))
                 looks |= (
                     {row: watch.looks(place, path.held) for place, row in enumerate(rows)}
                     if compare
@@ -286,7 +292,9 @@ def looked_at(
     far: float | None,
     looks: Looks | None,
 ) -> Looked:
-    """The pair of an original portrait (at `spot`) and a tuned one (at `index`) as the measures take it."""
+    """The pair of an original portrait (at `spot`) and a tuned one (at `index`) as the measures
+    take it.
+    """
     with_clip = original.clip is not None and after.clip is not None
     known = with_clip and all(text is not None for text in texts)
     return Looked(

@@ -1,10 +1,12 @@
-"""Rows of the table: which weights, which edit while drawing, which guiding, said in one word such as "p2p@naive".
+"""Rows of the table: which weights, which edit while drawing, which guiding, said in one word such
+as "p2p@naive".
 
     [EDIT@]WEIGHTS[+GUIDE[:START]][=FILE]
 
-WEIGHTS is a fine-tuning method, or original (also: base) for the untouched model; an EDIT alone is one of the original.
-+held, +sfcm, +difference and +attention turn SFCM-guided sampling on, after a share START of the steps. FILE
-names the adapter, with {target} for the target's name and {step} for a training step: a curve over the files that exist.
+WEIGHTS is a fine-tuning method, or original (also: base) for the untouched model; an EDIT alone is
+one of the original. +held, +sfcm, +difference and +attention turn SFCM-guided sampling on, after a
+share START of the steps. FILE names the adapter, with {target} for the target's name and {step} for
+a training step: a curve over the files that exist.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ from spf.shelf import ORIGINAL, Shelf, adapter_name
 class Tuned:
     """One method's weights for one target; no adapter stands for the original weights.
 
-    key: everything that tells it from others; weights: the same of the weights alone. name: of the adapter. edit, guide:
-    how it is drawn. step: training steps, where the row is a point of a curve, whose name is then `curve`.
+    key: everything that tells it from others; weights: the same of the weights alone. name: of the
+    adapter. edit, guide: how it is drawn. step: training steps, where the row is a point of a
+    curve, whose name is then `curve`.
     """
 
     method: str
@@ -85,7 +88,8 @@ def _guide(text: str, word: str) -> GuideConfig:
     kind, colon, start = text.partition(":")
     if kind not in GUIDES or (colon and not re.fullmatch(r"\d*\.?\d+", start)):
         raise BadInput(
-            f"methods has {word!r} but after + there must be one of {', '.join(GUIDES)}, as in held or sfcm:0.3."
+            f"methods has {word!r} but after + there must be one of {', '.join(GUIDES)}, as in "
+            "held or sfcm:0.3."
         )
     return GuideConfig(kind, start=check_real("start", float(start or 0), 0, 1))
 
@@ -99,8 +103,8 @@ def find_adapters(
 ) -> list[Tuned]:
     """The weights of each method for each target, read and checked; every file once.
 
-    Adapters are looked up in `folder` or among the shipped ones. Raises BadInput for what is not there, unless there is a
-    list `missing`, to which its name is added.
+    Adapters are looked up in `folder` or among the shipped ones. Raises BadInput for what is not
+    there, unless there is a list `missing`, to which its name is added.
     """
     shelf = shelf_of(folder)
     found: list[Tuned] = []
@@ -182,7 +186,9 @@ def shelf_of(folder: str | Path | None = None) -> Shelf:
 
 
 def every_method(names: Iterable[str]) -> list[str]:
-    """Every method that one of the named adapters was made by, then what needs no training, alone and on top of them."""
+    """Every method that one of the named adapters was made by, then what needs no training, alone
+    and on top of them.
+    """
     names = set(names)
     labels = {label for target in TARGETS for name in names if (label := _label(name, target))}
     trained = [
@@ -203,7 +209,9 @@ def every_method(names: Iterable[str]) -> list[str]:
 
 
 def every_target(methods: Sequence[str], names: Iterable[str]) -> list[str]:
-    """Targets for which at least one of the methods has an adapter; all of them if none needs one."""
+    """Targets for which at least one of the methods has an adapter; all of them if none needs
+    one.
+    """
     needed = {
         entry.weights
         for entry in map(parse, methods)

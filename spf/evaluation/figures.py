@@ -19,7 +19,9 @@ def heat_colours(heat: np.ndarray) -> np.ndarray:
 
 
 def overlay(picture: np.ndarray, heat: np.ndarray, opacity: float = 0.65) -> np.ndarray:
-    """A map [h,w] with values from 0 to 1 over a portrait uint8 [H,W,3]; where it is 0 the grey portrait shows through."""
+    """A map [h,w] with values from 0 to 1 over a portrait uint8 [H,W,3]; where it is 0 the grey
+    portrait shows through.
+    """
     height, width = picture.shape[:2]
     large = np.asarray(
         Image.fromarray(np.clip(heat, 0, 1).astype(np.float32)).resize(
@@ -49,7 +51,8 @@ def strip(rows: Sequence[Sequence[np.ndarray]]) -> Image.Image:
 def attention_strip(
     picture: np.ndarray, maps: Sequence[np.ndarray], columns: int = 10
 ) -> Image.Image:
-    """Attention over the denoising steps: one row for each of `maps` [S,h,w], at most `columns` steps from first to last.
+    """Attention over the denoising steps: one row for each of `maps` [S,h,w], at most `columns`
+    steps from first to last.
 
     The steps of a row share one scale, so that growing attention looks like it.
     """

@@ -1,4 +1,5 @@
-"""The judges: small networks that read a drawn portrait back. They measure; nothing is ever trained against them.
+"""The judges: small networks that read a drawn portrait back. They measure; nothing is ever trained
+against them.
 
 judges = Judges.load("checkpoints/judges")
 reading = judges.read(images)        # attributes, identity and regions of each portrait
@@ -26,8 +27,8 @@ HEAD_SIDE = 4  # cells per side of the grid from which the heads read
 
 @dataclass(frozen=True)
 class Reading:
-    """values: attribute -> value, one dict an image; probs: attribute -> [B,V]; identity [B,10] of length 1;
-    regions int64 [B,H,W], index into REGIONS."""
+    """values: attribute -> value, one dict an image; probs: attribute -> [B,V]; identity [B,10] of
+    length 1; regions int64 [B,H,W], index into REGIONS."""
 
     values: list[dict[str, str]]
     probs: dict[str, Tensor]
@@ -50,7 +51,9 @@ class Block(nn.Module):
 
 
 class Judges(nn.Module):
-    """One convolutional trunk with three outputs: a head per attribute, the identity, and a region for every pixel."""
+    """One convolutional trunk with three outputs: a head per attribute, the identity, and a region
+    for every pixel.
+    """
 
     def __init__(self, image_size: int = 128, channels: tuple[int, ...] = (24, 48, 96, 144, 192)):
         super().__init__()
@@ -73,7 +76,9 @@ class Judges(nn.Module):
         )
 
     def forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """[B,3,S,S] in [-1,1] -> logits of each attribute [B,V], identity [B,10], region logits [B,R,S/2,S/2]."""
+        """[B,3,S,S] in [-1,1] -> logits of each attribute [B,V], identity [B,10], region logits
+        [B,R,S/2,S/2].
+        """
         levels = []
         x = images
         for block in self.trunk:
@@ -98,7 +103,8 @@ class Judges(nn.Module):
         """Read images float [B,3,H,W] in [-1,1], any size. Raises BadInput for another shape."""
         if images.ndim != 4 or images.shape[1] != 3 or not len(images):
             raise BadInput(
-                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one image."
+                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one "
+                "image."
             )
         was_training = self.training
         self.eval()
@@ -148,7 +154,9 @@ class Judges(nn.Module):
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str | torch.device = "cpu") -> Judges:
-        """Read what `save` wrote, ready to read. Raises BadInput when they judge other attributes or regions."""
+        """Read what `save` wrote, ready to read. Raises BadInput when they judge other attributes
+        or regions.
+        """
         config = read_json(Path(folder) / CONFIG)
         names = {k: tuple(v) for k, v in config["attributes"].items()}
         if names != ATTRIBUTES or tuple(config["regions"]) != REGIONS:

@@ -1,4 +1,6 @@
-"""Pictures as the judges see them, and the folder of those that were drawn before: an original portrait is drawn once."""
+"""Pictures as the judges see them, and the folder of those that were drawn before: an original
+portrait is drawn once.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,11 @@ SURE = 0.9
 
 @dataclass
 class Seen:
-    """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them; clear: of which attributes the judges are SURE.
+    """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them; clear: of which
+    attributes the judges are SURE.
 
-    clip [B,E] and features, judge features by level [B,C,h,w], are None where they were not asked for or there is no CLIP.
+    clip [B,E] and features, judge features by level [B,C,h,w], are None where they were not asked
+    for or there is no CLIP.
     """
 
     images: np.ndarray
@@ -58,7 +62,9 @@ def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) 
 
 
 def clear(probs: Mapping[str, Tensor]) -> list[set[str]]:
-    """The attributes of each picture whose most likely value has at least SURE, of probabilities name -> [B,V]."""
+    """The attributes of each picture whose most likely value has at least SURE, of probabilities
+    name -> [B,V].
+    """
     best = {name: (values.amax(1) >= SURE).tolist() for name, values in probs.items()}
     return [
         {name for name in best if best[name][row]} for row in range(len(next(iter(best.values()))))

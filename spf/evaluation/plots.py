@@ -1,4 +1,5 @@
-"""The paper's figures from the folder of an evaluation: no model is needed, everything was kept while it was measured.
+"""The paper's figures from the folder of an evaluation: no model is needed, everything was kept
+while it was measured.
 
 write_figures("runs/evaluate", "figures")
 """
@@ -24,23 +25,31 @@ LABEL = 14
 MOST = 6
 """Rows of a grid."""
 FIGURES = {
-    "attention_over_steps.png": "Fig. 1: attention to the target over the denoising steps, by method",
-    "over_alignment.png": "Fig. 3: response against kept attributes; bottom right is over-alignment, top left pollution",
+    "attention_over_steps.png": "Fig. 1: attention to the target over the denoising steps, by "
+    "method",
+    "over_alignment.png": "Fig. 3: response against kept attributes; bottom right is "
+    "over-alignment, top left pollution",
     "curves.png": "Fig. 4: measures over training steps",
     "grid.png": "Fig. 5: original and methods, from the same noise",
     "ablation.png": "Fig. 6: the method and its ablations, from the same noise",
-    "reconstruction.png": "Fig. 8: the base text alone, drawn by the original and by the tuned models",
-    "maps_over_steps.png": "average precision of the control map and its parts over the denoising steps",
+    "reconstruction.png": "Fig. 8: the base text alone, drawn by the original and by the tuned "
+    "models",
+    "maps_over_steps.png": "average precision of the control map and its parts over the denoising "
+    "steps",
     "control_maps.png": "control map, noise difference and attention over the tuned portraits",
     "chains.png": "response and pollution along chains of targets",
 }
-"""Files, with the figure of arXiv 2504.00396 that each is the counterpart of; those whose data are missing are left out."""
+"""Files, with the figure of arXiv 2504.00396 that each is the counterpart of; those whose data are
+missing are left out.
+"""
 
 
 def write_figures(
     folder: str | Path, out: str | Path | None = None, originals: str | Path | None = None
 ) -> list[Path]:
-    """Every figure for which `folder`, the --out of an evaluation, holds the data. Raises BadInput without results."""
+    """Every figure for which `folder`, the --out of an evaluation, holds the data. Raises BadInput
+    without results.
+    """
     folder = Path(folder)
     if not (folder / "results.json").is_file():
         raise BadInput(
@@ -276,7 +285,7 @@ def _lines(
     columns = min(3, len(names))
     figure = Figure(figsize=(4 * columns, 3.2 * math.ceil(len(names) / columns)))
     panels = figure.subplots(math.ceil(len(names) / columns), columns, squeeze=False).ravel()
-    for panel, name in zip(panels, names):
+    for panel, name in zip(panels, names, strict=False):
         for method in dict.fromkeys(row["method"] for row in rows):
             points: dict[float, list[float]] = {}
             for row in rows:

@@ -1,11 +1,14 @@
-"""The protocol: for each target, held-out base texts and seeds; original against each method from the same noise.
+"""The protocol: for each target, held-out base texts and seeds; original against each method from
+the same noise.
 
-    results = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["hat"]), EvaluateConfig(prompts=64), "runs/table")
+    results = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["hat"]),
+    EvaluateConfig(prompts=64), "runs/table")
 
-Every pair becomes a line of rows.jsonl as soon as it is read, so a stopped evaluation continues where it was, and its
-pictures lie in pictures/. The original portrait of a base text and a noise is drawn once for all methods, and found again in
-later runs. The numbers go to results.json and results.md, with bootstrap intervals over prompts. Under `accelerate launch`
-the processes share the work.
+Every pair becomes a line of rows.jsonl as soon as it is read, so a stopped evaluation continues
+where it was, and its pictures lie in pictures/. The original portrait of a base text and a noise is
+drawn once for all methods, and found again in later runs. The numbers go to results.json and
+results.md, with bootstrap intervals over prompts. Under `accelerate launch` the processes share the
+work.
 """
 
 from __future__ import annotations
@@ -54,13 +57,15 @@ def evaluate(
     chained: Callable[[], list[dict]] | None = None,
     callback: Callable[[int, int], None] | None = None,
 ) -> dict:
-    """Draws, reads and measures every pair that rows.jsonl lacks, then writes results.json and results.md.
+    """Draws, reads and measures every pair that rows.jsonl lacks, then writes results.json and
+    results.md.
 
-    texts: base texts to use instead of the held-out captions (config.prompts of them at most). originals: a folder in which
-    the original portraits are kept, for several evaluations to share; `out`/originals by default. chained: gives the rows of
-    `spf.evaluation.chains`, if they are wanted.
-    callback: (pairs done, pairs in all); may raise Cancelled, and what was measured stays. Returns what results.json holds.
-    Raises BadInput for a text into which a target cannot be put.
+    texts: base texts to use instead of the held-out captions (config.prompts of them at most).
+    originals: a folder in which the original portraits are kept, for several evaluations to share;
+    `out`/originals by default. chained: gives the rows of `spf.evaluation.chains`, if they are
+    wanted.
+    callback: (pairs done, pairs in all); may raise Cancelled, and what was measured stays. Returns
+    what results.json holds. Raises BadInput for a text into which a target cannot be put.
     """
     out, state = Path(out), accelerate.PartialState(cpu=not torch.cuda.is_available())
     jobs = plan(base, tuned, config, texts)
@@ -112,12 +117,15 @@ def evaluate(
 
 
 def read_texts(path: str | Path) -> list[str]:
-    """Base texts from a file, one a line; empty lines and those that begin with # are left out. Raises BadInput."""
+    """Base texts from a file, one a line; empty lines and those that begin with # are left out.
+    Raises BadInput.
+    """
     try:
         lines = read_text(path)[0].split("\n")
     except BadInput as error:
         raise BadInput(
-            f"prompts is {str(path)!r} but must be a number or a text file with one base text a line: "
+            f"prompts is {str(path)!r} but must be a number or a text file with one base text a "
+            "line: "
             f"{error}"
         ) from error
     found = [

@@ -1,7 +1,9 @@
-"""The paper's own columns by published networks, through torchmetrics, where the weights already lie on this machine.
+"""The paper's own columns by published networks, through torchmetrics, where the weights already
+lie on this machine.
 
-Nothing is downloaded: FID and LPIPS need `pip install ".[metrics]"` and their weights in torch's hub folder, CLIP-T and CLIP-I
-the CLIP that the SD 1.5 base uses, in the Hugging Face cache. They know photographs; on drawn portraits they are weak judges.
+Nothing is downloaded: FID and LPIPS need `pip install ".[metrics]"` and their weights in torch's
+hub folder, CLIP-T and CLIP-I the CLIP that the SD 1.5 base uses, in the Hugging Face cache. They
+know photographs; on drawn portraits they are weak judges.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def absent() -> dict[str, str]:
 
 
 def published(rows: Sequence[Mapping], originals: Album, pictures: Album) -> list[dict]:
-    """Rows of results.json for the columns that can be measured here: method, target, measure, value = low = high, n."""
+    """Rows of results.json for the columns that can be measured here: method, target, measure,
+    value = low = high, n.
+    """
     why = absent()
     names = [name for name, title in COLUMNS.items() if title not in why]
     found = []

@@ -1,4 +1,6 @@
-"""From measured pairs to results: means with bootstrap intervals over prompts, and the tables of results.md."""
+"""From measured pairs to results: means with bootstrap intervals over prompts, and the tables of
+results.md.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ def sets() -> set[str]:
 
 
 def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
-    """Rows of results.json: each measure for each method and target, and for all targets together, with 95% intervals.
+    """Rows of results.json: each measure for each method and target, and for all targets together,
+    with 95% intervals.
 
-    All together only for methods that were measured on every target, as nothing else could be compared.
+    All together only for methods that were measured on every target, as nothing else could be
+    compared.
     """
     found = []
     methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -66,7 +70,9 @@ def summary(rows: Sequence[Mapping], resamples: int = 2000) -> list[dict]:
 
 
 def _at_best_threshold(rows: Sequence[Mapping]) -> list[dict]:
-    """The rows with the `_best` measures: of each map the overlaps at that threshold which is best on the mean over all rows."""
+    """The rows with the `_best` measures: of each map the overlaps at that threshold which is best
+    on the mean over all rows.
+    """
     found = [dict(row) for row in rows]
     for name in ("sfcm", "difference", "attention", "held"):
         some = [row for row in found if row.get(f"{name}_ious") and None not in row[f"{name}_ious"]]
@@ -87,7 +93,9 @@ def _mean(rows: Sequence[Mapping], name: str, resamples: int) -> tuple[float, np
 
 
 def _set(rows: Sequence[Mapping]) -> tuple[float, int]:
-    """(Frechet distance of the tuned to the original portraits, number of pairs); 0 pairs where it is not defined."""
+    """(Frechet distance of the tuned to the original portraits, number of pairs); 0 pairs where it
+    is not defined.
+    """
     some = [row for row in rows if row.get("clip")]
     if len(some) < 2:
         return math.nan, 0
@@ -120,7 +128,9 @@ def timesteps(rows: Sequence[Mapping]) -> list[dict]:
 
 
 def curves(results: Sequence[Mapping], points: Mapping[str, tuple[str, int]]) -> list[dict]:
-    """Rows over training steps: those of `summary` whose method is a point, named for its curve and with its `step`."""
+    """Rows over training steps: those of `summary` whose method is a point, named for its curve and
+    with its `step`.
+    """
     return [
         row | {"method": points[row["method"]][0], "step": points[row["method"]][1]}
         for row in results
@@ -129,7 +139,9 @@ def curves(results: Sequence[Mapping], points: Mapping[str, tuple[str, int]]) ->
 
 
 def table(rows: Sequence[Mapping], names: Sequence[str] | None = None) -> str:
-    """The summary as Markdown: one line for each target and method, the purest first, all targets together on top."""
+    """The summary as Markdown: one line for each target and method, the purest first, all targets
+    together on top.
+    """
     cells = {(row["target"], row["method"], row["measure"]): row for row in rows}
     lines = list(dict.fromkeys((row["target"], row["method"]) for row in rows))
     names = [name for name in names or MEASURES if any((*line, name) in cells for line in lines)]
@@ -173,7 +185,8 @@ def document(results: Mapping[str, Any]) -> str:
     rows, settings = results["rows"], results["settings"]
     measured = {row["measure"] for row in rows}
     parts = [
-        f"# {settings['prompts']} prompts, {settings['seeds']} seeds, {settings['steps']} steps, {settings['split']} split\n"
+        f"# {settings['prompts']} prompts, {settings['seeds']} seeds, {settings['steps']} steps, "
+        f"{settings['split']} split\n"
     ]
     for title, names in TABLES.items():
         shown = [name for name in names if name in measured]

@@ -435,8 +435,8 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
     """Reads an adapter by name (see `Shelf.usual`) or from a file or folder of any form that
     is known here, and checks it against the base.
 
-    Header, names and shapes are judged before any weight is read, weights before anything is changed.
-    Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
+    Header, names and shapes are judged before any weight is read, weights before anything is
+    changed. Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
     found = origin(path)

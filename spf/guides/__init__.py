@@ -1,7 +1,9 @@
-"""Ways to keep a tuned drawing near the original's (ours): one file each, with a class that has the file's name.
+"""Ways to keep a tuned drawing near the original's (ours): one file each, with a class that has the
+file's name.
 
-`spf.sampling.GuideConfig` says which one a drawing has, and with what settings. Adding one is adding a file here; its
-texts on the page are guided.NAME in spf/ui/languages, without which the page shows the first sentence of the file.
+`spf.sampling.GuideConfig` says which one a drawing has, and with what settings. Adding one is
+adding a file here; its texts on the page are guided.NAME in spf/ui/languages, without which the
+page shows the first sentence of the file.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ class Shown(Protocol):
 
 
 class Guide:
-    """One of two kinds: a guide that follows the original's drawing, or one that blends by a map of each step.
+    """One of two kinds: a guide that follows the original's drawing, or one that blends by a map of
+    each step.
 
-    follows: the original is drawn first, and its latents are kept outside `free`. tells: the response path is told what
-    the original shows. everywhere: the guide in its place for targets without a place, such as a style; "" for none.
+    follows: the original is drawn first, and its latents are kept outside `free`. tells: the
+    response path is told what the original shows. everywhere: the guide in its place for targets
+    without a place, such as a style; "" for none.
     reads_map: the control map is made for it also where the adapters were trained without one.
     """
 
@@ -37,11 +41,15 @@ class Guide:
     reads_map: ClassVar[bool] = False
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
-        """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the followed drawing."""
+        """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the
+        followed drawing.
+        """
         raise NotImplementedError
 
     def blend(self, shown: Shown, scale: str) -> Tensor:
-        """M [B,h,w] in [0,1] of one step; scale: of a map that has none of its own, see `spf.sfcm.scaled`."""
+        """M [B,h,w] in [0,1] of one step; scale: of a map that has none of its own, see
+        `spf.sfcm.scaled`.
+        """
         raise NotImplementedError
 
 

@@ -1,8 +1,10 @@
-"""The original's latents are kept outside one map, and the response path is told what the original shows.
+"""The original's latents are kept outside one map, and the response path is told what the original
+shows.
 
-Outside the map a drawing keeps the original's latents, as Blended Diffusion keeps those of a picture (Avrahami et al.
-2022). The map is found along the original's drawing, much as DiffEdit finds its mask (Couairon et al. 2022): where the
-tuned weights tell the complete text from the base text.
+Outside the map a drawing keeps the original's latents, as Blended Diffusion keeps those of a
+picture (Avrahami et al. 2022). The map is found along the original's drawing, much as DiffEdit
+finds its mask (Couairon et al. 2022): where the tuned weights tell the complete text from the base
+text.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class Held(Guide):
 
 
 def held_map(differences: Sequence[Tensor]) -> Tensor:
-    """M [B,h,w] in [0,1], from the noise differences [B,h,w] of the steps, each in parts of its own mean."""
+    """M [B,h,w] in [0,1], from the noise differences [B,h,w] of the steps, each in parts of its own
+    mean.
+    """
     low, high = HELD
     parts = [one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one in differences]
     return ((torch.stack(parts).mean(0) - low) / (high - low)).clamp(0, 1)

@@ -1,9 +1,9 @@
 """Fine-tuning methods: one file each, one interface, and what they share.
 
-A method says which weights train and what the loss of one batch is; `spf.finetune` brings the data, the loop and the
-saved adapter. Adding a method is adding a file here; a set of settings with a name of its own is a line of ABLATIONS in
-the file of its method. What the page has to know before torch is there stands in the file as plain values
-(`spf.registry`).
+A method says which weights train and what the loss of one batch is; `spf.finetune` brings the data,
+the loop and the saved adapter. Adding a method is adding a file here; a set of settings with a name
+of its own is a line of ABLATIONS in the file of its method. What the page has to know before torch
+is there stands in the file as plain values (`spf.registry`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from spf.sfcm import SfcmConfig
 
 TEXTS = ("caption", "seen", "full")
 PHRASE, PAD, TARGET = "phrase ", "pad", "target"
-"""Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target."""
+"""Names of token groups in rows: "phrase 0", "phrase 1" ... of the base text, PAD, and the target.
+"""
 
 Terms = dict[str, Tensor | float]
 Columns = Sequence[Mapping[str, Sequence[int]]]
@@ -62,7 +63,9 @@ class MethodConfig(Config):
 
 
 class Word(NamedTuple):
-    """A noun of the complete text, the phrase around it, as token columns, and mask bool [h,w], where its object is."""
+    """A noun of the complete text, the phrase around it, as token columns, and mask bool [h,w],
+    where its object is.
+    """
 
     noun: tuple[int, ...]
     phrase: tuple[int, ...]
@@ -73,11 +76,12 @@ class Word(NamedTuple):
 class Rows:
     """Pictures with both texts, encoded: what a step is made of.
 
-    latents [B,C,h,w]; base, complete [B,77,D] text states; base_columns, complete_columns: token columns of
-    "phrase 0" ... (the same phrases in both), "pad", and "target" in the complete text; distances [B,P] of each phrase
-    to the target, 0 where a row has fewer; image, target [B,E] CLIP embeddings of the picture and of the target text
-    (None for a base without CLIP); control [B,h,w] a control map of the picture, if one was made beforehand; words: for
-    each row the words of the complete text whose place in the picture is known, if a method wants them.
+    latents [B,C,h,w]; base, complete [B,77,D] text states; base_columns, complete_columns: token
+    columns of "phrase 0" ... (the same phrases in both), "pad", and "target" in the complete text;
+    distances [B,P] of each phrase to the target, 0 where a row has fewer; image, target [B,E] CLIP
+    embeddings of the picture and of the target text (None for a base without CLIP); control [B,h,w]
+    a control map of the picture, if one was made beforehand; words: for each row the words of the
+    complete text whose place in the picture is known, if a method wants them.
     """
 
     latents: Tensor
@@ -129,11 +133,13 @@ def _join(a, b):
 
 @dataclass
 class Context:
-    """What a method may use in a step: the base, its two paths, where the run stands, and all its randomness.
+    """What a method may use in a step: the base, its two paths, where the run stands, and all its
+    randomness.
 
-    empty [1,77,D]: text states of the empty text, which guidance compares with; target [1,77,D]: of the target's text
-    alone. `own(rng, n)` gives rows of the original model's own portraits, drawn from base texts alone. memory: tensors
-    that a method keeps from step to step; a resumed run gets them back.
+    empty [1,77,D]: text states of the empty text, which guidance compares with; target [1,77,D]: of
+    the target's text alone. `own(rng, n)` gives rows of the original model's own portraits, drawn
+    from base texts alone. memory: tensors that a method keeps from step to step; a resumed run gets
+    them back.
     """
 
     base: Base
@@ -171,12 +177,16 @@ class Context:
         return torch.from_numpy(self.times(n, lean, low, high)).to(self.empty.device)
 
     def predict(self, latents: Tensor, timesteps: Tensor, states: Tensor) -> Tensor:
-        """What the UNet predicts [B,C,h,w] with the weights that are active now, see `Base.predict`."""
+        """What the UNet predicts [B,C,h,w] with the weights that are active now, see
+        `Base.predict`.
+        """
         return self.base.predict(latents, timesteps, states)
 
 
 class Paths(Protocol):
-    """What trains, and the way back to the original weights: `paths.TunablePaths` or `injected.LoraPaths`."""
+    """What trains, and the way back to the original weights: `paths.TunablePaths` or
+    `injected.LoraPaths`.
+    """
 
     parameters: Mapping[str, torch.nn.Parameter]
 
@@ -191,9 +201,11 @@ class Paths(Protocol):
 
 
 class Method:
-    """A way to fine-tune: what trains, and the loss of a step. Everything but the loss has a usual form.
+    """A way to fine-tune: what trains, and the loss of a step. Everything but the loss has a usual
+    form.
 
-    wants_own: rows of the original model's own portraits; wants_clip: embeddings; wants_words: words with their places.
+    wants_own: rows of the original model's own portraits; wants_clip: embeddings; wants_words:
+    words with their places.
     """
 
     name: ClassVar[str]
@@ -209,11 +221,13 @@ class Method:
         """Raises BadInput when a run of so many steps cannot be made with this base."""
         if self.config.text == "seen" and self.wants_words:
             raise BadInput(
-                f"text is 'seen' but must be caption or full for {self.name}, which must know where each word shows."
+                f"text is 'seen' but must be caption or full for {self.name}, which must know "
+                "where each word shows."
             )
         if (self.wants_clip or self.config.text == "seen") and base.clip is None:
             raise BadInput(
-                f"model {base.name} has no clip folder beside it, so set enhanced to 0 and text to caption for method {self.name}."
+                f"model {base.name} has no clip folder beside it, so set enhanced to 0 and text to "
+                f"caption for method {self.name}."
             )
 
     def parameter_names(self, unet) -> list[str]:
@@ -223,15 +237,21 @@ class Method:
     def paths(
         self, unet, steps: int, seed: int = 0, start: Adapter | None = None
     ) -> AbstractContextManager[Paths]:
-        """Opens the two paths for a run of so many steps. start: an adapter to begin with, which the result contains."""
+        """Opens the two paths for a run of so many steps. start: an adapter to begin with, which
+        the result contains.
+        """
         return in_place(unet, self.parameter_names(unet), start)
 
     def loss(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
-        """(scalar loss, its terms for the log) of one step; a pure function of the weights, the rows and the context."""
+        """(scalar loss, its terms for the log) of one step; a pure function of the weights, the
+        rows and the context.
+        """
         raise NotImplementedError
 
     def after_step(self, ctx: Context) -> Terms:
-        """What a step still does once the optimiser is through, gradients being there; terms that the log shows as they are."""
+        """What a step still does once the optimiser is through, gradients being there; terms that
+        the log shows as they are.
+        """
         return {}
 
     @property
@@ -250,7 +270,9 @@ class Method:
 
 @contextmanager
 def in_place(unet, names: Sequence[str], start: Adapter | None = None) -> Iterator[TunablePaths]:
-    """The named parameters train; what else `start` tunes is on in the response path, but trained no further."""
+    """The named parameters train; what else `start` tunes is on in the response path, but trained
+    no further.
+    """
     with TunablePaths(unet, dict.fromkeys([*names, *(start.names() if start else ())])) as paths:
         if start:
             paths.load(start)
@@ -262,7 +284,8 @@ def in_place(unet, names: Sequence[str], start: Adapter | None = None) -> Iterat
 def denoising(batch: Rows, ctx: Context, config: MethodConfig) -> tuple[Tensor, Terms]:
     """Plain fine-tuning: the diffusion loss on the complete text, with min-SNR weights.
 
-    The error is that of the network's own prediction. With these weights it is the same loss for every parametrisation.
+    The error is that of the network's own prediction. With these weights it is the same loss for
+    every parametrisation.
     """
     noise, timesteps = ctx.normal(batch.latents), ctx.timesteps(len(batch), config.lean)
     latents = ctx.diffusion.noised(batch.latents, noise, timesteps)
@@ -280,7 +303,9 @@ def fingerprint(unet: torch.nn.Module) -> str:
 
 
 def build(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """The method or ablation of that name with the given settings. Raises BadInput for unknown names, settings or values."""
+    """The method or ablation of that name with the given settings. Raises BadInput for unknown
+    names, settings or values.
+    """
     kind, preset = _kind(name)
     return kind(kind.Config.from_dict({**preset, **(settings or {})}))
 

@@ -1,7 +1,8 @@
-"""AdaLoRA: LoRA whose ranks move, while it trains, to the layers that need them (Zhang et al. 2023, arXiv 2303.10512).
+"""AdaLoRA: LoRA whose ranks move, while it trains, to the layers that need them (Zhang et al. 2023,
+arXiv 2303.10512).
 
-PEFT brings the layers and the budget; the penalty and the call after every step, which PEFT leaves out for a UNet
-without a word, are here.
+PEFT brings the layers and the budget; the penalty and the call after every step, which PEFT leaves
+out for a UNet without a word, are here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from spf.models import Base
 from spf.paths import Adapter
 
 FEWEST = 3
-"""Steps of a run: one to see what is important, one that settles the ranks, one with the ranks settled."""
+"""Steps of a run: one to see what is important, one that settles the ranks, one with the ranks
+settled.
+"""
 
 ORDER = 3
 
@@ -45,20 +48,25 @@ class AdaLoraConfig(MethodConfig):
         super().__post_init__()
         if self.initial <= self.rank:
             raise BadInput(
-                f"initial is {self.initial} but must be above rank, {self.rank}, or there is nothing to take away."
+                f"initial is {self.initial} but must be above rank, {self.rank}, or there is "
+                "nothing to take away."
             )
         if self.warm + self.final >= 1:
             raise BadInput(
-                f"warm and final are {self.warm:g} and {self.final:g} but must add up to less than 1."
+                f"warm and final are {self.warm:g} and {self.final:g} but must add up to less than "
+                "1."
             )
         if self.average:
             raise BadInput(
-                f"average is {self.average:g} but must be 0 for adalora: a mean brings back what was taken away."
+                f"average is {self.average:g} but must be 0 for adalora: a mean brings back what "
+                "was taken away."
             )
 
 
 class AdaLora(Method):
-    """Budget: the initial one while warm, then falling along a cubic to the final one, then settled."""
+    """Budget: the initial one while warm, then falling along a cubic to the final one, then
+    settled.
+    """
 
     name: ClassVar[str] = "adalora"
     Config = AdaLoraConfig

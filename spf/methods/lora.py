@@ -1,4 +1,6 @@
-"""LoRA: low-rank layers beside the attention projections, the diffusion loss on the complete text (Hu et al. 2022)."""
+"""LoRA: low-rank layers beside the attention projections, the diffusion loss on the complete text
+(Hu et al. 2022).
+"""
 
 from __future__ import annotations
 

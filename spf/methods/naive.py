@@ -1,4 +1,6 @@
-"""Naive fine-tuning: every weight of the UNet, the diffusion loss on the complete text, nothing else. The contrast to SPF."""
+"""Naive fine-tuning: every weight of the UNet, the diffusion loss on the complete text, nothing
+else. The contrast to SPF.
+"""
 
 from __future__ import annotations
 

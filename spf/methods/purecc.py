@@ -1,10 +1,12 @@
-"""PureCC: the tuned model may differ from itself on the base text only by what the target brings (arXiv 2603.07561).
+"""PureCC: the tuned model may differ from itself on the base text only by what the target brings
+(arXiv 2603.07561).
 
-Stage 1 fine-tunes low-rank layers plainly; what they then add for the target's text alone is the representation bias.
-Stage 2 starts again from the original weights, and its difference between complete and base text is drawn to its own
-projection on that bias. Our reading: predictions are the network's own (noise or v) instead of a flow's velocity, which
-scales both sides of the equation alike; the target's own words stand for the concept, so no token is added; the published code differs from the
-paper (a constant scale, among others), and the paper's form is the default.
+Stage 1 fine-tunes low-rank layers plainly; what they then add for the target's text alone is the
+representation bias. Stage 2 starts again from the original weights, and its difference between
+complete and base text is drawn to its own projection on that bias. Our reading: predictions are the
+network's own (noise or v) instead of a flow's velocity, which scales both sides of the equation
+alike; the target's own words stand for the concept, so no token is added; the published code
+differs from the paper (a constant scale, among others), and the paper's form is the default.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ class PureCCConfig(MethodConfig):
         super().__post_init__()
         if self.average:
             raise BadInput(
-                f"average is {self.average:g} but must be 0 for purecc, whose second stage starts anew."
+                f"average is {self.average:g} but must be 0 for purecc, whose second stage starts "
+                "anew."
             )
 
 
@@ -126,7 +129,9 @@ class PureCC(Method):
 
 @torch.no_grad()
 def representation_bias(latents: Tensor, timesteps: Tensor, ctx: Context) -> Tensor:
-    """R_tar = v_1(x_t | target) - v_1(x_t | nothing) [B,C,h,w], with the weights that stage 1 ended with. PureCC."""
+    """R_tar = v_1(x_t | target) - v_1(x_t | nothing) [B,C,h,w], with the weights that stage 1 ended
+    with. PureCC.
+    """
     weights = {
         name.removeprefix(EXTRACTOR): value.to(latents)
         for name, value in ctx.memory.items()

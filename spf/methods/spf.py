@@ -1,10 +1,12 @@
-"""SPF-Portrait: the response path learns the target while the reference path holds everything else (arXiv 2504.00396).
+"""SPF-Portrait: the response path learns the target while the reference path holds everything else
+(arXiv 2504.00396).
 
-A step compares two predictions for one latent: the response path (tuned weights, complete text) and the reference path
-(original weights, base text, no gradient). Text-consistent and fine-grained alignment are weighted by the complement of
-the SFCM, the enhancement pulls the one-step picture towards the target in CLIP, and the diffusion loss stays on.
-The paper's formulas and recipe were not available: every open choice is a field of `SpfConfig`, the first one listed
-being our reading; fields marked "ours" go beyond the paper.
+A step compares two predictions for one latent: the response path (tuned weights, complete text) and
+the reference path (original weights, base text, no gradient). Text-consistent and fine-grained
+alignment are weighted by the complement of the SFCM, the enhancement pulls the one-step picture
+towards the target in CLIP, and the diffusion loss stays on. The paper's formulas and recipe were
+not available: every open choice is a field of `SpfConfig`, the first one listed being our reading;
+fields marked "ours" go beyond the paper.
 """
 
 from __future__ import annotations
@@ -91,15 +93,17 @@ ABLATIONS = {
 }
 """The same method with other settings, under names of their own.
 
-The first four are the rows of the paper's ablation, the fifth one is of ours, the last is the method without anything
-of ours. There maps and queries are not measured against their own size, so its two weights are those that weigh on the
-embedded model, at the start, what spf's own do.
+The first four are the rows of the paper's ablation, the fifth one is of ours, the last is the
+method without anything of ours. There maps and queries are not measured against their own size, so
+its two weights are those that weigh on the embedded model, at the start, what spf's own do.
 """
 
 
 @dataclass(frozen=True)
 class SpfConfig(MethodConfig, SfcmConfig):
-    """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of training."""
+    """Every open choice of the method, beside those of the control map (`SfcmConfig`) and of
+    training.
+    """
 
     average: float = real(0.95, 0.0, 0.9999, MethodConfig.help("average"))
     text: str = choice("seen", TEXTS, "ours: " + MethodConfig.help("text"))
@@ -110,7 +114,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
         AUTO,
         (*TRAINABLE, "low-rank"),
         "which weights train (v3 figure: all, v1 figure: cross-attention), or low-rank layers"
-        " beside cross-attention (ours); auto is all of a small network, cross-attention of a large",
+        " beside cross-attention (ours); auto is all of a small network, cross-attention of a "
+        "large",
     )
     layer_rank: int = whole(16, 1, 1024, "rank of the low-rank layers, if chosen")
     plain: float = real(
@@ -173,7 +178,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
         4,
         0,
         64,
-        "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's own",
+        "ours: a picture's SFCM is the mean of so many noises as stage 2 begins; 0: each step's "
+        "own",
     )
     averaged_low: float = real(
         0.3, 0.0, 1.0, "averaging starts from this part of the timestep range"
@@ -203,7 +209,8 @@ class SpfConfig(MethodConfig, SfcmConfig):
                 raise BadInput(f"{name}_low is {low:g} but must be below {name}_high, {high:g}.")
         if self.averaged and self.latents == "noise":
             raise BadInput(
-                f"averaged is {self.averaged} but must be 0 for latents noise, which show no picture."
+                f"averaged is {self.averaged} but must be 0 for latents noise, which show no "
+                "picture."
             )
 
 
@@ -273,7 +280,9 @@ class Spf(Method):
         return control_map(averaged(signs), rows.distances, c)
 
     def _dual(self, batch: Rows, ctx: Context) -> tuple[Tensor, Terms]:
-        """Rows, in this order: of the tailored set (learn), added for alignment, kept to the base text."""
+        """Rows, in this order: of the tailored set (learn), added for alignment, kept to the base
+        text.
+        """
         c, total = self.config, len(batch)
         kept = round(c.keep * total)
         added = round(c.extra * (total - kept)) if c.latents != "training" else 0
@@ -354,7 +363,9 @@ class Spf(Method):
     def _compare(
         self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int
     ) -> Comparison:
-        """Both paths; the first `asked` rows ask for the complete text, the others for the base text or nothing."""
+        """Both paths; the first `asked` rows ask for the complete text, the others for the base
+        text or nothing.
+        """
         empty = ctx.rng.random(len(rows) - asked) < self.config.keep_empty
         bare = torch.from_numpy(empty).to(latents.device).view(-1, 1, 1)
         kept = torch.where(bare, ctx.empty, rows.base[asked:])
@@ -375,7 +386,9 @@ class Spf(Method):
     def _record(
         self, ctx: Context, rows: Rows, groups: Sequence[Mapping[str, Sequence[int]]]
     ) -> AbstractContextManager[Record]:
-        """Keeps what some term weighs, and what a control map is made of where there is none yet."""
+        """Keeps what some term weighs, and what a control map is made of where there is none
+        yet.
+        """
         c = self.config
         wanted = {
             "maps": c.text_consistent > 0 or rows.control is None,
@@ -395,7 +408,9 @@ class Spf(Method):
         picks: list[int],
         ctx: Context,
     ) -> Tensor:
-        """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and the target text."""
+        """The one-step pictures of both paths, as CLIP sees them, beside the training pictures and
+        the target text.
+        """
 
         def seen(found: Tensor) -> Tensor:
             clean = ctx.diffusion.clean(found[picks], latents[picks], timesteps[picks])
@@ -411,9 +426,11 @@ def _number(phrase: str) -> int:
 
 
 def output_alignment(found_res: Tensor, found_ref: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
-    """|| W (found_res - found_ref) ||^2, ours: maps and queries leave values and output projections free, this does not.
+    """|| W (found_res - found_ref) ||^2, ours: maps and queries leave values and output projections
+    free, this does not.
 
-    found_*: the network's own predictions [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each row's timestep.
+    found_*: the network's own predictions [B,C,h,w]; weight: W [B,h,w]; rows: weight [B] of each
+    row's timestep.
     """
     difference = found_res.float() - found_ref.detach().float()
     errors = (weight[:, None] * difference).square().mean((1, 2, 3))
@@ -421,8 +438,9 @@ def output_alignment(found_res: Tensor, found_ref: Tensor, weight: Tensor, rows:
 
 
 def unit_scale(res: Record, ref: Record) -> tuple[Record, Record]:
-    """Both records in units of the reference's root mean square, for each layer (and phrase), ours: then a loss of 0.01
-    means a change of a tenth, whatever the size of the network or of the phrase's attention."""
+    """Both records in units of the reference's root mean square, for each layer (and phrase), ours:
+    then a loss of 0.01 means a change of a tenth, whatever the size of the network or of the
+    phrase's attention."""
 
     def size(value: Tensor, least: float = 1e-4) -> Tensor:
         return value.detach().float().square().mean().sqrt().clamp(min=least)

@@ -1,7 +1,9 @@
-"""TokenCompose: the attention of each noun is taught to lie on its object (Wang et al. 2024, arXiv 2312.03626).
+"""TokenCompose: the attention of each noun is taught to lie on its object (Wang et al. 2024, arXiv
+2312.03626).
 
-Full fine-tuning with two more losses on the cross-attention of the middle and of the upward half. The original gets its
-masks from a detector; drawn portraits have exact ones. Nothing changes at inference.
+Full fine-tuning with two more losses on the cross-attention of the middle and of the upward half.
+The original gets its masks from a detector; drawn portraits have exact ones. Nothing changes at
+inference.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from spf.methods import Context, Method, MethodConfig, Rows, Terms, denoising
 from spf.paths import all_names
 
 MAPS, LEVELS = 10, 4
-"""Supervised maps and levels of Stable Diffusion 1.x, for which the weights were found: mid at 8, up at 16, 32 and 64."""
+"""Supervised maps and levels of Stable Diffusion 1.x, for which the weights were found: mid at 8,
+up at 16, 32 and 64.
+"""
 
 ORDER = 4
 
@@ -44,7 +48,9 @@ class TokenComposeConfig(MethodConfig):
 
 
 class TokenCompose(Method):
-    """Every weight of the UNet trains, as in naive fine-tuning, which this is while both weights are 0."""
+    """Every weight of the UNet trains, as in naive fine-tuning, which this is while both weights
+    are 0.
+    """
 
     name: ClassVar[str] = "tokencompose"
     Config = TokenComposeConfig
@@ -73,7 +79,9 @@ class TokenCompose(Method):
 
 
 def supervised(shown: Record) -> dict[str, list[dict[str, Tensor]]]:
-    """Level -> maps of its layers: the middle, and each block of the upward half. The downward half is left out."""
+    """Level -> maps of its layers: the middle, and each block of the upward half. The downward half
+    is left out.
+    """
     levels: dict[str, list[dict[str, Tensor]]] = {}
     for name, groups in shown.maps.items():
         level = name.split(".attentions")[0]
@@ -85,10 +93,11 @@ def supervised(shown: Record) -> dict[str, list[dict[str, Tensor]]]:
 def grounding(
     shown: Record, words: Sequence[Sequence[tuple[Sequence[int], Tensor]]]
 ) -> tuple[Tensor, Tensor, int, int]:
-    """(token loss, pixel loss, maps, levels): losses added over levels, averaged over the words of a row, then over rows.
+    """(token loss, pixel loss, maps, levels): losses added over levels, averaged over the words of
+    a row, then over rows.
 
-    shown: maps [B,heads,h,w] of single token columns, by their number; words: for each row (columns, mask [h,w]). A row
-    without words adds nothing.
+    shown: maps [B,heads,h,w] of single token columns, by their number; words: for each row
+    (columns, mask [h,w]). A row without words adds nothing.
     """
     token = pixel = torch.zeros(())
     levels = supervised(shown)

@@ -1,4 +1,6 @@
-"""Drawing: the one denoising loop, the tuned path, and the pair of original and tuned portrait with every map."""
+"""Drawing: the one denoising loop, the tuned path, and the pair of original and tuned portrait with
+every map.
+"""
 
 from .guides import GuideConfig, freed
 from .loop import Callback, Step, autocast, initial_latents, sample

@@ -16,27 +16,33 @@ from spf.registry import GUIDES
 from spf.sfcm import SCALES
 
 ORDINARY = 1.75
-"""How many times the guidance goes to the target, where nobody says; a weakly known target wants more."""
+"""How many times the guidance goes to the target, where nobody says; a weakly known target wants
+more.
+"""
 
 
 @dataclass(frozen=True)
 class GuideConfig(Config):
-    """How the tuned drawing is kept near the original's (ours); `spf.guides` has one file for each way.
+    """How the tuned drawing is kept near the original's (ours); `spf.guides` has one file for each
+    way.
 
-    Guides that blend are SFCM-guided sampling: each step uses ref + M (res - ref) of both predictions with their map as M,
-    so that outside M the reference rules.
+    Guides that blend are SFCM-guided sampling: each step uses ref + M (res - ref) of both
+    predictions with their map as M, so that outside M the reference rules.
 
-    Guides that follow draw the original first. They have one map M for all steps, and keep the original's latents outside
-    it: x = x_ref + M (x_res - x_ref). Inside, the response path may be told what the original shows (`spf.traits`), and
-    the target is guided on its own, see `composed`: by the difference that it makes to a text which says what the
-    tailored set has in common, if the adapter has noted that. Of several targets each is drawn in its turn, and follows
-    the drawing that shows those before it (continuous customisation, arXiv 2504.00396).
+    Guides that follow draw the original first. They have one map M for all steps, and keep the
+    original's latents outside
+    it: x = x_ref + M (x_res - x_ref). Inside, the response path may be told what the original shows
+    (`spf.traits`), and the target is guided on its own, see `composed`: by the difference that it
+    makes to a text which says what the tailored set has in common, if the adapter has noted that.
+    Of several targets each is drawn in its turn, and follows the drawing that shows those before it
+    (continuous customisation, arXiv 2504.00396).
     """
 
     map: str = choice(
         "held",
         GUIDES,
-        "how to stay near the original: follow its drawing, or blend by each step's map of that name",
+        "how to stay near the original: follow its drawing, or blend by each step's map of that "
+        "name",
     )
     scale: str = choice(
         "stretch", SCALES, "scale of M where it is a noise difference or the target attention"
@@ -64,8 +70,8 @@ def freed(guide: GuideConfig) -> GuideConfig | None:
 
 
 def pushed(guide: GuideConfig, adapters: Sequence[Mapping[str, str]]) -> float:
-    """How many times the guidance goes to the target: what the guide says, else the most that the metadata of the adapters
-    say, else ORDINARY."""
+    """How many times the guidance goes to the target: what the guide says, else the most that the
+    metadata of the adapters say, else ORDINARY."""
     return guide.push or max(map(_push, adapters), default=0.0) or ORDINARY
 
 
@@ -89,12 +95,14 @@ def composed(
     apart: Sequence[Tensor] = (),
     added: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(guided, last) predictions with the target guided on its own, in one UNet call; the rows of the last text come last.
+    """(guided, last) predictions with the target guided on its own, in one UNet call; the rows of
+    the last text come last.
 
-    eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion (Liu et al. 2022, Eq. 11)
-    with the base text (plain) and what the complete text (states) adds to it as the two concepts. apart: states of two
-    other texts, whose difference is the second concept instead; added: that difference itself, where other weights found it. With
-    either the complete text may be None, which spares its row.
+    eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion
+    (Liu et al. 2022, Eq. 11) with the base text (plain) and what the complete text (states) adds to
+    it as the two concepts. apart: states of two other texts, whose difference is the second concept
+    instead; added: that difference itself, where other weights found it. With either the complete
+    text may be None, which spares its row.
     """
     texts = [uncond, plain, *apart, *([] if states is None else [states])]
     found = predictions(base, latents, timestep, texts)
@@ -108,6 +116,8 @@ def composed(
 def predictions(
     base: Base, latents: Tensor, timestep: Tensor, texts: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """Predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in one UNet call."""
+    """Predictions [B,C,h,w] on the same latents, one for each of the text states [1 or B,77,D], in
+    one UNet call.
+    """
     rows = torch.cat([text.expand(len(latents), -1, -1) for text in texts])
     return base.predict(torch.cat([latents] * len(texts)), timestep, rows).chunk(len(texts))

@@ -1,6 +1,7 @@
 """The one denoising loop: DDIM without noise (Song et al. 2021).
 
-Its callback serves progress, previews, cancelling and tracing, so no second loop is written anywhere.
+Its callback serves progress, previews, cancelling and tracing, so no second loop is written
+anywhere.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from spf.models import Base
 class Step:
     """What the callback gets after each denoising step. It may raise `Cancelled` to stop.
 
-    path: original, or the name of a tuned variant. done of total counts the steps of all paths. latents [B,C,h,w] after
-    the step; clean: the latents it was heading for (`Base.pictures` shows them); predicted: the prediction that was used,
-    in the network's own parametrisation (see `Base.predict`).
-    difference [B,h,w] is there for tuned variants only, sfcm [B,h,w] where they have a control map.
+    path: original, or the name of a tuned variant. done of total counts the steps of all paths.
+    latents [B,C,h,w] after the step; clean: the latents it was heading for (`Base.pictures` shows
+    them); predicted: the prediction that was used, in the network's own parametrisation (see
+    `Base.predict`). difference [B,h,w] is there for tuned variants only, sfcm [B,h,w] where they
+    have a control map.
     """
 
     path: str
@@ -58,7 +60,8 @@ def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
 def denoise(
     base: Base, latents: Tensor, timestep: Tensor, states: Tensor, uncond: Tensor, guidance: float
 ) -> tuple[Tensor, Tensor]:
-    """(guided, conditional) predictions in one UNet call; the conditional rows are the last ones of the batch.
+    """(guided, conditional) predictions in one UNet call; the conditional rows are the last ones of
+    the batch.
 
     Classifier-free guidance, Ho and Salimans 2022; guidance 1 is none and halves the work.
     """
@@ -72,7 +75,9 @@ def denoise(
 
 
 def autocast(base: Base, precision: str) -> torch.autocast:
-    """Inside the block matrices are multiplied in `precision`, fp32 (as they are) or bf16; latents stay as they are."""
+    """Inside the block matrices are multiplied in `precision`, fp32 (as they are) or bf16; latents
+    stay as they are.
+    """
     return torch.autocast(base.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -91,9 +96,9 @@ def sample(
 ) -> Tensor:
     """Clean latents [B,C,h,w] from noise, with the weights that are active now.
 
-    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text. predict(latents, timestep) takes
-    the place of the guided prediction; adjust(latents, index) may change the latents after a step. Raises NotFinite, and
-    whatever the callback raises.
+    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text.
+    predict(latents, timestep) takes the place of the guided prediction; adjust(latents, index) may
+    change the latents after a step. Raises NotFinite, and whatever the callback raises.
     """
     scheduler = base.new_scheduler(steps)
     predict = predict or (lambda z, t: denoise(base, z, t, embeddings, uncond, guidance)[0])
@@ -101,7 +106,8 @@ def sample(
         predicted = predict(latents, timestep)
         if not torch.isfinite(predicted).all():
             raise NotFinite(
-                f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower the guidance."
+                f"The unet gave NaN or infinity at step {index + 1}; check its weights or lower "
+                "the guidance."
             )
         moved = scheduler.step(predicted, timestep, latents)
         latents = adjust(moved.prev_sample, index) if adjust else moved.prev_sample

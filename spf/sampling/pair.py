@@ -1,7 +1,8 @@
-"""The side-by-side drawing: the base text with the original weights, the complete text with tuned ones, from the same noise.
+"""The side-by-side drawing: the base text with the original weights, the complete text with tuned
+ones, from the same noise.
 
-One step costs one UNet call for the original and two for each tuned variant: its own, and the reference path on the same
-latents, which the control map compares with.
+One step costs one UNet call for the original and two for each tuned variant: its own, and the
+reference path on the same latents, which the control map compares with.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from spf.shelf import ORIGINAL, TUNED
 class PathTrace:
     """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
 
-    maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads and layers.
-    Tuned variants also have difference, float16 [S,B,h,w], and removed, float16 [S,B,P,s,s], the maps of the base phrases.
-    Where adapters were trained with a control map, or it guides, there are sfcm, float16 [S,B,h,w], the settings it was made
-    with, and the distances [P] of the base phrases to the target, by which their maps are subtracted. Held drawings have their map, float32 [B,h,w]. predicted, float32 [S,B,C,h,w]:
-    the original's predictions, by which its drawing can be followed again. told: for each image what the text was told of the
-    original. key: everything that the drawing depends on.
+    maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads
+    and layers. Tuned variants also have difference, float16 [S,B,h,w], and removed, float16
+    [S,B,P,s,s], the maps of the base phrases. Where adapters were trained with a control map, or it
+    guides, there are sfcm, float16 [S,B,h,w], the settings it was made with, and the distances [P]
+    of the base phrases to the target, by which their maps are subtracted. Held drawings have their
+    map, float32 [B,h,w]. predicted, float32 [S,B,C,h,w]: the original's predictions, by which its
+    drawing can be followed again. told: for each image what the text was told of the original. key:
+    everything that the drawing depends on.
     """
 
     text: str
@@ -55,10 +58,13 @@ class PathTrace:
     distances: np.ndarray | None = None
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
-        """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or the mean of all."""
+        """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or
+        the mean of all.
+        """
         if phrase not in self.phrases or (side is not None and side not in self.maps):
             raise BadInput(
-                f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are {sorted(self.maps)}."
+                f"phrase is {phrase!r} but must be one of {', '.join(self.phrases)}; sides are "
+                f"{sorted(self.maps)}."
             )
         at = slice(None) if step is None else [step]
         chosen = {side: self.maps[side]} if side else self.maps
@@ -89,7 +95,8 @@ class Trace:
     tuned: dict[str, PathTrace]
 
     def chain(self, variant: str, step: int, image: int = 0) -> list[tuple[str, np.ndarray]]:
-        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...), ..., ("SFCM", map).
+        """How one step's control map came about: ("noise difference", N), (phrase, N minus ...),
+        ..., ("SFCM", map).
 
         The noise difference alone, scaled to [0,1], where there is no control map.
         """
@@ -111,7 +118,9 @@ class Trace:
 
 @dataclass
 class Recorder:
-    """Collects what each step shows, in half precision on the model's device, and hands it over at the end."""
+    """Collects what each step shows, in half precision on the model's device, and hands it over at
+    the end.
+    """
 
     rows: dict[str | int, list[Tensor]] = field(default_factory=dict)
 
@@ -148,14 +157,15 @@ def sample_pair(
     original: PathTrace | None = None,
     callback: Callback | None = None,
 ) -> Trace:
-    """Original on the base text and tuned variants on the complete text, from the same noise, with all maps.
+    """Original on the base text and tuned variants on the complete text, from the same noise, with
+    all maps.
 
-    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks the original weights
-    for the complete text. scale: strength of the adapters. settings: of the control map, by default those that the adapters
-    were trained with. guide: SFCM-guided sampling of all variants but those named in
-    `free`. edit: changes the drawing of the complete text, see `spf.edits`. original: the original path of an earlier
-    trace; used if its key fits, drawn anew otherwise. Raises BadInput before anything is drawn, NotFinite, and what the
-    callback raises.
+    adapters: one adapter, or variants by name, each an adapter or several that add up; none asks
+    the original weights for the complete text. scale: strength of the adapters. settings: of the
+    control map, by default those that the adapters were trained with. guide: SFCM-guided sampling
+    of all variants but those named in `free`. edit: changes the drawing of the complete text, see
+    `spf.edits`. original: the original path of an earlier trace; used if its key fits, drawn anew
+    otherwise. Raises BadInput before anything is drawn, NotFinite, and what the callback raises.
     """
     variants = (
         adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}

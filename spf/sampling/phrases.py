@@ -1,4 +1,6 @@
-"""What the rows of a batch say: token columns of their phrases, and the distances of the phrases to the target."""
+"""What the rows of a batch say: token columns of their phrases, and the distances of the phrases to
+the target.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ TARGET = "target"
 def prompt_distances(
     base: Base, prompt: ComposedPrompt, settings: SfcmConfig = SfcmConfig()
 ) -> tuple[list[str], Tensor]:
-    """The base phrases that the model gets in both texts, and how strongly each is subtracted [P]: its distance to the
-    targets times `settings.subtract`."""
+    """The base phrases that the model gets in both texts, and how strongly each is subtracted [P]:
+    its distance to the targets times `settings.subtract`."""
     in_complete, in_base = (prompt.groups(base.tokenizer, path) for path in ("complete", "base"))
     names = [phrase.text for phrase in prompt.phrases if phrase.text in in_complete]
     target = sorted(
@@ -51,7 +53,8 @@ def prompt_distances(
 
 @dataclass(frozen=True)
 class Said:
-    """What the rows of a batch say: token columns by path, the phrases of the chain and of the target, and distances [1 or B,P].
+    """What the rows of a batch say: token columns by path, the phrases of the chain and of the
+    target, and distances [1 or B,P].
 
     own: the phrases of each row by their own names, where those of the batch are numbered.
     """
@@ -65,7 +68,9 @@ class Said:
     def columns(
         self, base: Base, row: int, prompt: ComposedPrompt, path: str, told: Told | None = None
     ) -> Groups:
-        """Token columns of a row's phrases under the names of the batch; told: in a text that says the same and more."""
+        """Token columns of a row's phrases under the names of the batch; told: in a text that says
+        the same and more.
+        """
         text = told.prompt if told else prompt
         groups = text.groups(base.tokenizer, path)
         named = {
@@ -88,7 +93,9 @@ class Said:
 def said(
     base: Base, prompts: Sequence[ComposedPrompt], settings: SfcmConfig = SfcmConfig()
 ) -> Said:
-    """One prompt keeps the names of its phrases; several are numbered, rows with fewer phrases have distance 0 for the rest."""
+    """One prompt keeps the names of its phrases; several are numbered, rows with fewer phrases have
+    distance 0 for the rest.
+    """
     found = [prompt_distances(base, prompt, settings) for prompt in prompts]
     own = [names for names, _ in found]
     if len(prompts) == 1:

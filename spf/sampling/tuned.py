@@ -1,7 +1,8 @@
-"""The tuned path: complete texts with tuned weights, plain, held to the original, or under an edit of `spf.edits`.
+"""The tuned path: complete texts with tuned weights, plain, held to the original, or under an edit
+of `spf.edits`.
 
-One step costs the tuned weights' own UNet call and, where the control map is wanted, one of the reference path on the same
-latents.
+One step costs the tuned weights' own UNet call and, where the control map is wanted, one of the
+reference path on the same latents.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ LARGEST_MAP = 32  # finer maps cost the most and show the least
 
 @dataclass(frozen=True)
 class Shown:
-    """What one step of a tuned path showed: attention maps, what a control map is made of, and that map [B,h,w], if the
-    adapters were trained with one."""
+    """What one step of a tuned path showed: attention maps, what a control map is made of, and that
+    map [B,h,w], if the adapters were trained with one."""
 
     record: Record
     evidence: Evidence
@@ -57,9 +58,10 @@ class Shown:
 class Edit(Protocol):
     """Changes the drawing of complete texts without training; see `spf.edits`.
 
-    states: the text states [B,77,D] to use in place of those of the complete texts. beside: whether the base text is drawn
-    by the original weights beside it; then hear() is active while that path predicts, speak() while the tuned one does, and
-    adjust(source, latents, done) may change the tuned path's latents after a step. done is the share of steps done.
+    states: the text states [B,77,D] to use in place of those of the complete texts. beside: whether
+    the base text is drawn by the original weights beside it; then hear() is active while that path
+    predicts, speak() while the tuned one does, and adjust(source, latents, done) may change the
+    tuned path's latents after a step. done is the share of steps done.
     """
 
     beside: bool
@@ -76,12 +78,17 @@ class Edit(Protocol):
 
 
 class TunedPath:
-    """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has its own.
+    """Draws complete texts with tuned weights. One prompt serves all rows; of several each row has
+    its own.
 
-    compare: run the reference path on the same latents, for the noise difference (always done for a guide that reads one).
-    settings: of the control map, see `control.settings_of`; None leaves it out, unless it guides. guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for all targets but the last, which it
-    follows instead of the original's. held: the map [B,h,w] of the last drawing that followed, in which all targets were free;
-    told: the prompts of its rows, if they were told what that shows. Raises BadInput when words of a target fall off the end.
+    compare: run the reference path on the same latents, for the noise difference (always done for a
+    guide that reads one).
+    settings: of the control map, see `control.settings_of`; None leaves it out, unless it guides.
+    guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for
+    all targets but the last, which it follows instead of the original's. held: the map [B,h,w] of
+    the last drawing that followed, in which all targets were free;
+    told: the prompts of its rows, if they were told what that shows. Raises BadInput when words of
+    a target fall off the end.
     """
 
     def __init__(
@@ -150,10 +157,12 @@ class TunedPath:
         first: Callback | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step and what it showed.
+        """Clean latents [B,C,h,w] from noise with the weights of `switch`; `watch` gets every step
+        and what it showed.
 
-        A guide that follows the original's drawing does so first: `first` gets those steps, and those of the earlier targets
-        after them; known [S,B,C,h,w] are its predictions if it has been drawn already.
+        A guide that follows the original's drawing does so first: `first` gets those steps, and
+        those of the earlier targets after them; known [S,B,C,h,w] are its predictions if it has
+        been drawn already.
         """
         self.read(switch)
         own = switch.without(self.targets[:-1])
@@ -234,8 +243,9 @@ class TunedPath:
         callback: Callback | None = None,
         known: Tensor | None = None,
     ) -> list[Tensor]:
-        """The latents after each step of the drawing that is followed. Sets where, along it, the weights of `own`, tuned for
-        the last target, tell the complete text from that of the drawing. And tells the rows."""
+        """The latents after each step of the drawing that is followed. Sets where, along it, the
+        weights of `own`, tuned for the last target, tell the complete text from that of the
+        drawing. And tells the rows."""
         course: list[Tensor] = []
         differences: list[Tensor] = []
         texts = self.complete, self.before
@@ -286,7 +296,9 @@ class TunedPath:
         return course
 
     def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
-        """Gives each row texts of its own that say what CLIP sees in the original; and what the set has in common."""
+        """Gives each row texts of its own that say what CLIP sees in the original; and what the set
+        has in common.
+        """
         found = seen(
             self.base, self.base.clip_images(as_pixels(self.base.pictures(latents)).to(latents))
         )
@@ -324,8 +336,8 @@ class TunedPath:
     def step(
         self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float
     ) -> tuple[Tensor, Shown | None]:
-        """(prediction that is used, what it showed) of one step with the weights of `switch`, the last target's direction with
-        those of `own`; done: share of the steps before it."""
+        """(prediction that is used, what it showed) of one step with the weights of `switch`, the
+        last target's direction with those of `own`; done: share of the steps before it."""
         base, rows = self.base, len(latents)
         blends = self.blends and done >= self.guide.start
         plain, complete = self.asked

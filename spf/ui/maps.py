@@ -19,9 +19,10 @@ from .texts import both, same
 def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
-    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE [S,G,side,side] between the
-    phrase's least and largest value in either model (`scales`), chain [S,P+2,h,w] ([S,1,h,w] where adapters were trained
-    without a control map), and one more map after these if the drawing was held.
+    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE
+    [S,G,side,side] between the phrase's least and largest value in either model (`scales`), chain
+    [S,P+2,h,w] ([S,1,h,w] where adapters were trained without a control map), and one more map
+    after these if the drawing was held.
     """
     trace = result.trace
     original, tuned = trace.original, trace.tuned[TUNED]
@@ -76,7 +77,9 @@ def payload(result: Result) -> dict[str, Any]:
 
 
 def outline(region: np.ndarray | None) -> dict[str, Any] | None:
-    """The edge of a region [H,W] as `path` of an SVG with one unit a pixel, and its `size`; None without a region."""
+    """The edge of a region [H,W] as `path` of an SVG with one unit a pixel, and its `size`; None
+    without a region.
+    """
     if region is None:
         return None
     inner = np.pad(region, 1)
@@ -108,7 +111,9 @@ class Blob:
 
 
 def _range(ours: np.ndarray, theirs: np.ndarray, both: list[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value of each phrase over all steps of both models, [G] each: one scale, so maps compare."""
+    """Least and largest value of each phrase over all steps of both models, [G] each: one scale, so
+    maps compare.
+    """
     low, high = ours.min((0, 2, 3)), ours.max((0, 2, 3))
     low = np.where(both, np.minimum(low, theirs.min((0, 2, 3))), low)
     high = np.where(both, np.maximum(high, theirs.max((0, 2, 3))), high)
@@ -130,7 +135,9 @@ def _layers(
     sfcm: bool,
     held: bool,
 ) -> list[dict]:
-    """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then the chain, and what a drawing was held by."""
+    """Everything that can be looked at: phrases, targets and PAD by their place in the maps, then
+    the chain, and what a drawing was held by.
+    """
 
     def word(index: int, phrase: str) -> dict:
         about = "pad" if phrase == PAD else "phrase" if phrase in in_original else "target"
@@ -169,7 +176,9 @@ def _layers(
 def _chain(
     base: tuple[str, ...], distances: np.ndarray | None, phrases: tuple[str, ...]
 ) -> list[dict]:
-    """The tiles of the chain: N, then what each phrase takes away and leaves, then the result; N alone without distances."""
+    """The tiles of the chain: N, then what each phrase takes away and leaves, then the result; N
+    alone without distances.
+    """
     first = {"key": "noise", "index": 0, "label": both("layer.noise")}
     if distances is None:
         return [first]

@@ -1,4 +1,6 @@
-"""The picture of the page in the README: the page with its first ready example, in a Chromium without a window."""
+"""The picture of the page in the README: the page with its first ready example, in a Chromium
+without a window.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ FLAGS = (
 
 
 def shoot(out: Path, width: int = 1280, height: int = 1000) -> Path:
-    """Writes a PNG of the page. Raises BadInput without a Chromium (or SPF_CHROMIUM) or without playwright."""
+    """Writes a PNG of the page. Raises BadInput without a Chromium (or SPF_CHROMIUM) or without
+    playwright.
+    """
     browser = (
         os.environ.get("SPF_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     )

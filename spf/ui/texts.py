@@ -1,8 +1,9 @@
-"""Every word that the page shows: one table a language, languages/CODE.json, each with the same keys.
+"""Every word that the page shows: one table a language, languages/CODE.json, each with the same
+keys.
 
-Gradio's own parameters get `label(key)`, which the browser translates; our components read the tables in the browser;
-what the server composes is sent in every language (`both`). A thing that is added without texts of its own shows the
-description that it brings along.
+Gradio's own parameters get `label(key)`, which the browser translates; our components read the
+tables in the browser; what the server composes is sent in every language (`both`). A thing that is
+added without texts of its own shows the description that it brings along.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def translations() -> gr.I18n:
 
 
 def label(key: str, instead: str | None = None):
-    """A parameter of a Gradio component that the browser translates; `instead` where there is no such text."""
+    """A parameter of a Gradio component that the browser translates; `instead` where there is no
+    such text.
+    """
     if known(key):
         return _ADDRESS(key)
     if instead is not None:

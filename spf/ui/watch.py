@@ -1,4 +1,6 @@
-"""A fine-tuning job as the page shows it: where it stands, its losses and pictures, and what can be done with it."""
+"""A fine-tuning job as the page shows it: where it stands, its losses and pictures, and what can be
+done with it.
+"""
 
 from __future__ import annotations
 

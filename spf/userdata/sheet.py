@@ -21,10 +21,12 @@ SIDE = 160
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem }}
+body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 1200px }}
+body {{ margin: 2rem auto; padding: 0 1rem }}
 .sheet {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 1rem }}
 figure {{ margin: 0 }} figcaption {{ font-size: 13px; overflow-wrap: anywhere }}
-img {{ width: 100%; border-radius: 4px }} b, span, small {{ display: block }} small {{ opacity: .6 }}
+img {{ width: 100%; border-radius: 4px }}
+b, span, small {{ display: block }} small {{ opacity: .6 }}
 .error {{ color: #b3261e; font-weight: 600 }} .warning {{ color: #8a5a00 }}
 td {{ padding: 2px 12px 2px 0; vertical-align: top; overflow-wrap: anywhere }}
 </style>

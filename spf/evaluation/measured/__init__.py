@@ -1,8 +1,9 @@
 """Measures of a pair of portraits, in groups: one file each, found by `spf.registry.MEASURES`.
 
-A group says, as plain values: MEASURES, each name with what the number means; TABLE, the title of its table; SMALLER, the
-names of which less is better; SETS, those of a whole set of pictures. measure(pair) gives its numbers, nan where one is
-not defined; more(pair), if it is there, what else of a pair is kept in its row. Adding a measure is adding a file here.
+A group says, as plain values: MEASURES, each name with what the number means; TABLE, the title of
+its table; SMALLER, the names of which less is better; SETS, those of a whole set of pictures.
+measure(pair) gives its numbers, nan where one is not defined; more(pair), if it is there, what else
+of a pair is kept in its row. Adding a measure is adding a file here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ GROW = 2
 
 @dataclass(frozen=True)
 class Looks:
-    """Maps of one pair over the steps: name -> [S,h,w], or [1,h,w] for one that is the same in all."""
+    """Maps of one pair over the steps: name -> [S,h,w], or [1,h,w] for one that is the same in
+    all.
+    """
 
     timesteps: list[int] = field(default_factory=list)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
@@ -35,10 +38,12 @@ class Looks:
 class Pair:
     """What is known of an original portrait and a tuned one.
 
-    before, after: attributes as the judges read them; clear: those that are clear in the original; kept: those of what
-    the tuned model draws for the base text alone, None if that was not drawn. pictures uint8 [H,W,3], regions [H,W],
-    identity [D], clip [E]: of both, and texts [E]: of the complete text and of the target; None without CLIP.
-    perceptual: distance of both in the judges' features, None without them. looks: maps, if they were watched.
+    before, after: attributes as the judges read them; clear: those that are clear in the original;
+    kept: those of what the tuned model draws for the base text alone, None if that was not drawn.
+    pictures uint8 [H,W,3], regions [H,W], identity [D], clip [E]: of both, and texts [E]: of the
+    complete text and of the target; None without CLIP.
+    perceptual: distance of both in the judges' features, None without them. looks: maps, if they
+    were watched.
     """
 
     target: Target
@@ -99,7 +104,9 @@ TABLES = Merged(lambda group: {group.facts["TABLE"]: tuple(group.facts["MEASURES
 
 
 def measured(pair: Pair) -> dict[str, Any]:
-    """The numbers of all groups for a pair, None where one is not defined; and what else the groups keep."""
+    """The numbers of all groups for a pair, None where one is not defined; and what else the groups
+    keep.
+    """
     groups = [GROUPS.load(name) for name in GROUPS]
     numbers = {name: value for group in groups for name, value in group.measure(pair).items()}
     kept = [group.more(pair) for group in groups if hasattr(group, "more")]

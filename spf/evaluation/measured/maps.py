@@ -16,7 +16,8 @@ TABLE = "Control maps"
 MEASURES = {
     "sfcm_ap": "average precision of the control map for the target's true region",
     "sfcm_iou": "overlap of the control map, at half its maximum, with that region",
-    "sfcm_best": "the same overlap at the one threshold, a part of its maximum, that is best for all",
+    "sfcm_best": "the same overlap at the one threshold, a part of its maximum, that is best for "
+    "all",
     "difference_ap": "average precision of the bare noise difference",
     "difference_iou": "overlap of the bare noise difference",
     "difference_best": "the same at the best threshold",
@@ -42,7 +43,9 @@ def measure(pair: Pair) -> dict[str, float]:
 
 
 def more(pair: Pair) -> dict[str, Any]:
-    """Timesteps; overlaps of each map at THRESHOLDS; quality step by step of those that change with the step."""
+    """Timesteps; overlaps of each map at THRESHOLDS; quality step by step of those that change with
+    the step.
+    """
     if pair.looks is None:
         return {}
     timesteps, maps = pair.looks.timesteps, pair.looks.maps
@@ -57,7 +60,9 @@ def more(pair: Pair) -> dict[str, Any]:
 
 
 def quality(found: np.ndarray, region: np.ndarray) -> dict[str, float]:
-    """Overlap (at half the maximum) and average precision of a map [h,w] for the true region [H,W]."""
+    """Overlap (at half the maximum) and average precision of a map [h,w] for the true region
+    [H,W].
+    """
     large = enlarged(found, region.shape)
     return {
         "iou": m.iou(large, region, max(large.max() / 2, 1e-6)),

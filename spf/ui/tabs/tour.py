@@ -46,7 +46,9 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
-    """The steps as static/tour.js shows them; none without an example that has a naive counterpart."""
+    """The steps as static/tour.js shows them; none without an example that has a naive
+    counterpart.
+    """
     name, example = next(
         (
             (name, one)
