@@ -16,7 +16,6 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from .config import AUTO, JOIN, MODEL, GenerateConfig, follows
 from .errors import BadInput, Cancelled, SpfError
@@ -156,7 +156,9 @@ class Engine:
         self._spelling = threading.Lock()
         self._copied: tuple[Any, Any] = (None, None)
         self._settled = threading.Event()
-        self._originals: OrderedDict[tuple, tuple[PathTrace, list[np.ndarray]]] = OrderedDict()
+        self._originals: LRUCache[tuple, tuple[PathTrace, list[np.ndarray]]] = LRUCache(
+            KEPT_ORIGINALS
+        )
 
     # loading
 
@@ -386,9 +388,6 @@ class Engine:
             role: path.images[0] for role, path in trace.tuned.items()
         }
         self._originals[place] = (trace.original, watch.frames[ORIGINAL])
-        self._originals.move_to_end(place)
-        while len(self._originals) > KEPT_ORIGINALS:
-            self._originals.popitem(last=False)
         return {"pair": time.perf_counter() - began}, portraits, watch, trace
 
     def _reports(

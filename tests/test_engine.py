@@ -12,7 +12,16 @@ from conftest import new_tiny_base
 from fake_engine import FakeEngine
 
 from spf.config import AUTO, GenerateConfig
-from spf.engine import NAIVE, ORIGINAL, TUNED, Crashed, Engine, Progress, Result
+from spf.engine import (
+    KEPT_ORIGINALS,
+    NAIVE,
+    ORIGINAL,
+    TUNED,
+    Crashed,
+    Engine,
+    Progress,
+    Result,
+)
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.paths import Adapter, save_adapter
 
@@ -88,6 +97,13 @@ def test_the_original_is_drawn_once_for_one_seed(engine):
     assert ORIGINAL in {event.what for event in events} and not np.array_equal(
         first.portraits[ORIGINAL], third.portraits[ORIGINAL]
     )
+
+
+def test_only_the_last_originals_are_kept(engine):
+    drawn = lambda seed: ORIGINAL in {e.what for e in run(engine, replace(CONFIG, seed=seed))[0]}  # noqa: E731
+    assert all(drawn(seed) for seed in range(60, 60 + KEPT_ORIGINALS))
+    assert not drawn(60), "used again, so it is not the next to go"
+    assert drawn(99) and not drawn(60) and drawn(61)
 
 
 def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from cachetools import LRUCache
 
 from spf.config import AUTO, JOIN, GenerateConfig
 from spf.engine import Engine, Progress, Result
@@ -43,8 +43,8 @@ class Runs:
 
     def __init__(self, engine: Engine, form: Form | None = None) -> None:
         self.engine, self.form = engine, form or Form()
-        self.links: OrderedDict[GenerateConfig, dict] = OrderedDict()
-        self.drawn: OrderedDict[GenerateConfig, tuple[dict, dict, dict]] = OrderedDict()
+        self.links: LRUCache[GenerateConfig, dict] = LRUCache(self.LINKS)
+        self.drawn: LRUCache[GenerateConfig, tuple[dict, dict, dict]] = LRUCache(self.PAIRS)
         self.runs: dict[str, tuple[str, Progress | None]] = {}
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
@@ -82,7 +82,6 @@ class Runs:
                 continue
 
             if part is config and part in self.drawn:
-                self.drawn.move_to_end(part)
                 value, inside, last = self.drawn[part]
                 shown = {"strip": [*strip, last] if strip else []}
                 yield value | shown, inside, *IDLE
@@ -98,7 +97,7 @@ class Runs:
                         if part is config:
                             shown = {"strip": strip if len(strip) > 1 else []}
                             value, inside = stage.finished(event), payload(event)
-                            remember(self.drawn, config, (value, inside, last), self.PAIRS)
+                            self.drawn[config] = value, inside, last
                             yield value | shown, inside, *IDLE
                         continue
 
@@ -151,7 +150,7 @@ class Runs:
     def keep(self, result: Result) -> dict:
         """A link of the strip, remembered."""
         made = stage.link(result)
-        remember(self.links, result.config, made, self.LINKS)
+        self.links[result.config] = made
         return made
 
     def stop(self, request: gr.Request):
@@ -190,14 +189,6 @@ def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:
         for target in known_targets(config.targets)
         if target.name in TARGETS and not engine.pick((target.text,))
     ]
-
-
-def remember(kept: OrderedDict, key: Any, value: Any, most: int) -> None:
-    """Keeps a value as the newest of at most so many."""
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > most:
-        kept.popitem(last=False)
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from cachetools import LRUCache
 from PIL import Image
 
 from spf import results
@@ -105,7 +105,7 @@ class Redrawn:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.drawn: OrderedDict[GenerateConfig, dict] = OrderedDict()
+        self.drawn: LRUCache[GenerateConfig, dict] = LRUCache(KEPT)
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
             yield from engine.compare(config)
@@ -227,7 +227,6 @@ class Redrawn:
                 "changed": [{"label": attribute(name)} for name in changes if name in ATTRIBUTES],
             }
         if config in self.drawn:
-            self.drawn.move_to_end(config)
             return self.drawn[config]
         with closing(self.draw(config)) as events:
             result = next(event for event in events if isinstance(event, Result))
@@ -239,8 +238,6 @@ class Redrawn:
             "changed": judged["changed"] if judged else [],
         }
         self.drawn[config] = made
-        while len(self.drawn) > KEPT:
-            self.drawn.popitem(last=False)
         return made
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from itertools import combinations
 from typing import Any
 
 import gradio as gr
+from cachetools import LRUCache
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
@@ -77,7 +77,7 @@ class Booth:
         self.pool = [
             entry for name, example in examples.items() if (entry := _stored(name, example))
         ]
-        self.out: OrderedDict[str, Ballot] = OrderedDict()
+        self.out: LRUCache[str, Ballot] = LRUCache(OPEN)
         self.lock = threading.Lock()
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
@@ -118,8 +118,6 @@ class Booth:
             self.rng.shuffle(methods)
             ballot, name = Ballot(entry, tuple(methods)), secrets.token_urlsafe(12)
             self.out[name] = ballot
-            while len(self.out) > OPEN:
-                self.out.popitem(last=False)
         seen.append(_key(entry))
         yield {
             "phase": "asking",
