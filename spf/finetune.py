@@ -270,7 +270,8 @@ def tailored_rows(
         drawn, regions = draw([items[i].portrait for i in part], base.image_size)
         if words:
             found.extend(
-                grounded(base, captions[i], target, shown) for i, shown in zip(part, regions, strict=True)
+                grounded(base, captions[i], target, shown)
+                for i, shown in zip(part, regions, strict=True)
             )
         return drawn
 
