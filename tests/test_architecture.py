@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from spf import manual
+
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ["spf.errors", "spf.registry", "spf.tokenizer", "spf.words"],
@@ -250,3 +252,10 @@ def test_versions_with_known_holes_are_excluded(library, old, good):
     assert not any(version in allowed for version in old) and all(
         version in allowed for version in good
     )
+
+
+def test_what_is_made_from_the_code_is_as_the_code_says():
+    for path, text in manual.written().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, (
+            f"{path} is older than the code; python -m spf manual writes it"
+        )

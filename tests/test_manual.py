@@ -15,13 +15,6 @@ ROOT = manual.ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_what_is_made_from_the_code_is_as_the_code_says():
-    for path, text in manual.written().items():
-        assert (ROOT / path).read_text(encoding="utf-8") == text, (
-            f"{path} is older than the code; python -m spf manual writes it"
-        )
-
-
 def test_every_module_is_in_the_list_with_a_line():
     text = (ROOT / manual.ARCHITECTURE).read_text(encoding="utf-8")
     for path in [*(ROOT / "spf").rglob("*.py"), ROOT / "app.py"]:
