@@ -599,8 +599,24 @@ def test_stored_pictures_are_shown_without_drawing(engine, table):
 # blind vote
 
 
-def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path):
-    stored = examples.make(engine, tmp_path / "ex", ["hat", "dress"])
+def alike(engine, folder, monkeypatch, *names):
+    """Stored examples whose portraits are all drawn the same way."""
+    for name in names:
+        monkeypatch.setitem(examples.WANTED, name, replace(examples.WANTED[name], others="alike"))
+    return examples.make(engine, folder / "ex", names)
+
+
+def test_a_vote_compares_like_with_like(engine, tmp_path):
+    mixed = examples.make(engine, tmp_path / "ex", ["hat"])
+    columns = mixed["hat"].stage["columns"]
+    assert columns[TUNED]["guide"] == "held" and columns[NAIVE]["guide"] == ""
+    assert columns[TUNED]["label"]["en"] == "SPF weights, held"
+    assert columns[NAIVE]["label"]["en"] == "naive weights, free"
+    assert vote.Booth(engine, mixed, Votes(tmp_path / "votes.sqlite")).pool == []
+
+
+def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path, monkeypatch):
+    stored = alike(engine, tmp_path, monkeypatch, "hat", "dress")
     booth = vote.Booth(engine, stored, Votes(tmp_path / "votes.sqlite"), seed=1)
     seen: list[str] = []
     (ballot,) = booth.next(seen)
@@ -631,8 +647,8 @@ def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path):
     )
 
 
-def test_sides_are_drawn_by_lot(engine, tmp_path):
-    stored = examples.make(engine, tmp_path / "ex", ["hat"])
+def test_sides_are_drawn_by_lot(engine, tmp_path, monkeypatch):
+    stored = alike(engine, tmp_path, monkeypatch, "hat")
     booth = vote.Booth(engine, stored, Votes(tmp_path / "votes.sqlite"), seed=0)
     lefts = [next(iter(booth.next([])))["left"] for _ in range(30)]
     assert 5 < lefts.count(lefts[0]) < 25
@@ -823,7 +839,7 @@ def test_the_queue_cannot_be_passed(engine):
     page = build(engine, {})
     assert page._queue.max_size == 20 and page.api_open is False
     heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "gpu"]
-    assert len(heavy) == 7 and all(fn.concurrency_limit == 1 for fn in heavy)
+    assert len(heavy) == 8 and all(fn.concurrency_limit == 1 for fn in heavy)
     public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
     assert {"compare", "adapters", "words", "results", "finetune", "job", "control_job"} == public
     for fn in page.fns.values():

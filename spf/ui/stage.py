@@ -117,11 +117,11 @@ def _place(progress: Progress) -> dict[str, int]:
     return {"k": progress.step, "n": progress.steps}
 
 
-_REFUSED = re.compile(r"(\w+) (is|has) (.+?) but (must be|at most) (.+)", re.DOTALL)
+_REFUSED = re.compile(r"(\w+) (is|has) (.+?) but (must|at most) (.+)", re.DOTALL)
 _RULES = (
-    ("number", re.compile(r"a number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("whole", re.compile(r"a whole number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("options", re.compile(r"one of (?P<options>.+)")),
+    ("number", re.compile(r"be a number from (?P<low>\S+) to (?P<high>\S+)")),
+    ("whole", re.compile(r"be a whole number from (?P<low>\S+) to (?P<high>\S+)")),
+    ("options", re.compile(r"be one of (?P<options>.+)")),
 )
 
 
@@ -137,7 +137,7 @@ def worded(error: SpfError, form: Form) -> dict[str, str]:
     if found[3] == "empty":
         return both(f"error.empty.{outside}", text, **told)
     for rule, pattern in _RULES:
-        if found[4] == "must be" and (limits := pattern.fullmatch(found[5])):
+        if limits := pattern.fullmatch(found[5]):
             return both(f"error.{rule}", **told, **limits.groupdict())
     return both("error.other", **told, verb=found[2], rule=f"{found[4]} {found[5]}")
 

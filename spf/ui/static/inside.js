@@ -73,6 +73,24 @@ const exactBox = h(
   exact,
   h("span", {}, t("inside.outline")),
 );
+const lies = h(
+  "p",
+  { class: "lies" },
+  h("span"),
+  h("button", { type: "button", class: "suggestion", onclick: () => goBest() }),
+);
+const heard = h("div", { class: "heard", hidden: true, "aria-live": "polite" });
+const marks = panels.map((p) => {
+  const mark = h("i", { class: "spot", hidden: true });
+  const frame = p.canvas.parentNode;
+  frame.append(mark);
+  frame.addEventListener("click", (event) => {
+    const box = frame.getBoundingClientRect();
+    spot = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    request();
+  });
+  return mark;
+});
 const working = h("span", { class: "muted", role: "status" });
 const gifButton = h(
   "button",
@@ -115,6 +133,8 @@ const shell = h(
   ),
   exactBox,
   explain,
+  lies,
+  heard,
   h("h3", {}, t("inside.chain")),
   h("p", { class: "muted" }, t("inside.chain.about")),
   chain,
@@ -161,6 +181,147 @@ const phraseMap = (role, index) => {
   }
   return out;
 };
+
+/* ---- where a map lies: its overlap with the region in which the judges see the target ---- */
+let region = null;
+/* The region on a grid of `side`, as shares, from the upright edges of its outline. */
+function regionOf({ path, size: [rows, columns] }) {
+  const cells = new Uint8Array(rows * columns);
+  for (const [, x, y] of path.matchAll(/M(\d+) (\d+)v1/g))
+    if (+x < columns) cells[y * columns + +x] ^= 1;
+  for (let y = 0; y < rows; y++)
+    for (let x = 1; x < columns; x++) cells[y * columns + x] ^= cells[y * columns + x - 1];
+  return { cells, rows, columns, grids: {} };
+}
+function shares(side) {
+  if (region.grids[side]) return region.grids[side];
+  const out = new Float32Array(side * side),
+    { cells, rows, columns } = region;
+  for (let y = 0; y < rows; y++)
+    for (let x = 0; x < columns; x++)
+      out[Math.floor((y * side) / rows) * side + Math.floor((x * side) / columns)] +=
+        (cells[y * columns + x] * side * side) / (rows * columns);
+  region.grids[side] = out;
+  return out;
+}
+/* Intersection over union of the region and as many of the map's highest cells as it has. */
+function overlap(map, side) {
+  const inside = shares(side).map((share) => (share >= 0.5 ? 1 : 0)),
+    many = inside.reduce((sum, one) => sum + one, 0);
+  if (!many) return null;
+  const order = Array.from(map.keys()).sort((a, b) => map[b] - map[a]);
+  let common = 0;
+  for (const place of order.slice(0, many)) common += inside[place];
+  return common / (2 * many - common);
+}
+/* The map of a layer at the step and the layers that are chosen, with its side. */
+const mapOf = (now) =>
+  now.kind === "phrase"
+    ? [phraseMap("tuned", now.index), sides[sides.length - 1]]
+    : [plane("chain", step, now.index), data.arrays.chain.shape[data.arrays.chain.shape.length - 1]];
+/* The best place to start from: of the target's own maps the layers and the step that overlap most,
+   of the other maps the step. */
+function best() {
+  const asked = data.layers.filter((l) => l.about === "target" || l.pick);
+  let found = null;
+  const back = [side, step];
+  for (const one of asked)
+    for (const grain of one.kind === "phrase" ? ["all", ...sides] : ["all"])
+      for (step = 0; step < data.steps; step++) {
+        side = grain;
+        const value = overlap(...mapOf(one));
+        if (value != null && (!found || value > found.value))
+          found = { value, key: one.key, side, step };
+        if (one.about === "held") break;
+      }
+  [side, step] = back;
+  return found;
+}
+const chosenAt = new Map();
+function bestOf(now) {
+  if (!region || (now.kind !== "phrase" && !now.pick)) return null;
+  if (chosenAt.has(now.key)) return chosenAt.get(now.key);
+  const all = data.layers;
+  data.layers = [now.kind === "phrase" ? { ...now, about: "target" } : now];
+  const found = best();
+  data.layers = all;
+  chosenAt.set(now.key, found);
+  return found;
+}
+function tellOverlap() {
+  const now = layer(),
+    value = region && (now.about === "target" || now.pick) ? overlap(...mapOf(now)) : null;
+  lies.hidden = value == null;
+  if (value == null) return;
+  lies.firstChild.textContent = t("inside.overlap", { value: value.toFixed(2) });
+  const top = bestOf(now);
+  lies.lastChild.hidden = !top || top.value - value < 0.005;
+  if (top)
+    lies.lastChild.textContent = t("inside.best", {
+      k: top.step + 1,
+      layers: top.side === "all" ? t("inside.all") : `${top.side} × ${top.side}`,
+      value: top.value.toFixed(2),
+    });
+}
+function goBest() {
+  const top = bestOf(layer());
+  if (!top) return;
+  pause();
+  side = top.side;
+  grain.value = String(side);
+  go(top.step);
+}
+
+/* ---- a place in the portrait: which words it listens to, against their average over the picture */
+let spot = null;
+function tellSpot() {
+  marks.forEach((mark) => {
+    mark.hidden = !spot;
+    if (spot) mark.style.cssText = `left: ${100 * spot[0]}%; top: ${100 * spot[1]}%`;
+  });
+  heard.hidden = !spot;
+  if (!spot) return;
+  const finest = sides[sides.length - 1],
+    place = Math.min(finest - 1, Math.floor(spot[1] * finest)) * finest +
+      Math.min(finest - 1, Math.floor(spot[0] * finest));
+  const grain = side === "all" ? finest : side;
+  const raw = (role, one) => {
+    const [low, high] = data.scales[grain][said(one.label)] ||
+      Object.values(data.scales[grain])[one.index];
+    const map = phraseMap(role, one.index).map((v) => low + (v / 255) * (high - low));
+    return map[place] / Math.max(1e-9, map.reduce((a, b) => a + b, 0) / map.length);
+  };
+  const rows = data.layers
+    .filter((l) => l.kind === "phrase")
+    .map((one) => ({
+      one,
+      tuned: raw("tuned", one),
+      original: one.both ? raw("original", one) : null,
+    }))
+    .sort((a, b) => b.tuned - a.tuned);
+  const most = Math.max(1, ...rows.flatMap((row) => [row.tuned, row.original || 0]));
+  const bar = (value, role) =>
+    value == null
+      ? null
+      : h("i", { class: role, style: `width: ${(100 * value) / most}%`, title: value.toFixed(2) });
+  heard.replaceChildren(
+    h("h3", {}, t("inside.spot")),
+    h("p", { class: "muted" }, t("inside.spot.about")),
+    h(
+      "ul",
+      {},
+      rows.map(({ one, tuned, original }) =>
+        h(
+          "li",
+          {},
+          h("span", { class: one.about }, said(one.label)),
+          h("span", { class: "bars" }, bar(original, "original"), bar(tuned, "tuned")),
+          h("em", {}, `${tuned.toFixed(1)} ×`),
+        ),
+      ),
+    ),
+  );
+}
 
 /* ---- drawing ---- */
 const background = (pen, role) => {
@@ -241,6 +402,10 @@ function paint() {
   scrub.style.setProperty("--at", `${(100 * step) / Math.max(1, data.steps - 1)}%`);
   veil.style.setProperty("--at", `${opacity * 100}%`);
   root.dataset.painted = String(step);
+  if (!timer) {
+    tellOverlap();
+    tellSpot();
+  }
 }
 const request = () => {
   if (!pending) {
@@ -484,6 +649,9 @@ function update() {
     });
   }
   edge = data.outline ? new Path2D(data.outline.path) : null;
+  region = data.outline ? regionOf(data.outline) : null;
+  spot = null;
+  chosenAt.clear();
   exactBox.hidden = !edge;
   sides = Object.keys(data.scales)
     .map(Number)
@@ -492,8 +660,10 @@ function update() {
   scrub.max = data.steps - 1;
   step = Math.min(data.steps - 1, Math.round(data.steps * 0.6));
   if (!root.contains(shell)) root.replaceChildren(shell);
+  const top = region ? best() : null;
+  if (top) ({ side, step } = top);
   build();
-  choose(data.layers.some((l) => l.key === what) ? what : data.start);
+  choose(top?.key || data.start);
 }
 document.addEventListener("spf:trace", update);
 update();

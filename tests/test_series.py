@@ -1,0 +1,167 @@
+"""Series, the purity dial, targets without weights, and words of the page, around the engine that draws instead."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine
+
+from spf.config import AUTO, GenerateConfig
+from spf.engine import NAIVE, ORIGINAL, TUNED, Column
+from spf.errors import BadInput
+from spf.evaluation.named import disobeyed, named
+from spf.portraits.captions import caption
+from spf.portraits.description import TARGETS, sample_portrait
+from spf.ui import runs, series, stage
+from spf.ui.foreign import foreign, translated
+from spf.ui.form import Form
+from spf.ui.tabs import compare
+
+CONFIG = GenerateConfig("a photo of a woman", ("a hat",), seed=7, steps=6, adapter=AUTO)
+REQUEST = SimpleNamespace(session_hash="s")
+FORM = Form()
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = FakeEngine(tmp_path)
+    engine.load()
+    return engine
+
+
+def test_a_series_is_a_list_of_settings():
+    seeds = series.parts("seeds", replace(CONFIG, seed=2**32 - 1), 3)
+    assert [config.seed for _, config in seeds] == [2**32 - 1, 0, 1]
+    dial = series.parts("strengths", CONFIG)
+    assert [config.strength for _, config in dial] == list(series.DIAL)
+    assert len({config.seed for _, config in dial}) == 1
+    lines = "a photo of a man\n\n a photo of a lady => laughing \n"
+    texts = series.parts("texts", CONFIG, lines=lines)
+    assert [(config.base, config.targets) for _, config in texts] == [
+        ("a photo of a man", ("a hat",)),
+        ("a photo of a lady", ("laughing",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "lines", "field"),
+    [("seeds", 99, "", "seeds"), ("texts", 1, " \n", "texts"), ("colours", 2, "", "kind")],
+)
+def test_a_series_that_cannot_be_is_refused_in_a_sentence(kind, count, lines, field):
+    with pytest.raises(BadInput, match=f"^{field} (is|has) "):
+        series.parts(kind, CONFIG, count, lines)
+
+
+def test_a_series_grows_on_its_sheet_and_the_dial_says_what_flips_first(engine):
+    desk = runs.Runs(engine)
+    *values, (last, go, halt) = desk.series(REQUEST, "seeds", 3, "", *FORM.shown(CONFIG).values())
+    assert [item["request"]["seed"] for item in last["items"]] == [7, 8, 9]
+    assert last["phase"] == "done" and go["interactive"] and not halt["interactive"]
+    assert values[0][0]["count"] == 3 and values[0][0]["status"]["en"].startswith("Drawing 1 of 3.")
+    lengths = [len(value[0]["items"]) for value in values]
+    assert lengths == sorted(lengths) and desk.runs == {}
+
+    *_, (dial, *_) = desk.dial(REQUEST, *FORM.shown(CONFIG).values())
+    assert [item["request"]["strength"] for item in dial["items"]] == list(series.DIAL)
+    told = [name for item in dial["items"] for name in map(str, item["flips"])]
+    assert len(told) == len(set(told)), "what flipped before is not told again"
+
+
+def test_a_refused_series_keeps_what_is_there_and_frees_the_buttons(engine):
+    *_, (value, go, halt) = runs.Runs(engine).series(
+        REQUEST, "texts", 1, "", *FORM.shown(CONFIG).values()
+    )
+    assert value["phase"] == "failed" and "texts has 0 lines" in value["status"]["en"]
+    assert go["interactive"] and not halt["interactive"]
+
+
+def test_columns_are_asked_for_by_name_and_say_how_they_were_drawn(engine):
+    beside = replace(CONFIG, beside="auto, blonde", others="alike")
+    assert engine.variants(beside) == {
+        TUNED: ["hat"],
+        NAIVE: ["hat-naive"],
+        "blonde": ["blonde"],
+    }
+    assert engine.columns(beside) == {
+        TUNED: Column("spf", "held"),
+        NAIVE: Column("naive", "held"),
+        "blonde": Column("spf", "held"),
+    }
+    free = engine.columns(replace(CONFIG, guided=""))
+    assert {column.guide for column in free.values()} == {""}
+    assert list(engine.variants(replace(CONFIG, beside=""))) == [TUNED]
+    with pytest.raises(BadInput, match="^beside has 3 tuned models but at most 2"):
+        engine.variants(replace(CONFIG, beside="auto, blonde, dress"))
+    *_, (value, *_) = runs.Runs(engine).run(REQUEST, False, *FORM.shown(beside).values())
+    assert value["roles"] == [ORIGINAL, TUNED, NAIVE, "blonde"]
+    assert value["columns"]["blonde"]["label"]["en"] == "SPF weights, held"
+
+
+def test_one_switch_draws_every_column_the_same_way():
+    assert compare.drawn(SimpleNamespace(way="held"))[1:] == ("held", "alike")
+    assert compare.drawn(SimpleNamespace(way="free"))[1:] == ("", "free")
+
+
+def test_one_edit_can_be_taken_out():
+    assert compare.shorter("a hat + dress + laughing", SimpleNamespace(place=1)) == (
+        "a hat + laughing"
+    )
+
+
+def test_typing_is_told_what_is_lacking(engine):
+    told = runs.Runs(engine).read(
+        *FORM.shown(
+            replace(CONFIG, base="a photo of a youngg knight", targets=("a pearl necklace",))
+        ).values()
+    )
+    near = {swap["word"]: swap["near"] for swap in told["swaps"]}
+    assert near["youngg"][0] == "young" and near["knight"] == [] and "young" in told["known"]
+    assert told["teach"] == [{"key": "necklace", "title": TARGETS["necklace"].text}]
+    event = SimpleNamespace(word="youngg", by="young")
+    assert compare.swapped("a youngg man", "youngg hat", event) == ("a young man", "young hat")
+    shelf = {item["key"]: item["taught"] for item in compare.suggestions(engine)["items"]}
+    assert shelf["hat"] and not shelf["necklace"]
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("steps is 3000 but must be a whole number from 1 to 200.", "“Steps” is 3000 but must be"),
+        ("guided is 'x' but must be one of held, told.", "“Stay near the original” is 'x'"),
+        ("base is empty but must describe a portrait.", "“Base text” is empty: describe"),
+        ("adapter is 'x' but must be one of: hat.", "“Tuned model” is 'x' but must be"),
+    ],
+)
+def test_refusals_use_the_words_of_the_page(text, start):
+    told = stage.worded(BadInput(text), FORM)
+    assert told["en"].startswith(start) and told["zh"] != told["en"]
+    assert stage.worded(BadInput("The disk is full."), FORM)["en"] == "The disk is full."
+
+
+def test_what_a_caption_names_is_read_from_it():
+    rng, counted = np.random.default_rng(3), 0
+    for _ in range(200):
+        portrait = sample_portrait(rng)
+        text = caption(portrait, rng).text
+        found = named(text)
+        counted += len(found)
+        assert found == {name: getattr(portrait, name) for name in found}, text
+    assert counted > 800
+    assert named("a tree") == {} and named("red") == {}
+
+
+def test_the_original_is_held_to_its_own_text():
+    shown = {"gender": "woman", "hair_color": "brown"}
+    assert disobeyed("a photo of a woman with red hair", shown)[1] == ["style", "hair_color"]
+    assert disobeyed("a woman with brown hair", shown)[1] == []
+    target = TARGETS["blonde"]
+    assert "hair_color" not in disobeyed("a woman with red hair", shown, [target])[0]
+
+
+def test_chinese_texts_are_offered_in_english():
+    assert foreign("一位女子") and not foreign("a woman")
+    base, target = translated("一位年轻女子，红色长发，穿蓝色衬衫，戴帽子")
+    assert named(base)["hair_color"] == "red" and named(base)["clothing_color"] == "blue"
+    assert named(base)["gender"] == "woman" and target == TARGETS["hat"].text
+    assert translated("你好") == ("", "")
