@@ -47,6 +47,7 @@ STEPS = examples.WANTED["hat"].steps
 """Of the example that stands on the page first."""
 
 
+AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 REACHED = """() => {
     const ids = [];
     for (let node = document.activeElement; node; node = node.parentElement) ids.push(node.id);
@@ -256,7 +257,7 @@ def test_bad_input_and_bugs_are_told_in_place_and_nothing_is_lost(visit, engine)
     page = visit()
     page.fill(BASE, " ")
     page.click(GENERATE)
-    say(page, "base is empty but must describe a portrait")
+    say(page, "“Base text” is empty: describe a portrait")
     page.fill(BASE, "a photo of a man")
     engine.fault = RuntimeError("hf_CANARY")
     page.click(GENERATE)
@@ -380,6 +381,61 @@ def test_every_text_can_be_read(visit, scheme):
     page.wait_for_selector(".spf-inside .chain canvas")
     page.wait_for_timeout(400)
     assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core; npm install brings it")
+@pytest.mark.parametrize("tab", ["Compare", "Look inside", "Receipt"])
+def test_axe_finds_nothing_grave_in_what_is_ours(visit, tab):
+    page = visit()
+    page.click(f"#tabs [role=tab]:has-text('{tab}')")
+    page.wait_for_timeout(1500)
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run('.spf-own', {resultTypes: ['violations']})")
+    grave = [
+        (one["id"], node["html"][:160])
+        for one in found["violations"]
+        if one["impact"] in ("critical", "serious")
+        for node in one["nodes"]
+    ]
+    assert grave == []
+
+
+def test_several_seeds_come_home_as_one_file_and_back_onto_the_stage(visit, engine):
+    page = visit()
+    page.click("#series button")
+    page.fill("#series-count input[type=number]", "2")
+    page.keyboard.press("Tab")
+    page.click("#series-go")
+    page.wait_for_selector('.spf-sheet[data-phase="done"]', timeout=120_000)
+    assert page.locator(".spf-sheet .pair-card").count() == 2
+    with page.expect_download() as download:
+        page.click(".spf-sheet .sheet-bar .plain")
+    names = zipfile.ZipFile(download.value.path()).namelist()
+    assert {"01/tuned.png", "02/original.png", "02/report.json", "index.json"} <= set(names)
+
+    seed = page.input_value("#seed input")
+    page.click(".spf-sheet .pair-card >> nth=1")
+    playwright.expect(page.locator("#seed input")).to_have_value(str(int(seed) + 1))
+    assert page.locator(".spf-history .past").count() == 2
+    assert page.locator("#examples [aria-pressed=true]").count() == 0, (
+        "another pair is on the stage"
+    )
+    page.click(".spf-history .past >> nth=0 >> .tools button >> nth=0")
+    page.click(".spf-history .past >> nth=1 >> .tools button >> nth=0")
+    say(page, "Two tuned portraits of this session.")
+
+
+def test_a_stopped_run_leaves_the_pair_before_it(visit, engine):
+    page = visit()
+    before = page.get_attribute("figure[data-role=tuned] img", "src")
+    engine.pause = 0.05
+    page.fill("#seed input", "4")
+    page.click(GENERATE)
+    say(page, "step")
+    page.wait_for_timeout(800)
+    page.click(STOP)
+    say(page, "Stopped at step")
+    assert page.get_attribute("figure[data-role=tuned] img", "src") == before
 
 
 def test_the_colour_scheme_can_be_chosen_and_stays(visit):

@@ -52,7 +52,7 @@ def build(
     ) as blocks:
         top = own("chrome", {"state": "loading", "text": both("engine.loading")})
         trace = own("trace")
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(selected="compare", elem_id="tabs") as tabs:
             page = Page(
                 engine,
                 examples,

@@ -471,7 +471,7 @@
         if (there) setTimeout(() => document.querySelector("#generate")?.click(), 80);
       }, 40);
   };
-  const valueOf = (name, value) => texts[`value.${name}.${value}`] ?? value;
+  const namedValue = (name, value) => texts[`value.${name}.${value}`] ?? value;
 
   /* A small JPEG of a picture. */
   const thumbnail = (src, side) =>
@@ -489,7 +489,7 @@
   window.SPF = {
     thumbnail,
     press,
-    valueOf,
+    namedValue,
     lang,
     t,
     said,

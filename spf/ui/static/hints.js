@@ -5,7 +5,8 @@ const root = element.querySelector(".spf-hints");
 const list = h("ul", { class: "notices", "aria-live": "polite" });
 const words = h("details", { class: "kept" }, h("summary"), h("p"));
 root.replaceChildren(list, words);
-const small = (text, onclick) => h("button", { type: "button", class: "suggestion", onclick }, text);
+const small = (text, onclick) =>
+  h("button", { type: "button", class: "suggestion", onclick }, text);
 const swap = ({ word, near }) =>
   near.length
     ? h(

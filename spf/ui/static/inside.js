@@ -218,7 +218,10 @@ function overlap(map, side) {
 const mapOf = (now) =>
   now.kind === "phrase"
     ? [phraseMap("tuned", now.index), sides[sides.length - 1]]
-    : [plane("chain", step, now.index), data.arrays.chain.shape[data.arrays.chain.shape.length - 1]];
+    : [
+        plane("chain", step, now.index),
+        data.arrays.chain.shape[data.arrays.chain.shape.length - 1],
+      ];
 /* The best place to start from: of the target's own maps the layers and the step that overlap most,
    of the other maps the step. */
 function best() {
@@ -282,12 +285,13 @@ function tellSpot() {
   heard.hidden = !spot;
   if (!spot) return;
   const finest = sides[sides.length - 1],
-    place = Math.min(finest - 1, Math.floor(spot[1] * finest)) * finest +
+    place =
+      Math.min(finest - 1, Math.floor(spot[1] * finest)) * finest +
       Math.min(finest - 1, Math.floor(spot[0] * finest));
   const grain = side === "all" ? finest : side;
   const raw = (role, one) => {
-    const [low, high] = data.scales[grain][said(one.label)] ||
-      Object.values(data.scales[grain])[one.index];
+    const [low, high] =
+      data.scales[grain][said(one.label)] || Object.values(data.scales[grain])[one.index];
     const map = phraseMap(role, one.index).map((v) => low + (v / 255) * (high - low));
     return map[place] / Math.max(1e-9, map.reduce((a, b) => a + b, 0) / map.length);
   };

@@ -2,7 +2,11 @@
 const { t, said, h, dataBytes, save } = window.SPF;
 const root = element.querySelector(".spf-receipt");
 const status = h("p", { class: "sentence", role: "status" });
-const progress = h("div", { class: "progress", role: "progressbar", "aria-label": t("tab.receipt") });
+const progress = h("div", {
+  class: "progress",
+  role: "progressbar",
+  "aria-label": t("tab.receipt"),
+});
 progress.append(h("i"));
 const picture = h("img", { class: "paper", alt: "" });
 const get = h("button", { type: "button", class: "plain strong" }, t("receipt.picture"));
@@ -21,7 +25,8 @@ function update(value) {
   if (!src) return;
   picture.src = src;
   picture.alt = t("receipt.alt", { name });
-  get.onclick = () => save(`receipt-${name}.png`, new Blob([dataBytes(src)], { type: "image/png" }));
+  get.onclick = () =>
+    save(`receipt-${name}.png`, new Blob([dataBytes(src)], { type: "image/png" }));
   figures.onclick = () =>
     save(`receipt-${name}.json`, new Blob([data], { type: "application/json" }));
 }

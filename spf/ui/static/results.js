@@ -2,7 +2,8 @@
    pressed asks for its pairs. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-results");
-const COLOURS = { spf: "var(--accent)", naive: "var(--warn)", original: "var(--soft)" },
+const COLOURS = { original: "var(--soft)" },
+  METHODS = ["spf", "naive", "lora", "adalora", "tokencompose", "purecc"],
   MORE = ["#5b7bd5", "#b07aa8", "#8a8f3c", "#c08a2e", "#4b9ac0", "#7d858f"];
 const MAIN = ["response", "pollution", "purity", "retention", "identity"];
 let tables = [],
@@ -22,13 +23,22 @@ const label = (name) => name.replaceAll("_", " ");
 const number = (value) =>
   value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
 const methodsOf = () => [...new Set(now.rows.map((r) => r.method))];
+/* Colours mean methods, everywhere the same; others in the order in which they come. */
+const known = (method) =>
+  COLOURS[method] || (METHODS.includes(method) ? `var(--method-${method})` : null);
 const colour = (method) =>
-  COLOURS[method] ||
+  known(method) ||
   MORE[
     methodsOf()
-      .filter((m) => !COLOURS[m])
+      .filter((m) => !known(m))
       .indexOf(method) % MORE.length
   ];
+/* The table that compares most: of the most targets, then of the most methods. */
+const fairest = () => {
+  const count = (one, name) => new Set(one.rows.map((row) => row[name])).size;
+  const size = (one) => 1000 * count(one, "target") + count(one, "method");
+  return tables.reduce((best, one) => (!best || size(one) > size(best) ? one : best), null);
+};
 const target = (name) => (name === "all" ? t("results.all") : name);
 const find = (method, aim, name) =>
   now.rows.find((r) => r.method === method && r.target === aim && r.measure === name);
@@ -479,7 +489,7 @@ function update(value) {
     return;
   }
   tables = value.tables || [];
-  now = tables.find((one) => now && one.path === now.path) || tables[0] || null;
+  now = tables.find((one) => now && one.path === now.path) || fairest();
   draw();
 }
 watch("value", () => update(props.value));

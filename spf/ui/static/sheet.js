@@ -14,7 +14,11 @@ const title = h("h3"),
   status = h("span", { class: "muted", role: "status" });
 const progress = h("div", { class: "progress", role: "progressbar", "aria-label": t("series") });
 progress.append(h("i"));
-const all = h("button", { type: "button", class: "plain", onclick: () => takeAll() }, t("series.zip"));
+const all = h(
+  "button",
+  { type: "button", class: "plain", onclick: () => takeAll() },
+  t("series.zip"),
+);
 const close = h(
   "button",
   { type: "button", class: "icon", "aria-label": t("series.close"), onclick: () => update({}) },
@@ -79,16 +83,17 @@ function draw() {
   progress.firstChild.style.width = `${100 * share}%`;
   progress.setAttribute("aria-valuenow", Math.round(100 * share));
   all.disabled = !items.length;
-  const first = dial && items.length
-    ? [
-        h(
-          "figure",
-          { class: "first" },
-          h("span", { class: "title" }, t("role.original")),
-          h("img", { src: picture(items[0], "original"), alt: t("role.original") }),
-        ),
-      ]
-    : [];
+  const first =
+    dial && items.length
+      ? [
+          h(
+            "figure",
+            { class: "first" },
+            h("span", { class: "title" }, t("role.original")),
+            h("img", { src: picture(items[0], "original"), alt: t("role.original") }),
+          ),
+        ]
+      : [];
   cards.replaceChildren(...first, ...items.map(card));
 }
 async function takeAll() {

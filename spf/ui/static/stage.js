@@ -1,6 +1,6 @@
 /* The portraits of one run: side by side, under a slider, or as a difference; verdict, changed
    attributes, downloads. */
-const { t, said, h, dataBytes, zip, save, stored, store, press, valueOf } = window.SPF;
+const { t, said, h, dataBytes, zip, save, stored, store, press, namedValue } = window.SPF;
 const root = element.querySelector(".spf-stage");
 const VIEWS = ["side", "slider", "difference"];
 let data = {},
@@ -238,7 +238,9 @@ function tellReturned() {
       before.attributes[name]?.tuned !== before.attributes[name]?.original &&
       now[name].tuned === now[name].original,
   );
-  const names = back.map((name) => `${t(`attribute.${name}`)}: ${valueOf(name, now[name].tuned)}`);
+  const names = back.map(
+    (name) => `${t(`attribute.${name}`)}: ${namedValue(name, now[name].tuned)}`,
+  );
   const pixels = before.portraits.includes(data.portraits.tuned);
   const text = names.length
     ? t("chain.returned", { target: before.target, what: names.join(t("joint.list")) })
@@ -574,8 +576,7 @@ function update(value) {
   if (value && value.phase === "stopped") {
     stopped = value.run;
     document.dispatchEvent(new CustomEvent("spf:stopped"));
-  }
-  else if (value?.run && value.run === stopped) return; // sent before Stop, arrived after it
+  } else if (value?.run && value.run === stopped) return; // sent before Stop, arrived after it
   if (value?.phase === "asked") {
     data = { phase: "queued", status: t("status.queued"), roles: ["original", "tuned"] };
     document.dispatchEvent(new CustomEvent("spf:asked"));

@@ -85,13 +85,13 @@ def _texts(page: Page) -> tuple[gr.HTML, gr.Button, gr.Button]:
             suggest = own(
                 "choices", suggestions(page.engine), name="suggest", classes="spf-suggest"
             )
+            page.hints.render()
     with gr.Row(elem_classes="spf-run"):
         go = gr.Button(
             label("generate"), variant="primary", elem_id="generate", scale=3, min_width=120
         )
         halt = gr.Button(label("stop"), interactive=False, elem_id="stop", scale=1, min_width=80)
     page.chain.render()
-    page.hints.render()
     return suggest, go, halt
 
 

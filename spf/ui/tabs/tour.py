@@ -30,7 +30,7 @@ HEAT = np.array(
     float,
 )
 """The colours of static/common.js."""
-ORDER = 6
+ORDER = 0
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -72,15 +72,15 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
         for item in tailored_set(name, SHOWN, 0)
     ]
 
-    def step(number: int, pictures: list[dict], chips: list[dict] = (), **values) -> dict:
-        title, text = both(f"tour.{number}.title", **values), both(f"tour.{number}", **values)
+    def step(number: int, pictures: list[dict], chips: list[dict] = (), way="", **values) -> dict:
+        title, text = both(f"tour.{number}.title", **values), both(f"tour.{number}{way}", **values)
         return {"title": title, "text": text, "pictures": pictures, "chips": list(chips)}
 
     return [
         step(1, [portrait(ORIGINAL)], text=same(shown["texts"]["base"])),
         step(2, tailored, target=target),
         step(3, [portrait(ORIGINAL), portrait(NAIVE)], naive.get("changed", []), target=target),
-        step(4, [portrait(ORIGINAL), control(example)]),
+        step(4, [portrait(ORIGINAL), control(example)], way=".held" if held(example) else ""),
         step(
             5,
             [portrait(role) for role in ROLES],
@@ -90,13 +90,17 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     ]
 
 
+def held(example: Example) -> bool:
+    """Whether an example's drawing was held by one map."""
+    return any(layer["key"] == "held" for layer in example.inside["layers"])
+
+
 def control(example: Example) -> dict[str, Any]:
     """The control map of an example, averaged over its steps, over the tuned portrait."""
     data = example.inside
     chain = data["arrays"]["chain"]
     blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
-    held = any(layer["key"] == "held" for layer in data["layers"])
-    name = both("layer.held" if held else "layer.sfcm")
+    name = both("layer.held" if held(example) else "layer.sfcm")
     maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(
         chain["shape"]
     )  # [S,P+2,h,w]
