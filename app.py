@@ -22,9 +22,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from spf.config import MODEL  # noqa: E402
 from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
-from spf.jobs import Jobs  # noqa: E402
+from spf.jobs import Jobs, SlicedJobs  # noqa: E402
 from spf.ui import build, examples, launch_options  # noqa: E402
-from spf.ui.gpu import on_space, on_zero_gpu  # noqa: E402
+from spf.ui.gpu import lent_training, on_space, on_zero_gpu  # noqa: E402
 
 LISTENING = """
 **********************************************************************
@@ -85,6 +85,8 @@ def main() -> None:
     os.environ.setdefault("GRADIO_TEMP_DIR", str(temporary()))
     jobs = Jobs("runs/jobs")
     engine = Engine(options.model, options.device, own=jobs.adapters)
+    if on_zero_gpu():
+        jobs = SlicedJobs(jobs.root, jobs.adapters, lent_training(engine))
     page = build(engine, examples.load(), jobs)
     if on_zero_gpu():
         engine.load_all()  # the Space hands its weights to the workers at launch

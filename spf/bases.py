@@ -23,7 +23,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from .config import EMBEDDED
+from .config import EMBEDDED, check_choice
 from .errors import BadInput, UnsafeFile
 from .files import read_header, read_json
 from .shelf import checkpoints
@@ -69,6 +69,16 @@ class Pinned:
         )
 
 
+PIPELINE_FILES = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    *(f"tokenizer/{one}" for one in ("merges.txt", "vocab.json")),
+    *(f"tokenizer/{one}.json" for one in ("special_tokens_map", "tokenizer_config")),
+    *(f"{part}/config.json" for part in (UNET, VAE, TEXT_ENCODER)),
+    *(f"{part}/diffusion_pytorch_model.fp16.safetensors" for part in (UNET, VAE)),
+    f"{TEXT_ENCODER}/model.fp16.safetensors",
+)
+"""What a Space fetches of a pinned base when it is built."""
 PINNED = {
     "stable-diffusion-v1-5": Pinned(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -90,6 +100,10 @@ PINNED_CLIP = Pinned(
     1_720_000_000,
 )
 CLIP_FILES = ("*.json", "merges.txt", "model.safetensors")
+CLIP_PRELOADED = (
+    *("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "vocab.json", "merges.txt", "model.safetensors"),
+)
 SMALL_FILES = ("model_index.json", "scheduler/*", "tokenizer/*", "*/config.json")
 WEIGHTS = {UNET: "diffusion_pytorch_model", VAE: "diffusion_pytorch_model", TEXT_ENCODER: "model"}
 VARIANTS = ("", ".fp16")
@@ -130,6 +144,13 @@ class Source:
             f"model {self.name} has a missing or damaged {part} folder;"
             " restore it or download it again."
         )
+
+
+def preloaded(name: str) -> dict[str, str]:
+    """A pinned base and its CLIP as `space.front_matter` writes them. Raises BadInput."""
+    pinned = PINNED[check_choice("model", name, PINNED)]
+    files = {pinned: PIPELINE_FILES, PINNED_CLIP: CLIP_PRELOADED}
+    return {one.repository: f"{','.join(what)} {one.revision}" for one, what in files.items()}
 
 
 def find(name: str) -> Source:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from spf import commands, model_commands
+from spf import bench_commands, commands, model_commands
 from spf.errors import Cancelled, SpfError
 
 app = typer.Typer(
@@ -122,14 +122,24 @@ def screenshot(
 
 
 @app.command()
-def space(out: Annotated[Path, typer.Option(help="a new folder")]) -> None:
+def space(
+    out: Annotated[Path, typer.Option(help="a new folder")],
+    model: Annotated[str, typer.Option(help="a pinned base that the Space is to draw with")] = "",
+) -> None:
     """Put together exactly what is uploaded to a Hugging Face Space."""
     from spf.space import assemble
 
-    files = assemble(out)
+    preload = {}
+    if model:
+        from spf.bases import preloaded
+
+        preload = preloaded(model)
+    files = assemble(out, preload)
     typer.echo(
         f"{len(files)} files, {sum((out / file).stat().st_size for file in files) / 2**20:.1f} MiB"
     )
+    if model:
+        typer.echo(f"Set the variable SPF_MODEL to {model} in the settings of the Space.")
 
 
 @app.command()
@@ -243,7 +253,10 @@ for command in (
     model_commands.models,
     model_commands.convert,
     model_commands.receipt,
+    model_commands.make_data,
     commands.sheet,
+    bench_commands.bench,
+    bench_commands.memory,
 ):
     app.command()(command)
 

@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from .rows import read_rows
 from .shelf import OWN
 
 if TYPE_CHECKING:
+    from .engine import Engine
     from .sfcm import SfcmConfig
 
 log = logging.getLogger(__name__)
@@ -166,6 +167,11 @@ class Jobs:
             self._require_idle()
             require_room(self.root, ROOM)
             self._run(name)
+
+    def attend(self, name: str) -> Iterator[None]:
+        """Yields while somebody has to stay for the job to go on: never, for it has its process."""
+        self._folder(name)
+        yield from ()
 
     def delete(self, name: str) -> None:
         """Removes a job that is not at work, with its state; its finished adapter stays. Raises
@@ -346,6 +352,46 @@ class Jobs:
         return status.born > 0 and _born(status.pid) == status.born
 
 
+class SlicedJobs(Jobs):
+    """Jobs on a card that is lent for a little while at a time: they have no process of their own,
+    but are trained while somebody attends, slice after slice, each going on where the last one was.
+
+    lend: (folder, adapters) -> iterator, one slice of `Worker` with the model that is loaded here.
+    What it raises ends the attendance, and the job can be resumed.
+    """
+
+    def __init__(
+        self, root: str | Path, adapters: str | Path, lend: Callable[[str, str], Iterator]
+    ) -> None:
+        super().__init__(root, adapters)
+        self.lend = lend
+
+    def pause(self, name: str) -> None:
+        """As `stop`: nobody waits on a lent card."""
+        self.stop(name)
+
+    def attend(self, name: str) -> Iterator[None]:
+        places = str(self._folder(name).resolve()), str(self.adapters.resolve())
+        try:
+            while self.status(name).phase in ("starting", "paused"):
+                for _ in self.lend(*places):
+                    yield
+        finally:
+            if self.status(name).phase in ACTIVE:
+                file = self.root / name / STATE
+                write_json(file, (_held(file) or {}) | {"phase": "stopped", "left": None})
+
+    def _run(self, name: str) -> None:
+        folder = self.root / name
+        for asked in (STOP, PAUSE):
+            (folder / asked).unlink(missing_ok=True)
+        me = {"pid": os.getpid(), "born": _born(os.getpid())}
+        earlier = _held(folder / STATE) or {}
+        write_json(
+            folder / STATE, earlier | {"phase": "starting", "message": "", "left": None} | me
+        )
+
+
 def _born(pid: int) -> float:
     """When a process was started, which tells it from a later one of the same number; 0 when
     there is none.
@@ -417,13 +463,24 @@ def sitter_texts(data: str) -> list[str]:
 class Worker:
     """The process side: fine-tunes, reports each step, and now and then draws and judges a few
     portraits.
+
+    engine: with the model that is loaded already; seconds: after so many it pauses between two
+    steps and ends, for `SlicedJobs`.
     """
 
-    def __init__(self, folder: Path, adapters: Path) -> None:
-        self.folder, self.adapters = folder, adapters
+    def __init__(
+        self,
+        folder: Path,
+        adapters: Path,
+        engine: Engine | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        self.folder, self.adapters, self.engine = folder, adapters, engine
+        self.until = None if seconds is None else time.monotonic() + seconds
         self.request = read_json(folder / REQUEST)
         self.state: dict[str, Any] = _held(folder / STATE) or {}
-        self.state |= {"pid": os.getpid(), "born": _born(os.getpid())}
+        if engine is None:
+            self.state |= {"pid": os.getpid(), "born": _born(os.getpid())}
         self.written = 0.0
 
     def tell(self, **changes) -> None:
@@ -449,7 +506,8 @@ class Worker:
         try:
             path = self.work()
         except Cancelled:
-            self.tell(phase="stopped", left=None)
+            asked = self.until is None or (self.folder / STOP).exists()
+            self.tell(phase="stopped" if asked else "paused", left=None)
         except SpfError as error:
             self.tell(phase="failed", left=None, message=str(error))
             return 2
@@ -482,7 +540,7 @@ class Worker:
         from .methods import build
         from .training import make_accelerator
 
-        engine = Engine(self.request["model"])
+        engine = self.engine or Engine(self.request["model"])
         base = engine.load()
         request = {
             key: value for key, value in self.request.items() if key not in ("settings", "model")
@@ -513,6 +571,9 @@ class Worker:
             if (self.folder / STOP).exists():
                 self.tell(step=step, terms=terms)
                 raise Cancelled("Stopped.")
+            if self.until and time.monotonic() > self.until and step < config.steps:
+                self.tell(step=step, terms=terms)
+                raise Cancelled("The slice is over.")
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(

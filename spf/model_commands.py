@@ -147,3 +147,31 @@ def receipt(
         said = [f"{name} {values[name]:.2f}" for name in shown if values[name] is not None]
         typer.echo(f"{way}, read by {found['reader']}: {', '.join(said)}")
     typer.echo(str(out / "receipt.png"))
+
+
+def make_data(
+    target: Annotated[str, typer.Option(help="what all pictures are to show")],
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="pictures to keep")] = 300,
+    out: commands.Out = Path("runs/made"),
+    sure: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="how sure CLIP must be of the target")
+    ] = 0.6,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="of each drawing")] = 30,
+    guidance: Annotated[float, typer.Option(min=1.0, max=30.0, help="of each drawing")] = 7.0,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="portraits drawn together")] = 4,
+    seed: commands.Seed = 0,
+    model: commands.Model = MODEL,
+    threads: commands.Threads = 0,
+    device: commands.Device = "",
+    dtype: commands.Dtype = "fp32",
+) -> None:
+    """Let the model draw a set for fine-tuning, which CLIP looks through; goes on where it was
+    stopped.
+    """
+    from spf.made_data import make_set
+
+    base, _ = commands._load(model, threads, judged=False, device=device, dtype=dtype)
+    how = {"sure": sure, "steps": steps, "guidance": guidance, "batch": batch, "seed": seed}
+    with commands.progress("drawing") as show:
+        made = make_set(base, target, out, count=n, callback=show, **how)
+    typer.echo(f"{made.kept} of {made.drawn} drawings kept in {out}; next: check-data {out}")

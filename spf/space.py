@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import BadInput
@@ -34,9 +35,21 @@ def requirements(text: str) -> str:
     return "\n".join([TORCH, "spaces>=0.51,<1", *kept]) + "\n"
 
 
-def assemble(out: str | Path) -> list[Path]:
-    """Copies the Space's files into a new folder; returns their paths in it. Raises BadInput when
-    it is not empty.
+def front_matter(readme: str, preload: Mapping[str, str]) -> str:
+    """README.md as the Space needs it. preload: hub repository -> "FILE,FILE REVISION", fetched
+    when the Space is built instead of when the first visitor comes.
+    """
+    if not preload:
+        return readme
+    names = [f"  - {name}" for name in preload]
+    files = [f"  - {name} {what}" for name, what in preload.items()]
+    head, mark, rest = readme.partition("\n---\n")
+    return "\n".join([head, "models:", *names, "preload_from_hub:", *files]) + mark + rest
+
+
+def assemble(out: str | Path, preload: Mapping[str, str] | None = None) -> list[Path]:
+    """Copies the Space's files into a new folder; returns their paths in it. preload: see
+    `front_matter`. Raises BadInput when the folder is not empty.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
@@ -51,4 +64,7 @@ def assemble(out: str | Path) -> list[Path]:
     (out / "requirements.txt").write_text(
         requirements((ROOT / "requirements.txt").read_text(encoding="utf-8")), encoding="utf-8"
     )
+    readme = out / "README.md"
+    text = front_matter(readme.read_text(encoding="utf-8"), preload or {})
+    readme.write_text(text, encoding="utf-8")
     return sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())

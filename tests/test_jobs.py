@@ -12,12 +12,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from portrait_world import new_portrait_base
 
 from spf import userdata
 from spf.errors import BadInput, Busy, Cancelled
-from spf.jobs import ACTIVE, KINDS, Jobs, Sitters, kept_step, sitter_texts
+from spf.files import load_tensors
+from spf.jobs import (
+    ACTIVE,
+    KINDS,
+    STATE,
+    Jobs,
+    Sitters,
+    SlicedJobs,
+    Worker,
+    kept_step,
+    sitter_texts,
+)
 from spf.methods import build
 from spf.portraits.description import sample_portrait
 
@@ -392,3 +404,77 @@ def test_what_was_kept_is_what_is_said(tmp_path):
     assert kept_step(tmp_path) == 7
     (tmp_path / "state" / "a.safetensors").write_bytes(b"cut")
     assert kept_step(tmp_path) == 0
+
+
+# slices of a lent card
+
+
+@pytest.fixture
+def sliced(tmp_path):
+    """Each slice trains three steps more; the lender may be told to refuse."""
+    refused = []
+
+    def lend(folder, adapters):
+        if refused:
+            raise refused.pop()
+        file = Path(folder) / STATE
+        state = json.loads(file.read_text())
+        step = min(state.get("step", 0) + 3, 8)
+        done = step == 8
+        stopped = (Path(folder) / "stop").exists()
+        phase = "done" if done else "stopped" if stopped else "paused"
+        yield file.write_text(json.dumps(state | {"step": step, "phase": phase}))
+
+    jobs = SlicedJobs(tmp_path / "jobs", tmp_path / "adapters", lend)
+    jobs.refused = refused
+    return jobs
+
+
+def test_slices_follow_one_another_until_the_job_is_done(sliced):
+    name = sliced.start({"data": "hat", "method": "naive", "steps": 8})
+    assert sliced.status(name).phase == "starting" and sliced.active() == name
+    steps = [sliced.status(name).step for _ in sliced.attend(name)]
+    assert steps == [3, 6, 8] and sliced.status(name).phase == "done"
+
+
+def test_a_slice_that_is_refused_leaves_a_job_to_resume(sliced):
+    name = sliced.start({"data": "hat", "method": "naive", "steps": 8})
+    attended = sliced.attend(name)
+    next(attended)
+    sliced.refused.append(BadInput("You have exceeded your GPU quota."))
+    with pytest.raises(BadInput, match="GPU quota"):
+        list(attended)
+    assert sliced.status(name).phase == "stopped" and sliced.active() is None
+    sliced.resume(name)
+    assert len(list(sliced.attend(name))) == 2 and sliced.status(name).phase == "done"
+
+
+def test_who_leaves_or_stops_ends_the_slices(sliced):
+    name = sliced.start({"data": "hat", "method": "naive", "steps": 8})
+    attended = sliced.attend(name)
+    next(attended)
+    attended.close()
+    assert sliced.status(name).phase == "stopped"
+    sliced.resume(name)
+    sliced.pause(name)
+    assert len(list(sliced.attend(name))) == 1 and sliced.status(name).phase == "stopped"
+
+
+def test_a_worker_pauses_when_its_slice_is_over_and_goes_on_as_the_same_run(tmp_path):
+    """The real training of the tiny base: two slices of no length are two steps, then the rest."""
+    base = new_portrait_base()
+    engine = SimpleNamespace(base=base, load=lambda: base, read=lambda images: None)
+    request = {"data": "hat", "method": "naive", "steps": 3, "images": 4, "seed": 0}
+    for name in ("whole", "parts"):
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = {"settings": {"batch": 2}, "model": "embedded"}
+        (folder / "request.json").write_text(json.dumps(request | settings))
+    assert Worker(tmp_path / "whole", tmp_path, engine).run() == 0
+    for step in (1, 2):
+        assert Worker(tmp_path / "parts", tmp_path, engine, seconds=0).run() == 0
+        state = json.loads((tmp_path / "parts" / STATE).read_text())
+        assert (state["phase"], state["step"]) == ("paused", step)
+    assert Worker(tmp_path / "parts", tmp_path, engine, seconds=600).run() == 0
+    one, two = (load_tensors(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)

@@ -19,10 +19,12 @@ import httpx
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
+from huggingface_hub import metadata_load
 from PIL import Image
 
 from spf import results as tables
 from spf import space, userdata
+from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
@@ -778,6 +780,19 @@ def test_the_space_gets_its_own_requirements(tmp_path):
     )
     with pytest.raises(BadInput, match="empty folder"):
         space.assemble(tmp_path / "space")
+
+
+def test_a_space_for_another_base_fetches_it_when_it_is_built(tmp_path):
+    space.assemble(tmp_path / "space", preloaded("stable-diffusion-v1-5"))
+    front = metadata_load(tmp_path / "space" / "README.md")
+    pinned = PINNED["stable-diffusion-v1-5"]
+    assert front["models"] == [pinned.repository, PINNED_CLIP.repository]
+    name, files, revision = front["preload_from_hub"][0].split(" ")
+    assert (name, revision) == (pinned.repository, pinned.revision)
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in files.split(",")
+    assert front["app_file"] == "app.py"
+    with pytest.raises(BadInput, match="model is 'sdxl' but must be one of"):
+        preloaded("sdxl")
 
 
 # the page as a whole

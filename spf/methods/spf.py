@@ -300,7 +300,9 @@ class Spf(Method):
         latents = ctx.diffusion.noised(rows.latents, noise, timesteps)
         ideal = ctx.diffusion.ideal(rows.latents, noise, timesteps)
         snr = ctx.diffusion.weights(timesteps, c.snr)
-        both = self._compare(rows, latents, timesteps, ctx, asked)
+        enhancing = c.enhanced > 0 and ctx.step % c.enhanced_every == 0
+        compared = any((c.text_consistent, c.fine_grained, c.output, enhancing))
+        both = self._compare(rows, latents, timesteps, ctx, asked, bool(compared))
         control = rows.control
         if control is None:
             control = control_map(averaged([both.evidence(c)]), rows.distances, c)
@@ -331,7 +333,7 @@ class Spf(Method):
             terms["fine_grained"] = fine_grained(res.queries, ref.queries, hold, **how)
         if c.output:
             terms["output"] = output_alignment(both.found_res, both.found_ref, hold, snr)
-        if c.enhanced and ctx.step % c.enhanced_every == 0:
+        if enhancing:
             late = np.flatnonzero(times[:learnt] <= c.enhanced_high * ctx.train_steps)
             if len(picks := late[: c.enhanced_rows].tolist()):
                 terms["enhanced"] = self._enhanced(
@@ -361,10 +363,17 @@ class Spf(Method):
         return rows.join(ctx.own(ctx.rng, kept)) if kept else rows
 
     def _compare(
-        self, rows: Rows, latents: Tensor, timesteps: Tensor, ctx: Context, asked: int
+        self,
+        rows: Rows,
+        latents: Tensor,
+        timesteps: Tensor,
+        ctx: Context,
+        asked: int,
+        compared: bool = True,
     ) -> Comparison:
         """Both paths; the first `asked` rows ask for the complete text, the others for the base
-        text or nothing.
+        text or nothing. The reference runs where something is compared with it, or a control map
+        is to be made.
         """
         empty = ctx.rng.random(len(rows) - asked) < self.config.keep_empty
         bare = torch.from_numpy(empty).to(latents.device).view(-1, 1, 1)
@@ -376,6 +385,8 @@ class Spf(Method):
 
         with self._record(ctx, rows, [*rows.complete_columns[:asked], *same]) as shown_res:
             found_res = ctx.predict(latents, timesteps, torch.cat((rows.complete[:asked], kept)))
+        if not compared and rows.control is not None:
+            return Comparison(found_res, found_res.detach(), shown_res, Record())
         with (
             ctx.paths.reference(),
             self._record(ctx, rows, [*rows.base_columns[:asked], *same]) as shown_ref,

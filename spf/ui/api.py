@@ -144,7 +144,10 @@ def _training(page: Page) -> None:
                 "images": images,
                 "settings": settings or {},
             }
-            return jobs.start(request | {"model": engine.model})
+            name = jobs.start(request | {"model": engine.model})
+            for _ in jobs.attend(name):
+                pass  # on a lent card the job goes on while it is waited for
+            return name
         except SpfError as error:
             raise _refused(error) from None
 

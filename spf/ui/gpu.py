@@ -7,12 +7,20 @@ import re
 from collections.abc import Callable, Iterator
 from functools import wraps
 from html import unescape
+from pathlib import Path
 
 import gradio as gr
 
+from spf.engine import Engine
 from spf.errors import SpfError
+from spf.jobs import Worker
 
 from .boundary import reported
+
+SLICE, SPARE = 60, 15
+"""Seconds of a lent GPU that a slice of fine-tuning asks for, and that are left for what comes
+after its last step.
+"""
 
 
 class NotLent(SpfError):
@@ -43,6 +51,15 @@ def on_gpu(function: Callable[..., Iterator], seconds: Callable[..., int]) -> Ca
     import spaces  # only there: it must come before torch touches CUDA, and it is not needed anywhere else
 
     return received(spaces.GPU(duration=seconds)(sent(function)))
+
+
+def lent_training(engine: Engine) -> Callable[[str, str], Iterator]:
+    """One slice of a fine-tuning job, for `SlicedJobs`."""
+
+    def train(folder: str, adapters: str) -> Iterator[int]:
+        yield Worker(Path(folder), Path(adapters), engine, SLICE - SPARE).run()
+
+    return on_gpu(train, lambda *_: SLICE)
 
 
 def sent(function: Callable[..., Iterator]) -> Callable[..., Iterator]:

@@ -299,10 +299,13 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
                 "settings": settings,
                 "model": page.engine.model,
             }
-            return [*watch.state(page.jobs.start(request)), {"notices": []}]
+            job = page.jobs.start(request)
+            yield [*watch.state(job), {"notices": []}]
+            for _ in page.jobs.attend(job):
+                yield [*watch.state(job), gr.skip()]
         except SpfError as error:
             untouched = [gr.skip()] * len(watch.outputs)
-            return [*untouched, {"notices": [note(text=same(str(error)))]}]
+            yield [*untouched, {"notices": [note(text=same(str(error)))]}]
 
     inputs = [*chosen.inputs, *chosen.parts.values()]
     go.click(start, inputs, [*watch.outputs, hints], **QUICK | LONGER)
@@ -327,13 +330,15 @@ def _connect_control(
     def resume(job):
         try:
             jobs.resume(job)
-            return [*watch.state(job), {"notices": []}]
+            yield [*watch.state(job), {"notices": []}]
+            for _ in jobs.attend(job):
+                yield [*watch.state(job), gr.skip()]
         except SpfError as error:
-            return [*watch.state(job), {"notices": [note(text=same(str(error)))]}]
+            yield [*watch.state(job), {"notices": [note(text=same(str(error)))]}]
 
     buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
     buttons[2].click(stop, watch.name, watch.outputs, **QUICK)
-    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK)
+    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK | LONGER)
 
 
 def _connect_job(page: Page, watch: Watch) -> None:

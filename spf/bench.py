@@ -1,0 +1,204 @@
+"""How long things take beside one another: all variants in one process, one after the other in
+every round in an order of its own, medians over the rounds, ratios within them.
+
+CPU time where the model is on a processor, which other programs do not disturb; else wall time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from spf.attention import record
+from spf.exchange.checkpoint import pipeline_of
+from spf.geometry import UNETS, new_geometry
+from spf.memory import rows_like
+from spf.methods import Context, build
+from spf.models import Base, load_base
+from spf.paths import Adapter
+from spf.prompts import compose
+from spf.sampling import LARGEST_MAP, GuideConfig, initial_latents, sample, sample_pair
+
+TEXT, TARGET = "a photo of a young woman with long red hair", "a hat"
+GUIDANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a variant, median over the rounds, and its ratio to the first variant within a
+    round: median, least, most. rows: of the UNet in one run.
+    """
+
+    seconds: float
+    ratio: float
+    least: float
+    most: float
+    rows: int
+
+
+def interleaved(
+    base: Base, variants: Mapping[str, Callable[[], Any]], rounds: int = 5, seed: int = 0
+) -> dict[str, Timing]:
+    """Timings of all variants; the first one is what the others are compared with. One run of each
+    goes before and is not counted.
+    """
+    rng, names = np.random.default_rng(seed), list(variants)
+    spent: dict[str, list[float]] = {name: [] for name in names}
+    rows = {}
+    for name, run in variants.items():
+        with counting(base) as found:
+            run()
+        rows[name] = sum(found)
+    for _ in range(rounds):
+        for index in rng.permutation(len(names)):
+            began = _clock(base)
+            variants[names[index]]()
+            spent[names[index]].append(_clock(base) - began)
+    first = np.array(spent[names[0]])
+    made = {}
+    for name, times in spent.items():
+        ratios = np.array(times) / first
+        ends = float(ratios.min()), float(ratios.max())
+        made[name] = Timing(
+            float(np.median(times)), float(np.median(ratios)), *ends, rows=rows[name]
+        )
+    return made
+
+
+@contextmanager
+def counting(base: Base) -> Iterator[list[int]]:
+    """The rows of every call of the UNet inside the block."""
+    found: list[int] = []
+    hook = base.unet.register_forward_pre_hook(lambda _, inputs: found.append(len(inputs[0])))
+    try:
+        yield found
+    finally:
+        hook.remove()
+
+
+def _clock(base: Base) -> float:
+    if base.device.type == "cuda":
+        torch.cuda.synchronize(base.device)
+    return time.process_time() if base.device.type == "cpu" else time.perf_counter()
+
+
+def base_of(name: str, device: str = "", dtype: torch.dtype = torch.float32) -> Base:
+    """The embedded model, one of `geometry.UNETS` with random weights, or any base."""
+    if name not in UNETS:
+        return load_base(name, device=device or None, dtype=dtype)
+    base = new_geometry(name, (TEXT, TARGET))
+    return base if dtype == torch.float32 and device == "cpu" else base.to(device or None, dtype)
+
+
+def pair(base: Base, steps: int = 10, rounds: int = 5) -> dict[str, Timing]:
+    """A pair with maps against two calls of the stock pipeline with as many guided steps."""
+    prompt, adapter = compose(TEXT, TARGET), shaken(base)
+    how = {"steps": steps, "guidance": GUIDANCE}
+    stock = pipeline_of(base)
+    stock.set_progress_bar_config(disable=True)
+    known = sample_pair(base, prompt, adapter, **how).original
+
+    def two() -> None:
+        for text in (prompt.base, prompt.complete):
+            noise = initial_latents(base, [0]).to(base.dtype)
+            stock(text, latents=noise, num_inference_steps=steps, guidance_scale=GUIDANCE)
+
+    variants = {
+        "two stock pictures": two,
+        "free pair with maps": lambda: sample_pair(base, prompt, adapter, **how),
+        "free pair, same original": lambda: sample_pair(
+            base, prompt, adapter, original=known, **how
+        ),
+        "held pair with maps": lambda: sample_pair(
+            base, prompt, adapter, guide=GuideConfig("held"), **how
+        ),
+        "held pair, same original": lambda: sample_pair(
+            base, prompt, adapter, guide=GuideConfig("held"), original=known, **how
+        ),
+    }
+    return interleaved(base, variants, rounds)
+
+
+def capture(base: Base, steps: int = 10, rounds: int = 5) -> tuple[dict[str, Timing], int, int]:
+    """(timings of a drawing without and with maps, values of its latents that differ, bytes of maps
+    that a drawing of 50 steps keeps).
+    """
+    prompt = compose(TEXT, TARGET)
+    with torch.inference_mode():
+        states, empty = base.encode_text([prompt.complete, ""]).split(1)
+    groups = prompt.groups(base.tokenizer, "complete")
+
+    def drawn(maps: bool) -> torch.Tensor:
+        rows = {"rows": slice(-1, None), "largest": LARGEST_MAP}
+        with record(base.unet, groups, **rows) if maps else nullcontext():
+            noise = initial_latents(base, [0])
+            return sample(base, noise, states, empty, steps=steps, guidance=GUIDANCE)
+
+    changed = int((drawn(True) != drawn(False)).sum())
+    maps = sample_pair(base, prompt, steps=2, guidance=GUIDANCE).original.maps
+    kept = sum(value.nbytes for value in maps.values()) // 2 * 50
+    variants = {"without maps": lambda: drawn(False), "with maps": lambda: drawn(True)}
+    return interleaved(base, variants, rounds), changed, kept
+
+
+DUAL = {"plain": 0.0, "enhanced": 0.0, "keep": 0.0, "extra": 0.0, "averaged": 0}
+"""Settings under which each row of a step is compared with the reference once, and nothing else."""
+
+
+def finetune(base: Base, batch: int = 2, rank: int = 8, rounds: int = 5) -> dict[str, Timing]:
+    """A dual step against a plain step of the same low-rank layers, backward and optimiser
+    included.
+    """
+    plain = build("lora", {"batch": batch, "rank": rank, "layers": "cross-attention"})
+    low = {"batch": batch, "trainable": "low-rank", "layer_rank": rank}
+    weightless = {"text_consistent": 0.0, "fine_grained": 0.0, "output": 0.0}
+    methods = {
+        "lora": plain,
+        "lora again": plain,
+        "dual": build("spf", low | DUAL),
+        "dual, no term weighs": build("spf", low | DUAL | weightless),
+    }
+    rows, states = rows_like(base, batch), rows_like(base, 1).base
+    with plain.paths(base.unet, 1) as paths:
+        optimizer = torch.optim.AdamW(paths.parameters.values(), lr=1e-4)
+
+        def step(name: str) -> None:
+            context = Context(base, paths, 0, 1, np.random.default_rng(0), states)
+            methods[name].loss(rows, context)[0].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return interleaved(base, {name: partial(step, name) for name in methods}, rounds)
+
+
+def shaken(base: Base, size: float = 0.02) -> Adapter:
+    """An adapter of small random differences in every cross-attention key."""
+    generator = torch.Generator().manual_seed(1)
+    tensors = {
+        name: size * torch.randn(value.shape, generator=generator)
+        for name, value in base.unet.named_parameters()
+        if name.endswith("attn2.to_k.weight")
+    }
+    return Adapter({"target": TARGET, "method": "random"}, tensors)
+
+
+def table(timings: Mapping[str, Timing]) -> str:
+    """A table in Markdown."""
+    first = next(iter(timings))
+    lines = [
+        f"| | seconds | ratio to {first} | rows of the UNet |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {name} | {one.seconds:.3f} | {one.ratio:.2f} [{one.least:.2f}..{one.most:.2f}] |"
+            f" {one.rows} |"
+            for name, one in timings.items()
+        ),
+    ]
+    return "\n".join(lines)
