@@ -340,7 +340,7 @@ def test_the_slider_moves_by_keyboard(visit):
 
 def test_everything_works_from_the_keyboard(visit, engine):
     page, reached = visit(), set()
-    for _ in range(46):
+    for _ in range(70):
         page.keyboard.press("Tab")
         reached.update(page.evaluate(REACHED))
         assert page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")[:200]
@@ -547,7 +547,8 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     )
     assert (
         page.locator(".spf-job .sitters img").count() == 12
-        and page.locator(".spf-job polyline").count() == 2
+        and page.locator(".spf-job .charts polyline").count() == 2
+        and page.locator(".spf-job .looks polyline").count() == 2
     )
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")

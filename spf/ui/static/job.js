@@ -59,7 +59,7 @@ const svg = (tag, attributes) => {
 };
 /* What is learnt, and what is held: the denoising loss and the enhanced one pull the target in,
    every other term holds the rest. Each line has its own scale: what matters is whether it falls. */
-const LEARNT = ["diffusion", "enhanced"];
+const LEARNT = ["loss", "diffusion", "enhanced"];
 function plot(rows, steps) {
   const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
     (name) => name !== "step",

@@ -422,6 +422,7 @@ function draw() {
   }
   drawStrip();
   say();
+  tellStale();
 }
 
 function mark(node, on) {
@@ -626,7 +627,7 @@ function tellStale() {
   old.hidden = !stale();
 }
 document.addEventListener("input", tellStale, true);
-verdict.before(old);
+pictures.before(old);
 old.hidden = true;
 
 watch("value", () => update(props.value));
