@@ -17,17 +17,20 @@ from typer.testing import CliRunner
 from spf import edits, methods, registry
 from spf.config import GenerateConfig
 from spf.errors import BadInput
-from spf.evaluation.entries import every_method, parse
+from spf.evaluation.entries import every_method, every_target, parse
 from spf.evaluation.measured import MEANINGS, Pair, measured
 from spf.evaluation.summary import document, summary
 from spf.options import options
-from spf.portraits.description import ATTRIBUTES, TARGETS
+from spf.portraits.description import ATTRIBUTES, TARGETS, Target, get_target
+from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
 from spf.registry import ABLATIONS, EDITS, GUIDES, MEASURES, METHODS, TABS, Registry
 from spf.results import Table
 from spf.sampling import GuideConfig, freed, sample_pair
 from spf.settings import FinetuneConfig
+from spf.targets import known_targets
 from spf.ui import build
+from spf.ui.tabs.compare import suggestions
 from spf.ui.tabs.finetune import chosen_settings
 from spf.ui.tabs.results import shown as tables_shown
 
@@ -159,6 +162,27 @@ def test_an_edit_is_found_everywhere(extended):
     assert GenerateConfig("a woman", edit="nothing").edit == "nothing"
     assert parse("nothing@spf").edit == "nothing" and "nothing" in every_method([])
     assert choices(build(extended, {}), "edit")["nothing"] == "Leaves everything as it is."
+
+
+def test_a_target_is_found_everywhere(extended, monkeypatch):
+    """A line of the table of targets and one of biases, of what the renderer draws already."""
+    free = {(one.attribute, one.value) for one in TARGETS.values()}
+    value = next(v for v in ATTRIBUTES["eyewear"] if ("eyewear", v) not in free and v != "none")
+    shades = Target("shades", "a pair of shades", "eyewear", value, ("eyewear",))
+    monkeypatch.setitem(TARGETS, "shades", shades)
+    monkeypatch.setitem(BIAS, "shades", {"gender": "man"})
+
+    assert known_targets(("A pair of shades", "shades")) == [shades, shades]
+    assert get_target("shades") == shades
+    items = tailored_set("shades", 2, 0)
+    assert all(item.portrait.eyewear == value and item.target_text == shades.text for item in items)
+    assert every_target(["original"], []) == list(TARGETS)
+    assert every_target(["spf"], ["hat", "shades"]) == ["hat", "shades"]
+
+    page = build(extended, {})
+    assert choices(page, "ft-data")["shades"] == "a pair of shades"
+    (shown,) = (one for one in suggestions(extended)["items"] if one["key"] == "shades")
+    assert shown["title"]["en"] == "a pair of shades"
 
 
 def test_a_tab_is_found(extended):
