@@ -177,11 +177,11 @@ def evaluate(
         plain = [label for label in labels if label == ORIGINAL or not set(label) & set("@=")]
         plain = [label for label in plain if label not in EDITS]
         tied = links(names, chains)
-        chained = lambda: [
-            row
-            for one in tied
-            for row in run_chains(loaded, judges, plain, one, config, out, adapters)
-        ]  # noqa: E731
+
+        def chained() -> list[dict]:
+            how = config, out, adapters
+            return [row for one in tied for row in run_chains(loaded, judges, plain, one, *how)]
+
     with progress("measuring") as show:
         results = run(
             loaded,

@@ -9,9 +9,9 @@ a vocabulary of its own (`spf.tokenizer`) also knows which words it knows.
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from .config import check_choice, check_text, check_texts

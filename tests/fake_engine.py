@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Words
+from spf.engine import ORIGINAL, TUNED, Engine, Progress, Words
 from spf.evaluation.judges import Reading
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render

@@ -255,6 +255,14 @@ def test_versions_with_known_holes_are_excluded(library, old, good):
     )
 
 
+@pytest.mark.parametrize("how", [["format", "--check"], ["check", "--ignore", "E501"]])
+def test_the_code_is_formatted_and_linted(how):
+    places = ["spf", "tests", "app.py", "--exclude", "spf/portraits"]
+    command = [sys.executable, "-m", "ruff", *how, "--no-cache", *places]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ruff format . && ruff check --fix . mends most: {done.stdout}"
+
+
 def test_what_is_made_from_the_code_is_as_the_code_says():
     for path, text in manual.written().items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, (

@@ -112,7 +112,10 @@ def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
         for trait in t.TRAITS
         for asks in trait.values.values()
     ]
-    known = {text: row for text, row in zip(dict.fromkeys(texts), torch.eye(len(set(texts))))}
+    known = {
+        text: row
+        for text, row in zip(dict.fromkeys(texts), torch.eye(len(set(texts))), strict=True)
+    }
     monkeypatch.setattr(
         type(base), "clip_texts", lambda self, asked: torch.stack([known[text] for text in asked])
     )
