@@ -160,6 +160,21 @@ def test_a_huge_picture_is_refused_by_its_header(tmp_path, size):
         files.open_image(tmp_path / "bomb.png")
 
 
+def test_sides_and_pixels_of_a_picture_have_their_limits(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (65, 10)).save(path)
+    assert files.open_image(path, largest=65).size == (65, 10)
+    with pytest.raises(BadInput, match="65x10 pixels but at most 64x64 are allowed"):
+        files.open_image(path, largest=64)
+
+    Image.new("RGB", (100, 101)).save(path)
+    monkeypatch.setattr(files, "PICTURE_BYTES", files.COST["PNG"] * 100 * 101)
+    assert files.open_image(path).size == (100, 101)
+    monkeypatch.setattr(files, "PICTURE_BYTES", files.COST["PNG"] * 100 * 101 - 1)
+    with pytest.raises(BadInput, match="100x101 pixels but as PNG at most 0.0 million"):
+        files.open_image(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"<svg/>", b"%!PS-Adobe", png(4, 4)])
 def test_a_broken_or_unsupported_picture_is_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)

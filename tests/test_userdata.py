@@ -51,6 +51,23 @@ def keys(report, level=None):
     return {finding.key for finding in report.findings if level in (None, finding.level)}
 
 
+def test_more_pictures_than_a_set_may_have_are_refused(folder, tmp_path, monkeypatch):
+    captioned(folder, "txt")
+    for most, usable in ((5, True), (4, False)):
+        monkeypatch.setattr("spf.userdata.checking.MOST", most)
+        report = userdata.check(folder, HAT)
+        assert report.usable == usable and ("many" in keys(report, "error")) != usable
+
+    for most in (5, 4):
+        monkeypatch.setattr("spf.userdata.sets.MOST", most)
+        if most == 5:
+            userdata.keep(report.items, HAT, tmp_path / "kept")
+        else:
+            with pytest.raises(BadInput, match="images is 5 usable pictures but must be from 4"):
+                userdata.keep(report.items, HAT, tmp_path / "refused")
+    assert (tmp_path / "kept").is_dir() and not (tmp_path / "refused").exists()
+
+
 @pytest.mark.parametrize("how", ["txt", "csv", "captions", "metadata"])
 def test_every_convention_gives_the_same_items(folder, how):
     captioned(folder, how)
