@@ -119,6 +119,25 @@ def test_a_chain_may_begin_with_a_replacement(base, judges, folder, tmp_path):
     assert [row["target"] for row in rows if row["measure"] == "response"] == ["dress", "dress+hat"]
 
 
+def test_a_chain_of_other_weights_is_another_chain(base, judges, folder, tmp_path):
+    def measured(place):
+        found = chains(base, judges, ["spf"], ["hat", "blonde"], SMALL, tmp_path, place)
+        lines = (tmp_path / "chains.jsonl").read_text().splitlines()
+        return found, [json.loads(line)["key"] for line in lines]
+
+    first, keys = measured(folder)
+    again, same = measured(folder)
+    assert again == first and same == keys and len(set(keys)) == len(keys) > 0
+
+    other = tmp_path / "other"
+    other.mkdir()
+    adapters = random_adapters(base, 6)[4:]
+    for name, adapter in zip(("hat", "blonde"), adapters, strict=True):
+        save_adapter(adapter, other / f"{name}.safetensors")
+    _, more = measured(other)
+    assert more[: len(keys)] == keys and len(set(more)) == 2 * len(keys)
+
+
 def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_path):
     out, methods = tmp_path / "out", ["original", "naive", "spf", "spf-no-sfcm", "p2p@naive"]
 

@@ -354,6 +354,31 @@ def test_a_held_drawing_is_the_original_to_the_bit_outside_its_map(tiny_base):
     assert not torch.allclose(held[~outside], original[~outside])
 
 
+def test_guiding_begins_at_its_step(tiny_base):
+    switch, noise = (
+        response(tiny_base.unet, new_adapter(tiny_base)),
+        initial_latents(tiny_base, [0]),
+    )
+
+    def course(**how):
+        path, found = TunedPath(tiny_base, [PROMPT], **how), []
+        path.draw(switch, noise, 4, lambda step, shown: found.append(step.latents))
+        return path, found
+
+    _, free = course()
+    _, late = course(guide=GuideConfig("sfcm", start=0.5))
+    same = [torch.allclose(a, b, atol=1e-6) for a, b in zip(free, late, strict=True)]
+    assert same == [True, True, False, False]
+
+    original = []
+    path, late = course(guide=GuideConfig("held", start=0.5))
+    watch = lambda step: original.append(step.latents)  # noqa: E731
+    sample(tiny_base, noise, path.plain, path.uncond, steps=4, callback=watch)
+    outside = (path.held == 0)[:, None].expand_as(noise)
+    same = [torch.equal(a[outside], b[outside]) for a, b in zip(original, late, strict=True)]
+    assert outside.any() and same == [False, False, True, True]
+
+
 def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apart(tiny_base):
     adapter, noise, seen = new_adapter(tiny_base), initial_latents(tiny_base, [0, 1]), []
     switch, path = (
