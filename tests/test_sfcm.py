@@ -155,3 +155,19 @@ def test_distances_by_hand():
 def test_unknown_forms_are_refused(wrong):
     with pytest.raises(BadInput):
         sfcm(*torch.zeros(2, 1, 4, 8, 8), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1), **wrong)
+
+
+def test_smoothing_averages_over_what_is_there():
+    """An even map stays even up to its border, and a single bright point is shared out evenly."""
+    how = SfcmConfig(source="noise", scale="none", end="clip", smooth=3, power=1.0)
+    none = torch.zeros(1, 0, 4, 4)
+
+    def smoothed(difference):
+        return control_map(Evidence(difference, none, none.sum(1)), torch.zeros(1, 0), how)[0]
+
+    torch.testing.assert_close(smoothed(torch.full((1, 4, 4), 0.5)), torch.full((4, 4), 0.5))
+    point = torch.zeros(1, 4, 4)
+    point[0, 0, 0] = 0.9
+    expected = torch.zeros(4, 4)
+    expected[:2, :2] = torch.tensor([[0.9 / 4, 0.9 / 6], [0.9 / 6, 0.9 / 9]])
+    torch.testing.assert_close(smoothed(point), expected)
