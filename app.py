@@ -1,10 +1,11 @@
 """SPF-Portrait Studio: flags -> settings -> page -> launch.
 
-python app.py                       on http://127.0.0.1:7860, with the embedded model, without network
+python app.py                       on http://127.0.0.1:7860, the embedded model, no network
 python app.py --model FOLDER        with another Stable Diffusion base (or SPF_MODEL=FOLDER)
-python app.py --listen --port 80    reachable from other machines; anybody who can reach it can use it
+python app.py --listen --port 80    reachable from other machines, for anybody there
 python app.py --allow-host demo.example.org --auth me:secret     behind a proxy, with a password
-python app.py --mcp                 also offers its endpoints to language models (pip install "gradio[mcp]")
+python app.py --mcp                 also offers its endpoints to language models
+                                    (pip install "gradio[mcp]")
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def launch(page, options: argparse.Namespace) -> None:
 
 
 def temporary() -> Path:
-    """A folder for uploads that is this user's own: another user's cannot be written, nor trusted."""
+    """A folder for uploads that is this user's own: another user's cannot be written, nor
+    trusted.
+    """
     folder = Path(tempfile.gettempdir()) / f"spf-{getattr(os, 'getuid', lambda: 'own')()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,9 @@
-"""Fine-tuning of one target by one method: the data encoded once, the loop, and one adapter file that explains itself.
+"""Fine-tuning of one target by one method: the data encoded once, the loop, and one adapter file
+that explains itself.
 
 base = load_base()
-path = finetune(base, FinetuneConfig(method="spf", data="hat", steps=600), out="runs/hat", settings={"output": 2.0})
+config = FinetuneConfig(method="spf", data="hat", steps=600)
+path = finetune(base, config, out="runs/hat", settings={"output": 2.0})
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ log = logging.getLogger(__name__)
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
 STATE = "state"
 RUN, CONTROL, OWN = f"{STATE}/run.json", f"{STATE}/control.safetensors", f"{STATE}/own.safetensors"
-"""In the folder of a run, beside the adapter: what it is, its control maps, the original model's own portraits."""
+"""In the folder of a run, beside the adapter: what it is, its control maps, the original model's
+own portraits.
+"""
 STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
 STATE_EVERY, STATE_STEPS = 15.0, 200
@@ -84,14 +88,16 @@ def finetune(
     accelerator: accelerate.Accelerator | None = None,
     full: Callable[[int, BaseException | None], None] | None = None,
 ) -> Path:
-    """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as before afterwards.
+    """Fine-tunes, writes `out`/<adapter name>.safetensors and returns its path; the base is as
+    before afterwards.
 
-    With `keep` those on the way stay too, as steps/<adapter name>-<step>.safetensors, out of which `evaluate` makes a curve.
-    Beside it lies the same for other programs, see `spf.exchange.write_for_others`.
+    With `keep` those on the way stay too, as steps/<adapter name>-<step>.safetensors, out of which
+    `evaluate` makes a curve. Beside it lies the same for other programs, see
+    `spf.exchange.write_for_others`.
 
-    settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each step; may raise Cancelled,
-    which keeps a state that the next call with `resume` continues. full: see `spf.training.fit`. Raises BadInput before
-    anything is computed.
+    settings: of the method, by name. callback: (step, smoothed terms, seconds left) after each
+    step; may raise Cancelled, which keeps a state that the next call with `resume` continues. full:
+    see `spf.training.fit`. Raises BadInput before anything is computed.
     """
     method, target, out = build(config.method, settings), target_of(config.data), Path(out)
     method.check(base, config.steps)
@@ -201,13 +207,16 @@ def finetune(
 
 
 def claim(out: Path, run: dict[str, Any], resume: bool) -> None:
-    """Notes in `out` which run it holds. Raises BadInput when another one would be continued there."""
+    """Notes in `out` which run it holds. Raises BadInput when another one would be continued
+    there.
+    """
     known = read_json(out / RUN) if (out / RUN).is_file() else run
     differ = [name for name in run if known.get(name) != run[name]]
     state = out / STATE / "state.json"
     if resume and differ and state.is_file():
         raise BadInput(
-            f"{out} holds a run with other {', '.join(differ)}; give another folder, or --fresh to start again."
+            f"{out} holds a run with other {', '.join(differ)}; give another folder, or --fresh to "
+            "start again."
         )
     if differ or not resume:
         state.unlink(
@@ -225,7 +234,9 @@ def describe(
     last: Mapping[str, float],
     common: Mapping[str, str],
 ) -> dict[str, str]:
-    """Metadata of an adapter: how it was made, all as strings, JSON where structured. common: see `traits.common`."""
+    """Metadata of an adapter: how it was made, all as strings, JSON where structured. common: see
+    `traits.common`.
+    """
     return {
         "method": config.method,
         "base_model": base.name,
@@ -246,7 +257,9 @@ def describe(
 
 @dataclass
 class Data:
-    """An encoded tailored set, its base texts, and what was seen in most of its pictures, if they were looked at."""
+    """An encoded tailored set, its base texts, and what was seen in most of its pictures, if they
+    were looked at.
+    """
 
     rows: Rows
     texts: list[str]
@@ -256,9 +269,11 @@ class Data:
 def tailored_rows(
     base: Base, target: Target, images: int, seed: int, config: MethodConfig, *, words: bool = False
 ) -> Data:
-    """Draws the tailored set of a target at the size of the base and encodes pictures and texts once.
+    """Draws the tailored set of a target at the size of the base and encodes pictures and texts
+    once.
 
-    words: also where in the picture each noun of the complete text shows, from the renderer's exact regions.
+    words: also where in the picture each noun of the complete text shows, from the renderer's exact
+    regions.
     """
     items = tailored_set(target.name, images, seed)
     captions = [
@@ -318,7 +333,8 @@ def _composed(text: str, target: Target) -> ComposedPrompt:
 
 
 def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
-    """The words of a complete text with their places [h,w] at the size of the latents: a cell that an object touches counts.
+    """The words of a complete text with their places [h,w] at the size of the latents: a cell that
+    an object touches counts.
 
     Words that fell off the end of the text, or whose object is not in the picture, are left out.
     """
@@ -337,7 +353,9 @@ def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> 
 
 
 def target_of(data: str) -> Target:
-    """The target of a tailored set by its name, or of a set of one's own by its folder. Raises BadInput."""
+    """The target of a tailored set by its name, or of a set of one's own by its folder. Raises
+    BadInput.
+    """
     return load_set(data).target if is_set(data) else get_target(data)
 
 
@@ -348,7 +366,8 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     """
     if method.wants_words:
         raise BadInput(
-            f"method is {method.name} but must be one that needs no exact regions, for pictures of one's own."
+            f"method is {method.name} but must be one that needs no exact regions, for pictures of "
+            "one's own."
         )
 
     def pictures(part: range) -> np.ndarray:
@@ -359,7 +378,9 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
 
 
 def full_text(item: TailoredItem, target: Target) -> str:
-    """Base text of a picture that names every attribute; in replace mode with the word to replace."""
+    """Base text of a picture that names every attribute; in replace mode with the word to
+    replace.
+    """
     return _full_caption(item, target).text
 
 
@@ -402,7 +423,9 @@ def encoded(
 
 
 def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
-    """Token columns in the base and in the complete text under the names that rows use, the same phrases in both."""
+    """Token columns in the base and in the complete text under the names that rows use, the same
+    phrases in both.
+    """
     before, after = (prompt.groups(base.tokenizer, path) for path in ("base", "complete"))
     names = {name: f"{PHRASE}{k}" for k, name in enumerate(before) if name != PAD_PHRASE} | {
         PAD_PHRASE: PAD
@@ -417,7 +440,9 @@ def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
 
 
 class OwnPortraits:
-    """What the original model draws for base texts alone, drawn once and kept in a file beside the run."""
+    """What the original model draws for base texts alone, drawn once and kept in a file beside the
+    run.
+    """
 
     def __init__(
         self, base: Base, target: Target, config, set_texts: Sequence[str], seed: int, folder: Path
@@ -483,7 +508,9 @@ class OwnPortraits:
 
 
 def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, file: Path) -> None:
-    """Gives the rows of each set their control maps, made once with the weights of this step and kept for a resumed run."""
+    """Gives the rows of each set their control maps, made once with the weights of this step and
+    kept for a resumed run.
+    """
     try:
         maps = load_tensors(file)
     except BadInput:

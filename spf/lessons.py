@@ -1,9 +1,11 @@
-"""What else a set of pictures will teach: what nearly all of them have in common and no caption says.
+"""What else a set of pictures will teach: what nearly all of them have in common and no caption
+says.
 
     found, lessons = look(base, items)         # "old", in 180 of 200 pictures
     items = written(base, wish, items, lessons)
 
-Read by CLIP as `spf.traits` does, so only what is a trait there is told, and only where CLIP is sure.
+Read by CLIP as `spf.traits` does, so only what is a trait there is told, and only where CLIP is
+sure.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ BATCH = 8
 
 
 class Lesson(NamedTuple):
-    """A value of a trait that `shown` of the pictures have, by their positions, and whose captions do not say it."""
+    """A value of a trait that `shown` of the pictures have, by their positions, and whose captions
+    do not say it.
+    """
 
     trait: str
     value: str

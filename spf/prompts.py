@@ -331,7 +331,9 @@ def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def known_words(tokenizer: CLIPTokenizer) -> tuple[str, ...]:
-    """The words of a tokenizer with a vocabulary of its own; empty for one that was trained on open text."""
+    """The words of a tokenizer with a vocabulary of its own; empty for one that was trained on open
+    text.
+    """
     words = tokenizer.init_kwargs.get("known_words") or ()
     return tuple(sorted(word for word in words if word.isalpha()))
 

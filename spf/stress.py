@@ -1,7 +1,8 @@
-"""The long forms of the tests on robustness: many broken inputs, kills, threads and clients, each told in numbers.
+"""The long forms of the tests on robustness: many broken inputs, kills, threads and clients, each
+told in numbers.
 
-fuzz(1000)                   # broken files and texts for every reader: each is read or refused in words
-kills(5, folder)             # a job killed at random moments ends in the weights of one that was left alone
+fuzz(1000)                   # broken files and texts: each is read or refused in words
+kills(5, folder)             # a job killed at random ends in the weights of one left alone
 threads(engine, 8, 50)       # mixed requests at once give what each gives alone
 clients(engine, 50, 600)     # the same over the network, with the memory that it took
 """
@@ -141,7 +142,9 @@ def _stored(folder: Path) -> Callable[[bytes], Any]:
 
 
 def fuzz(count: int, seed: int = 0, show: Show = _quiet) -> dict[str, dict[str, int]]:
-    """`count` broken inputs for each reader: how many were read, refused in words, and failed in any other way."""
+    """`count` broken inputs for each reader: how many were read, refused in words, and failed in
+    any other way.
+    """
     results = {}
     with tempfile.TemporaryDirectory() as place:
         chosen = readers(Path(place))
@@ -168,7 +171,8 @@ def fuzz(count: int, seed: int = 0, show: Show = _quiet) -> dict[str, dict[str, 
 def kills(
     count: int, folder: str | Path, request: dict | None = None, seed: int = 0, show: Show = _quiet
 ) -> dict[str, Any]:
-    """A job killed `count` times at random moments and resumed: whether it ends in the weights of one left alone.
+    """A job killed `count` times at random moments and resumed: whether it ends in the weights of
+    one left alone.
 
     lost: the most seconds between the last kept state and a kill.
     """
@@ -215,7 +219,9 @@ def drawn(engine: Engine, config: GenerateConfig) -> str:
 
 
 def threads(engine: Engine, count: int, each: int, show: Show = _quiet) -> dict[str, int]:
-    """`count` threads with `each` mixed requests: drawings, hints and bad input. wrong: other than alone."""
+    """`count` threads with `each` mixed requests: drawings, hints and bad input. wrong: other than
+    alone.
+    """
     engine.load()
     alone = {number: drawn(engine, _config(number)) for number in range(12)}
     told, lock, done = Counter(right=0, wrong=0, failed=0), threading.Lock(), [0]
@@ -257,7 +263,8 @@ def _refused(engine: Engine) -> bool:
 
 
 def clients(page: Any, url: str, count: int, seconds: float, show: Show = _quiet) -> dict[str, Any]:
-    """`count` visitors for some time on a page that is being served. growth: of the memory, as a share, after a minute.
+    """`count` visitors for some time on a page that is being served. growth: of the memory, as a
+    share, after a minute.
 
     page: unused but kept alive. busy: refusals for want of a place, which are right.
     """

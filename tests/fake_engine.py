@@ -1,6 +1,8 @@
-"""An engine without a network: it draws with the renderer, invents plausible maps, and stops where it is told to.
+"""An engine without a network: it draws with the renderer, invents plausible maps, and stops where
+it is told to.
 
-Everything else (lock, streaming, reports, adapters' names) is the real engine, so the page cannot tell the difference.
+Everything else (lock, streaming, reports, adapters' names) is the real engine, so the page cannot
+tell the difference.
 """
 
 from __future__ import annotations
@@ -36,14 +38,17 @@ PLACES = {
     },
 }
 KNOWN = set(
-    """a an the photo portrait of young old middle-aged woman man with long short curly red brown black gray grey hair
-    bun and glasses beard wearing white blue green yellow t-shirt shirt jacket suit dress before by in sea park window
-    curtain background hat freckled skin blonde sunglasses laughing pearl necklace watercolor painting""".split()
+    """a an the photo portrait of young old middle-aged woman man with long short curly red brown
+    black gray grey hair bun and glasses beard wearing white blue green yellow t-shirt shirt jacket
+    suit dress before by in sea park window curtain background hat freckled skin blonde sunglasses
+    laughing pearl necklace watercolor painting""".split()
 )
 
 
 class FakeEngine(Engine):
-    """adapters: names that exist. pause: seconds a step. fault: raised at step 3 of the first drawing, then cleared."""
+    """adapters: names that exist. pause: seconds a step. fault: raised at step 3 of the first
+    drawing, then cleared.
+    """
 
     def __init__(
         self,

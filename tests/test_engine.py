@@ -1,4 +1,6 @@
-"""The engine on the tiny random model: it streams, it stops, it leaves nothing behind, it tells the truth."""
+"""The engine on the tiny random model: it streams, it stops, it leaves nothing behind, it tells the
+truth.
+"""
 
 import pickle
 import threading
@@ -231,7 +233,9 @@ def test_a_stopped_drawing_frees_the_lock_for_the_one_that_waits(tmp_path):
 
 
 def test_hints_and_drawings_share_no_tokenizer(engine):
-    """Whoever types asks for words all the time; a tokenizer that keeps its last settings must not be the drawing's."""
+    """Whoever types asks for words all the time; a tokenizer that keeps its last settings must not
+    be the drawing's.
+    """
     alone = run(engine, CONFIG)[1].portraits[TUNED]
     engine._originals.clear()
     stop, failed = threading.Event(), []

@@ -1,4 +1,6 @@
-"""Short forms of the trials of `spf.stress`, hostile pictures, and the table of faults: every test it names is there."""
+"""Short forms of the trials of `spf.stress`, hostile pictures, and the table of faults: every test
+it names is there.
+"""
 
 import ast
 import io

@@ -1,4 +1,6 @@
-"""What a set teaches besides its target is told in numbers, and written into the captions of those that show it."""
+"""What a set teaches besides its target is told in numbers, and written into the captions of those
+that show it.
+"""
 
 from types import SimpleNamespace
 

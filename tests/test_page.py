@@ -718,7 +718,9 @@ def test_a_check_report_is_told_in_words(tmp_path):
 
 
 def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
-    """A fake of ZeroGPU's worker: whatever goes in or comes out is pickled, and closing reaches the generator."""
+    """A fake of ZeroGPU's worker: whatever goes in or comes out is pickled, and closing reaches the
+    generator.
+    """
     seen = []
 
     def lend(duration):

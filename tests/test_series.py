@@ -1,4 +1,6 @@
-"""Series, the purity dial, targets without weights, and words of the page, around the engine that draws instead."""
+"""Series, the purity dial, targets without weights, and words of the page, around the engine that
+draws instead.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,6 @@
-"""The page survives its visitors: names, sites, floods, values that no field takes, and bugs of any kind."""
+"""The page survives its visitors: names, sites, floods, values that no field takes, and bugs of any
+kind.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""The training loop: same result in one sitting or two, damaged or foreign states refused, NaN stops."""
+"""The training loop: same result in one sitting or two, damaged or foreign states refused, NaN
+stops.
+"""
 
 import errno
 import json

@@ -2,8 +2,8 @@
 
 named("a photo of an old woman with red hair")       # {"gender": "woman", "age": "old", ...}
 
-The words are those of `spf.portraits.captions`. A word that several attributes share ("red", "brown") counts where it
-stands before the thing that has it.
+The words are those of `spf.portraits.captions`. A word that several attributes share ("red",
+"brown") counts where it stands before the thing that has it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _ALONE = ("background",)
 
 
 def named(text: str) -> dict[str, str]:
-    """The value of each attribute that the text names; the last one where it names two, the longer way to say it first."""
+    """The value of each attribute that the text names; the last one where it names two, the longer
+    way to say it first.
+    """
     line = plain(text).casefold()
     places = [
         (match.end(), match.end() - match.start(), attribute, value)
@@ -41,7 +43,9 @@ def named(text: str) -> dict[str, str]:
 def disobeyed(
     text: str, shown: Mapping[str, str], targets: Sequence[Target] = ()
 ) -> tuple[dict[str, str], list[str]]:
-    """What the text names, and the attributes of it that a portrait does not show; targets: not to be counted."""
+    """What the text names, and the attributes of it that a portrait does not show; targets: not to
+    be counted.
+    """
     spared = {target.attribute for target in targets}
     asked = {name: value for name, value in named(text).items() if name not in spared}
     return asked, [name for name, value in asked.items() if shown.get(name) != value]

@@ -1,8 +1,8 @@
 """The protocol: for each target, held-out base texts and seeds; original against each method from
 the same noise.
 
-    results = evaluate(base, judges, find_adapters(base, ["naive", "spf"], ["hat"]),
-    EvaluateConfig(prompts=64), "runs/table")
+    adapters = find_adapters(base, ["naive", "spf"], ["hat"])
+    results = evaluate(base, judges, adapters, EvaluateConfig(prompts=64), "runs/table")
 
 Every pair becomes a line of rows.jsonl as soon as it is read, so a stopped evaluation continues
 where it was, and its pictures lie in pictures/. The original portrait of a base text and a noise is

@@ -41,7 +41,8 @@ def build(
 ) -> gr.Blocks:
     """The whole page around one engine; the first example is on it before anything is computed.
 
-    votes: where blind votes are kept. places: folders with evaluation results, the shipped and one's own by default.
+    votes: where blind votes are kept. places: folders with evaluation results, the shipped and
+    one's own by default.
     config: the settings of a drawing.
     """
     with Guarded(

@@ -1,4 +1,6 @@
-"""Named endpoints for programs: what the tabs do, through `gradio_client`, plain HTTP, or as tools of a language model."""
+"""Named endpoints for programs: what the tabs do, through `gradio_client`, plain HTTP, or as tools
+of a language model.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ ACTIONS = ("pause", "stop", "resume", "delete")
 
 
 def build(page: Page) -> None:
-    """Registers the endpoints on the page that is being built; those of fine-tuning where it is allowed."""
+    """Registers the endpoints on the page that is being built; those of fine-tuning where it is
+    allowed.
+    """
     _drawing(page)
     _results(page)
     if may_train():
@@ -53,7 +57,8 @@ def _drawing(page: Page) -> None:
     lent = on_gpu(draw, engine.seconds)
 
     def compare(**settings: Any) -> dict:
-        """Draws the base text with the original model and the complete text with the tuned one, from the same noise.
+        """Draws the base text with the original model and the complete text with the tuned one,
+        from the same noise.
 
         Returns:
             portraits (PNG data URIs by role), complete (the text), report (by role), notices
@@ -81,7 +86,8 @@ def _drawing(page: Page) -> None:
         """What the model makes of a text, without drawing.
 
         Returns:
-            complete (the text), phrases, targets, unknown (words that the model lacks), dropped (words beyond its window)
+            complete (the text), phrases, targets, unknown (words that the model lacks), dropped
+            (words beyond its window)
         """
         try:
             found = engine.words(wanted(form, **settings))
@@ -103,7 +109,9 @@ def _drawing(page: Page) -> None:
 
 def _results(page: Page) -> None:
     def results() -> list[dict]:
-        """Evaluation results: for each table its name, settings, and rows of method, target, measure, value, low, high, n."""
+        """Evaluation results: for each table its name, settings, and rows of method, target,
+        measure, value, low, high, n.
+        """
         return [
             {
                 "name": one.name,
@@ -127,7 +135,8 @@ def _training(page: Page) -> None:
         settings: dict | None = None,
         images: int = FinetuneConfig.images,
     ) -> str:
-        """Starts fine-tuning on a ready set in the background and returns the name of the job; one job runs at a time.
+        """Starts fine-tuning on a ready set in the background and returns the name of the job; one
+        job runs at a time.
 
         Parameters:
             target: name of a ready set, which is that of its target
@@ -152,7 +161,8 @@ def _training(page: Page) -> None:
             raise _refused(error) from None
 
     def job(name: str = "") -> dict:
-        """What is true about a fine-tuning job: phase, step, losses, response and pollution so far, the finished adapter.
+        """What is true about a fine-tuning job: phase, step, losses, response and pollution so far,
+        the finished adapter.
 
         Parameters:
             name: as /finetune returned it; the newest by default

@@ -1,7 +1,7 @@
 """The one border of the page: whatever an event or endpoint raises leaves it as one sentence.
 
-A failure that the library explains keeps its words. A value that a field refuses is named with what the field allows.
-Anything else is an apology with a code; the story is in the log under it.
+A failure that the library explains keeps its words. A value that a field refuses is named with what
+the field allows. Anything else is an apology with a code; the story is in the log under it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The page's own components: each is one `gr.HTML` whose behaviour lives in a file under static/."""
+"""The page's own components: each is one `gr.HTML` whose behaviour lives in a file under
+static/.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def static(name: str) -> str:
 
 
 class Free:
-    """A field that refuses nothing by itself: the settings judge every value, with one set of limits and in words."""
+    """A field that refuses nothing by itself: the settings judge every value, with one set of
+    limits and in words.
+    """
 
     def preprocess(self, payload: Any) -> Any:
         try:
@@ -55,7 +59,9 @@ class Number(Free, gr.Number):
 def own(
     script: str, value: Any = None, *, name: str | None = None, classes: str = "", **kwargs
 ) -> gr.HTML:
-    """A component drawn by static/SCRIPT.js from a value of plain data; nothing of it is rendered on the server."""
+    """A component drawn by static/SCRIPT.js from a value of plain data; nothing of it is rendered
+    on the server.
+    """
     name = name or script
     return gr.HTML(
         value,
@@ -69,13 +75,17 @@ def own(
 
 
 def head() -> str:
-    """What the page needs before Gradio starts: the table of texts and the shared helpers, inline."""
+    """What the page needs before Gradio starts: the table of texts and the shared helpers,
+    inline.
+    """
     table = json.dumps(TEXTS, ensure_ascii=False).replace("</", "<\\/")
     return f"<script>window.SPF_TEXTS = {table};</script>\n<script>{static('common.js')}</script>"
 
 
 def png(image: np.ndarray, settings: Mapping[str, Any] | None = None) -> str:
-    """Data URI of uint8 [H, W, 3] as PNG; `settings` travel in its text chunk "spf" and can be recalled from it."""
+    """Data URI of uint8 [H, W, 3] as PNG; `settings` travel in its text chunk "spf" and can be
+    recalled from it.
+    """
     info = PngInfo()
     if settings is not None:
         info.add_itxt("spf", json.dumps(settings, ensure_ascii=False))
@@ -88,7 +98,9 @@ def webp(image: np.ndarray, quality: int = 82) -> str:
 
 
 def enlarged(image: np.ndarray, side: int = 512) -> str:
-    """Data URI of a small picture, smoothly enlarged for the screen; browsers only do that coarsely."""
+    """Data URI of a small picture, smoothly enlarged for the screen; browsers only do that
+    coarsely.
+    """
     small = Image.fromarray(image)
     larger = small if small.width >= side else small.resize((side, side), Image.Resampling.LANCZOS)
     return webp(np.asarray(larger), 90)

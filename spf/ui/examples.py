@@ -1,6 +1,8 @@
-"""Ready examples: finished comparisons in assets/examples/, drawn once by `make` and shown at once ever after.
+"""Ready examples: finished comparisons in assets/examples/, drawn once by `make` and shown at once
+ever after.
 
-Each is a folder with its portraits as PNG and example.json, which holds what the page's components show beside them.
+Each is a folder with its portraits as PNG and example.json, which holds what the page's components
+show beside them.
 """
 
 from __future__ import annotations
@@ -111,14 +113,18 @@ class Example:
 
 
 def _columns(shown: Mapping[str, Any]) -> dict[str, dict]:
-    """How the portraits of an example were drawn that does not say it: those beside the first were free then."""
+    """How the portraits of an example were drawn that does not say it: those beside the first were
+    free then.
+    """
     guide = shown["request"].get("guided", GenerateConfig.settings()["guided"].default)
     drawn = {TUNED: Column("spf", guide), NAIVE: Column(NAIVE, "")}
     return {role: stage.column(drawn[role]) for role in shown["roles"] if role in drawn}
 
 
 def load(folder: Path = FOLDER) -> dict[str, Example]:
-    """The stored examples in the order of WANTED; a damaged one is left out, with a line in the log."""
+    """The stored examples in the order of WANTED; a damaged one is left out, with a line in the
+    log.
+    """
     found = {}
     order = list(WANTED)
     places = [path.parent for path in folder.glob("*/example.json")]
@@ -136,9 +142,11 @@ def load(folder: Path = FOLDER) -> dict[str, Example]:
 def make(
     engine: Engine, folder: Path = FOLDER, names: Sequence[str] = (), tries: int = 1
 ) -> dict[str, Example]:
-    """Draws and stores the examples for which the engine has adapters; all of them, or the named ones.
+    """Draws and stores the examples for which the engine has adapters; all of them, or the named
+    ones.
 
-    tries: seeds, from the given one on, of which the clearest is kept: the target is there and little else changed.
+    tries: seeds, from the given one on, of which the clearest is kept: the target is there and
+    little else changed.
     """
     made = {}
     for name, config in WANTED.items():

@@ -30,7 +30,9 @@ def foreign(text: str) -> bool:
 
 
 def understood(text: str) -> dict[str, str]:
-    """The values of attributes that a text names in another language of the page, by attribute; longer words first."""
+    """The values of attributes that a text names in another language of the page, by attribute;
+    longer words first.
+    """
     words = sorted(
         (
             (word, name, value)

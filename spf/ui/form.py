@@ -1,6 +1,8 @@
-"""The settings of a config on the page: widgets, and the ways from and to links, pictures and programs.
+"""The settings of a config on the page: widgets, and the ways from and to links, pictures and
+programs.
 
-Nothing here knows a setting by name: what a field says about itself (`spf.config.Setting`) is all there is.
+Nothing here knows a setting by name: what a field says about itself (`spf.config.Setting`) is all
+there is.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Form:
         return {name: _shown(one, getattr(config, name)) for name, one in self.settings.items()}
 
     def read(self, *values: Any, **named: Any) -> Config:
-        """The fields as a checked config: in their order, or by the names they have outside. Raises BadInput."""
+        """The fields as a checked config: in their order, or by the names they have outside. Raises
+        BadInput.
+        """
         names = list(self.settings)
         given = dict(zip(names, values, strict=False))
         inside = {self.outside(name): name for name in names}
@@ -70,7 +74,9 @@ class Form:
         return tuple(part.strip() for part in value.split(JOINT.strip()))
 
     def widget(self, name: str, value: Any, choices: list | None = None, **more: Any):
-        """The Gradio component of one setting; choices: of a dropdown whose options are not the setting's own."""
+        """The Gradio component of one setting; choices: of a dropdown whose options are not the
+        setting's own.
+        """
         setting, outside = self.settings[name], self.outside(name)
         text = {
             "label": label(f"field.{outside}", outside.replace("_", " ")),
@@ -83,7 +89,9 @@ class Form:
     # links and programs
 
     def linked(self, query: Any) -> dict[str, Any]:
-        """What a link says about the settings, not checked yet; `query` as the web server reads it."""
+        """What a link says about the settings, not checked yet; `query` as the web server reads
+        it.
+        """
         found = {}
         for name, setting in self.settings.items():
             key = next((key for key in (name, self.outside(name)) if key in query), None)
@@ -117,7 +125,9 @@ class Form:
         return f"{setting.help} (joined with +)" if setting.kind is tuple else setting.help
 
     def function(self, made, places: Sequence[str] = ()):
-        """`made` (a function of **settings) with the settings as its parameters and in its docstring."""
+        """`made` (a function of **settings) with the settings as its parameters and in its
+        docstring.
+        """
         parameters = self.parameters(places)
         names = {self.outside(name): name for name in self.settings}
         lines = [f"    {one.name}: {self.about(names[one.name])}" for one in parameters]
@@ -170,7 +180,9 @@ def _usual(setting: Setting) -> str:
 
 
 def _choices(outside: str, setting: Setting) -> list[tuple[Any, str]]:
-    """Options of a choice with their texts: OUTSIDE.OPTION, else what the file of the option says, else its name."""
+    """Options of a choice with their texts: OUTSIDE.OPTION, else what the file of the option says,
+    else its name.
+    """
     if not isinstance(setting.limits, Options):
         return []
     known = setting.limits.options

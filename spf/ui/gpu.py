@@ -1,4 +1,6 @@
-"""Where the page runs, and how it borrows the GPU that a ZeroGPU Space lends for the length of one call."""
+"""Where the page runs, and how it borrows the GPU that a ZeroGPU Space lends for the length of one
+call.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ after its last step.
 
 
 class NotLent(SpfError):
-    """Why a call on the lent GPU ended: what was explained there, or what the Space says of its quota and its queue."""
+    """Why a call on the lent GPU ended: what was explained there, or what the Space says of its
+    quota and its queue.
+    """
 
 
 def on_zero_gpu() -> bool:
@@ -42,13 +46,15 @@ def may_train() -> bool:
 
 
 def on_gpu(function: Callable[..., Iterator], seconds: Callable[..., int]) -> Callable:
-    """The generator `function` as the Space runs it: in a forked worker, for at most seconds(*arguments).
+    """The generator `function` as the Space runs it: in a forked worker, for at most
+    seconds(*arguments).
 
     Errors that are explained arrive as SpfError with their sentence, as they do without a worker.
     """
     if not on_zero_gpu():
         return function
-    import spaces  # only there: it must come before torch touches CUDA, and it is not needed anywhere else
+    # only there: it must come before torch touches CUDA, and it is not needed anywhere else
+    import spaces
 
     return received(spaces.GPU(duration=seconds)(sent(function)))
 
@@ -78,7 +84,9 @@ def sent(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
 
 
 def received(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """The page's side: what comes out of a worker, or of the Space itself, is a sentence for the visitor."""
+    """The page's side: what comes out of a worker, or of the Space itself, is a sentence for the
+    visitor.
+    """
 
     @wraps(function)
     def call(*arguments):

@@ -25,9 +25,11 @@ FIRST = {"base": "a photo of a young woman", "targets": ["a hat"], "adapter": AU
 
 @dataclass
 class Page:
-    """One page. fields: the inputs of Compare by setting, which other tabs fill; chain: its box for several targets.
+    """One page. fields: the inputs of Compare by setting, which other tabs fill; chain: its box for
+    several targets.
 
-    trace: holds the maps of the last run. hints: notices beside the fields. blocks, tabs: the page and its tabs.
+    trace: holds the maps of the last run. hints: notices beside the fields. blocks, tabs: the page
+    and its tabs.
     """
 
     engine: Engine
@@ -86,19 +88,25 @@ def adapters(engine: Engine) -> list[tuple[Any, str]]:
 
 
 def rivals(engine: Engine) -> list[tuple[Any, str]]:
-    """Choices of what is drawn beside the tuned model: the naive counterpart, and every adapter there is."""
+    """Choices of what is drawn beside the tuned model: the naive counterpart, and every adapter
+    there is.
+    """
     return [(label("beside.auto"), AUTO), *((name, name) for name in engine.files())]
 
 
 def inputs_of(form: Form, request: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
-    """The fields of the page for the settings of a link, a picture or an example. Raises BadInput."""
+    """The fields of the page for the settings of a link, a picture or an example. Raises
+    BadInput.
+    """
     config = form.config.from_dict(request)
     automatic = config.adapter in (AUTO, engine.pick(config.targets))
     return form.shown(config) | {"adapter": AUTO if automatic else config.adapter}
 
 
 def wanted(form: Form, *values: Any, **named: Any) -> GenerateConfig:
-    """The fields of the page as checked settings; words to replace count only where they are replaced."""
+    """The fields of the page as checked settings; words to replace count only where they are
+    replaced.
+    """
     found = form.start() | dict(zip(form.settings, values, strict=False))
     found = {form.outside(name): value for name, value in found.items()} | named
     if found["mode"] != "replace":

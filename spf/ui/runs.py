@@ -35,8 +35,9 @@ BUSY = (gr.update(interactive=False), gr.update(interactive=True))
 class Runs:
     """What visitors are drawing: the name and last progress of each session's run.
 
-    links: portraits of earlier chains, so that a chain that grows is not drawn again from its start. drawn: stage and maps
-    of the last pairs, so that the same pair asked for again is there at once.
+    links: portraits of earlier chains, so that a chain that grows is not drawn again from its
+    start. drawn: stage and maps of the last pairs, so that the same pair asked for again is there
+    at once.
     """
 
     LINKS, PAIRS = 60, 16
@@ -53,7 +54,8 @@ class Runs:
         self.draw = on_gpu(draw, engine.seconds)
 
     def run(self, request: gr.Request, chain: bool, *values: Any):
-        """Streams previews, then the result. A closed tab or Stop closes this generator and with it the work.
+        """Streams previews, then the result. A closed tab or Stop closes this generator and with it
+        the work.
 
         chain: also draws what lies on the way, each edit added to the ones before it.
         """
@@ -72,7 +74,9 @@ class Runs:
                 del self.runs[session]
 
     def _drawn(self, session: str, run: str, config: GenerateConfig, parts: list):
-        """Values of stage, maps and the two buttons, for the parts of a chain and then for the whole."""
+        """Values of stage, maps and the two buttons, for the parts of a chain and then for the
+        whole.
+        """
         buttons = BUSY  # told once: a later message could overtake what Stop says
         strip: list[dict] = []
         count = len(parts) + bool(parts)
@@ -110,7 +114,9 @@ class Runs:
                     buttons = (gr.skip(), gr.skip())
 
     def series(self, request: gr.Request, kind: str, count: float, lines: str, *values: Any):
-        """Streams a series of drawings for the sheet, with the two buttons; each is added as it is finished."""
+        """Streams a series of drawings for the sheet, with the two buttons; each is added as it is
+        finished.
+        """
         session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
         self.runs[session] = run, None
         shown: dict[str, Any] = {"run": run, "kind": kind, "phase": "running", "items": []}
@@ -154,13 +160,15 @@ class Runs:
         return made
 
     def stop(self, request: gr.Request):
-        """What the stage says after Stop; the work itself ends with its generator, which Gradio closes."""
+        """What the stage says after Stop; the work itself ends with its generator, which Gradio
+        closes.
+        """
         run, progress = self.runs.get(request.session_hash, (None, None))
         return stage.stopped(progress) | {"run": run}, *IDLE
 
     def read(self, *values: Any) -> dict:
-        """Notices on the text while it is being written, silent until the model is there; on a lent GPU also what
-        a run reserves."""
+        """Notices on the text while it is being written, silent until the model is there; on a lent
+        GPU also what a run reserves."""
         try:
             config = wanted(self.form, *values)
             compose(config.base, config.targets, config.mode, config.replace)
@@ -192,7 +200,8 @@ def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:
 
 
 def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
-    """The shorter chains on the way to a comparison of several targets: the first, the first two, and so on.
+    """The shorter chains on the way to a comparison of several targets: the first, the first two,
+    and so on.
 
     With one adapter for each target, a prefix uses those of its own targets.
     """

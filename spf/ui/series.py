@@ -1,4 +1,6 @@
-"""Series of drawings: one list of settings for each kind, drawn one after another and shown on one sheet."""
+"""Series of drawings: one list of settings for each kind, drawn one after another and shown on one
+sheet.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ Part = tuple[dict[str, str], GenerateConfig]
 def parts(kind: str, config: GenerateConfig, count: int = 4, lines: str = "") -> list[Part]:
     """Title and settings of each drawing of a series. Raises BadInput.
 
-    seeds: `count` of them from the given one on. strengths: those of DIAL. texts: a base text a line, each with the target
-    of `config` or, after "=>", its own.
+    seeds: `count` of them from the given one on. strengths: those of DIAL. texts: a base text a
+    line, each with the target of `config` or, after "=>", its own.
     """
     if kind == SEEDS:
         if not 1 <= count <= MOST_SEEDS:
@@ -53,7 +55,9 @@ def _of_line(config: GenerateConfig, line: str) -> Part:
 
 
 def item(title: Mapping[str, str], result: Result, before: Sequence[Mapping[str, Any]]) -> dict:
-    """A drawing as static/sheet.js shows it; flips: what changed in the tuned portrait and in none of the items before."""
+    """A drawing as static/sheet.js shows it; flips: what changed in the tuned portrait and in none
+    of the items before.
+    """
     shown = stage.finished(result) | {"title": dict(title)}
     known = {name for one in before for name in one["changed"]}
     report = result.reports[TUNED]

@@ -1,4 +1,6 @@
-"""Between the network and Gradio: the page's own script goes in first, and strangers' names, sites and floods stay out."""
+"""Between the network and Gradio: the page's own script goes in first, and strangers' names, sites
+and floods stay out.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,13 @@ TOO_MUCH = b"You have uploaded too much within an hour; wait, or choose fewer pi
 
 
 class Front:
-    """ASGI middleware. script: put at the start of every page's head, before Gradio's own (its `head` comes too late to
-    choose a language). hosts: names under which the page answers, or None for any.
+    """ASGI middleware. script: put at the start of every page's head, before Gradio's own (its
+    `head` comes too late to choose a language). hosts: names under which the page answers, or None
+    for any.
 
-    A page on 127.0.0.1 that answered to any name could be read by a web site that points its own name there; one that
-    took what other sites send could be filled by them, for a browser sends such uploads without asking.
+    A page on 127.0.0.1 that answered to any name could be read by a web site that points its own
+    name there; one that took what other sites send could be filled by them, for a browser sends
+    such uploads without asking.
     """
 
     def __init__(self, app, script: str, hosts: Iterable[str] | None = LOCAL) -> None:

@@ -1,5 +1,5 @@
-"""Gradio's queue so that its visitors cannot break it: few places for each, mailboxes that are never taken from those who
-wait, and loops that are started again when they die."""
+"""Gradio's queue so that its visitors cannot break it: few places for each, mailboxes that are
+never taken from those who wait, and loops that are started again when they die."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from .gpu import on_space
 log = logging.getLogger(__name__)
 
 PER_SESSION, PER_ADDRESS = 2, 4
-"""Places, waiting or at work, that one page and one address may hold among the events that wait for each other."""
+"""Places, waiting or at work, that one page and one address may hold among the events that wait for
+each other.
+"""
 FREE_PER_ADDRESS = 40
 """The same among those that wait for nobody, such as a page that is being opened."""
 SESSIONS = 2000
@@ -45,7 +47,9 @@ def address_of(request: Any) -> str:
 
 
 class Mailboxes(dict):
-    """Session -> its messages. The oldest of those for whom nothing is at work make room for new ones."""
+    """Session -> its messages. The oldest of those for whom nothing is at work make room for new
+    ones.
+    """
 
     def __init__(self, queue: SturdyQueue) -> None:
         super().__init__()
@@ -61,7 +65,9 @@ class Mailboxes(dict):
 
 
 class SturdyQueue(Queue):
-    """See the module. closed: whether the server is being shut down, so that nothing is started again."""
+    """See the module. closed: whether the server is being shut down, so that nothing is started
+    again.
+    """
 
     closed: bool = False
 

@@ -1,4 +1,6 @@
-"""Pictures of one's own on the Fine-tune tab: their fields, the check before anything is trained, and the store."""
+"""Pictures of one's own on the Fine-tune tab: their fields, the check before anything is trained,
+and the store.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ SHEET = 96
 
 
 class Upload:
-    """The fields, and what is done with what lies in them. page: whose jobs keep their sets beside them."""
+    """The fields, and what is done with what lies in them. page: whose jobs keep their sets beside
+    them.
+    """
 
     def __init__(self, page: Page, allowed: bool) -> None:
         self.page = page
@@ -59,8 +63,8 @@ class Upload:
         self.inputs = [self.files, self.target, self.replace, self.written]
 
     def check(self, files, target, replace, written=False):
-        """Reads what was uploaded and says what is wrong with it, then what else it will teach, before anything is
-        trained."""
+        """Reads what was uploaded and says what is wrong with it, then what else it will teach,
+        before anything is trained."""
         hidden = gr.update(visible=False)
         if not files:
             yield {}, {"notices": [note("own.nothing")]}, hidden
@@ -83,7 +87,9 @@ class Upload:
             shutil.rmtree(folder, ignore_errors=True)
 
     def stored(self, files, target, replace, written=False) -> str:
-        """The folder of the uploaded set, checked and kept for this and later runs. Raises BadInput."""
+        """The folder of the uploaded set, checked and kept for this and later runs. Raises
+        BadInput.
+        """
         if not files:
             raise BadInput("images is empty but must be 4 to 500 pictures with captions.")
         chosen, token = wish(target, replace), secrets.token_hex(3)

@@ -25,8 +25,9 @@ def verdict(
 ) -> dict:
     """The verdict on one portrait against the original model's, ready for the page.
 
-    before, after: value of each attribute. targets: the known targets that were asked for; empty when the judges were
-    never taught them. tuned: False when no adapter was active, asked: False without any target.
+    before, after: value of each attribute. targets: the known targets that were asked for; empty
+    when the judges were never taught them. tuned: False when no adapter was active, asked: False
+    without any target.
     """
     there = [target for target in targets if responded(after, target)]
     missing = [target for target in targets if target not in there]
@@ -57,7 +58,9 @@ def verdict(
 
 
 def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | None:
-    """The verdict on the pair of a report; None when nothing was read. tuned: as `verdict` takes it."""
+    """The verdict on the pair of a report; None when nothing was read. tuned: as `verdict` takes
+    it.
+    """
     if not report["attributes"]:
         return None
     before, after = (
@@ -71,7 +74,9 @@ def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | Non
 
 
 def obeys(base: str, shown: Mapping[str, str], targets: Sequence[Target] = ()) -> dict | None:
-    """Whether the original shows what its own text names; None for a text that names nothing which the judges read."""
+    """Whether the original shows what its own text names; None for a text that names nothing which
+    the judges read.
+    """
     asked, missed = disobeyed(base, shown, targets)
     if not asked:
         return None
@@ -114,7 +119,9 @@ def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, s
 
 
 def _with_article(target: Target) -> str:
-    """ "a hat" becomes "the hat", "dress" too when it replaces a noun; "freckled skin" stays as it is."""
+    """ "a hat" becomes "the hat", "dress" too when it replaces a noun; "freckled skin" stays as it
+    is.
+    """
     first, _, rest = target.text.partition(" ")
     if first in ("a", "an"):
         return f"the {rest}"

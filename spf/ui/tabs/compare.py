@@ -102,7 +102,9 @@ def _stage(page: Page) -> gr.HTML:
 
 
 def _settings(page: Page) -> tuple[gr.Button, Order, gr.HTML]:
-    """The settings that most people use, the others and series in folds, and the place where a picture brings its own back."""
+    """The settings that most people use, the others and series in folds, and the place where a
+    picture brings its own back.
+    """
     with gr.Row(elem_classes="spf-settings"):
         for name in page.form.at("settings"):
             if name == "seed":
@@ -274,8 +276,8 @@ def _connect_memory(page: Page, shown: Shown) -> None:
 
 
 def agreed(page: Page, found: list) -> list:
-    """Stage and maps for notice and fields that came from outside: the stored pair that they describe, else none yet, to be
-    drawn at once."""
+    """Stage and maps for notice and fields that came from outside: the stored pair that they
+    describe, else none yet, to be drawn at once."""
     notice, *values = found
     if isinstance(notice, dict) and not notice.get("__type__") and not notice["notices"]:
         config = page.form.read(*values)
@@ -287,7 +289,9 @@ def agreed(page: Page, found: list) -> list:
 
 
 def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
-    """Notice and fields for settings that came from a picture or a link; anything doubtful is refused as a whole."""
+    """Notice and fields for settings that came from a picture or a link; anything doubtful is
+    refused as a whole.
+    """
     try:
         fields = inputs_of(form, {name: given[name] for name in given if name != "role"}, engine)
         if fields["adapter"] not in ("", AUTO, *engine.adapters()):

@@ -1,4 +1,6 @@
-"""Fine-tune: choose what to teach, from a ready set or one's own pictures, watch the job, try the result."""
+"""Fine-tune: choose what to teach, from a ready set or one's own pictures, watch the job, try the
+result.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ORDER = 3
 
 
 class Preset(NamedTuple):
-    """Lengths of a run: training steps, pictures of the tailored set, portraits that SPF has the original model draw."""
+    """Lengths of a run: training steps, pictures of the tailored set, portraits that SPF has the
+    original model draw.
+    """
 
     steps: int
     images: int
@@ -219,7 +223,9 @@ def teach(event: gr.EventData):
 
 @lru_cache
 def preview(name: str) -> dict[str, Any]:
-    """A ready set as static/check.js shows it: some of its pictures, and what they all share without saying so."""
+    """A ready set as static/check.js shows it: some of its pictures, and what they all share
+    without saying so.
+    """
     from spf.portraits.dataset import draw
 
     items = tailored_set(name, SAMPLES)
@@ -314,7 +320,9 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
 def _connect_control(
     page: Page, watch: Watch, buttons: Sequence[gr.Button], hints: gr.HTML
 ) -> None:
-    """What is done with a job; only where one may be started, so that no event of the page can do it elsewhere."""
+    """What is done with a job; only where one may be started, so that no event of the page can do
+    it elsewhere.
+    """
     jobs = page.jobs
 
     def pause(job):
@@ -370,7 +378,8 @@ def methods() -> list[str]:
 
 
 def chosen_settings(method: str, on: Sequence[str] | None, rate: str, extra: str) -> dict[str, Any]:
-    """Settings of a run from its switches (None: the method has none) and the two fields for experts.
+    """Settings of a run from its switches (None: the method has none) and the two fields for
+    experts.
 
     Raises BadInput.
     """

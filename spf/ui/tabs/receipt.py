@@ -1,4 +1,6 @@
-"""Receipt: what an adapter adds and what it drags along, as one picture that goes with it when it is published."""
+"""Receipt: what an adapter adds and what it drags along, as one picture that goes with it when it
+is published.
+"""
 
 from __future__ import annotations
 

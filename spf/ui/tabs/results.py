@@ -1,4 +1,6 @@
-"""Results: evaluation tables, their curves, and the pairs of portraits behind a number, drawn again on demand."""
+"""Results: evaluation tables, their curves, and the pairs of portraits behind a number, drawn again
+on demand.
+"""
 
 from __future__ import annotations
 

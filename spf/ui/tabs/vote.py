@@ -1,4 +1,5 @@
-"""Blind vote: two portraits by unnamed methods beside the original, three questions, and what the votes add up to.
+"""Blind vote: two portraits by unnamed methods beside the original, three questions, and what the
+votes add up to.
 
 Which method drew which side is known to the server alone until the vote is in.
 """
@@ -43,13 +44,17 @@ STEPS, TEXTS_EACH = 20, 40
 
 
 def offered() -> bool:
-    """On a Space only with SPF_VOTES=1: its disk is not kept, and its visitors are not asked by default."""
+    """On a Space only with SPF_VOTES=1: its disk is not kept, and its visitors are not asked by
+    default.
+    """
     return not on_space() or os.environ.get("SPF_VOTES") == "1"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Portraits of one text and noise to vote on, as data URIs by method; the original beside them."""
+    """Portraits of one text and noise to vote on, as data URIs by method; the original beside
+    them.
+    """
 
     target: str
     base: str
@@ -68,7 +73,9 @@ class Ballot:
 
 
 class Booth:
-    """Hands out ballots and takes them back once. Stored examples come first, then pairs are drawn from held-out texts."""
+    """Hands out ballots and takes them back once. Stored examples come first, then pairs are drawn
+    from held-out texts.
+    """
 
     def __init__(
         self, engine: Engine, examples: Mapping[str, Example], votes: Votes, seed: int | None = None
@@ -98,7 +105,9 @@ class Booth:
         return bool(self.pool or self.methods())
 
     def next(self, seen: list[str]) -> Iterator[dict[str, Any]]:
-        """Values of static/vote.js up to the next ballot; seen: entries that this visitor had, to which the new one is added."""
+        """Values of static/vote.js up to the next ballot; seen: entries that this visitor had, to
+        which the new one is added.
+        """
         fresh = [entry for entry in self.pool if _key(entry) not in seen]
         if not fresh:
             drawn = None
@@ -177,7 +186,9 @@ class Booth:
         yield entry
 
     def take(self, name: Any, answers: Any) -> dict[str, Any] | None:
-        """Counts a ballot once and says what was what; None for one that is not out (any more) or not whole."""
+        """Counts a ballot once and says what was what; None for one that is not out (any more) or
+        not whole.
+        """
         answers = answers if isinstance(answers, dict) else {}
         if any(answers.get(question) not in ("left", "right", "same") for question in QUESTIONS):
             return None
@@ -234,7 +245,9 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 def _others(there: Mapping[str, Any], target: str) -> list[str]:
-    """Methods beside spf with shipped weights; names with a number at the end are one's own runs."""
+    """Methods beside spf with shipped weights; names with a number at the end are one's own
+    runs.
+    """
     return [
         method
         for name in there
