@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spf.errors import BadInput, SpfError
+from spf.jobs import SlicedJobs
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, SIZE, tailored_set
 from spf.registry import METHODS
@@ -346,7 +347,10 @@ def _connect_control(
 
     buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
     buttons[2].click(stop, watch.name, watch.outputs, **QUICK)
-    watch.again.click(resume, watch.name, [*watch.outputs, hints], **QUICK | LONGER)
+    attended = isinstance(jobs, SlicedJobs)  # else the first word is the last, and need not queue
+    again = resume if attended else lambda job: next(resume(job))
+    how = QUICK | LONGER if attended else QUICK
+    watch.again.click(again, watch.name, [*watch.outputs, hints], **how)
 
 
 def _connect_job(page: Page, watch: Watch) -> None:
