@@ -332,7 +332,7 @@ def test_the_slider_moves_by_keyboard(visit):
         page.evaluate("document.querySelector('.slider').style.getPropertyValue('--at')") == "60%"
     )
     page.click(".segments.quiet [data-role=naive]")
-    assert page.inner_text(".tag.right") == "Naive tuning"
+    assert page.inner_text(".tag.right") == "naive weights, free"
     page.click("[data-view=difference]")
     page.wait_for_timeout(200)
     assert page.evaluate(DIFFERS)
