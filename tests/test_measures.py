@@ -149,3 +149,10 @@ def test_bootstrap_leaves_unknown_values_out():
     assert np.isnan(mean) and all(np.isnan(m.interval(draws)))
     with pytest.raises(BadInput, match="one length"):
         m.bootstrap_means([1.0], [])
+
+
+def test_an_interval_leaves_the_same_share_out_at_both_ends():
+    draws = np.arange(1001.0)
+    assert m.interval(draws) == pytest.approx((25, 975))
+    assert m.interval(np.append(draws, np.nan), level=0.5) == pytest.approx((250, 750))
+    assert np.isnan(m.interval(np.array([np.nan]))).all()
