@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from spf.config import MODEL  # noqa: E402
+from spf.config import EMBEDDED, MODEL  # noqa: E402
 from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
 from spf.jobs import Jobs, SlicedJobs  # noqa: E402
 from spf.ui import build, examples, launch_options  # noqa: E402
@@ -65,6 +65,11 @@ def flags() -> argparse.Namespace:
         metavar="NAME:PASSWORD",
         help="let in only who knows this; $SPF_AUTH keeps it out of the list of processes",
     )
+    parser.add_argument(
+        "--unfiltered",
+        action="store_true",
+        help="show a real model's pictures without its safety checker; on this machine only",
+    )
     parser.add_argument("--open", action="store_true", help="open the browser")
     return parser.parse_args()
 
@@ -84,8 +89,11 @@ def main() -> None:
             '--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"'
         )
     os.environ.setdefault("GRADIO_TEMP_DIR", str(temporary()))
+    require_filter(options.model, options.unfiltered, public=options.listen or on_space())
     jobs = Jobs("runs/jobs")
-    engine = Engine(options.model, options.device, own=jobs.adapters)
+    engine = Engine(
+        options.model, options.device, own=jobs.adapters, filtered=not options.unfiltered
+    )
     if on_zero_gpu():
         jobs = SlicedJobs(jobs.root, jobs.adapters, lent_training(engine))
     page = build(engine, examples.load(), jobs)
@@ -98,6 +106,25 @@ def main() -> None:
         raise refused(f"The page cannot be opened on {place}: {error}") from None
     engine.start()  # torch and the weights come after the page: the first picture does not wait
     page.block_thread()
+
+
+def require_filter(model: str, unfiltered: bool, public: bool) -> None:
+    """A real model's pictures go to everybody only past its safety checker; here alone it is said
+    that there is none.
+    """
+    if model == EMBEDDED:
+        return
+    if unfiltered and public:
+        raise refused(
+            "--unfiltered is for this machine alone and not for a page that others reach."
+        )
+    from spf.safety import checker_folder
+
+    if unfiltered or checker_folder(Path(model)) is None:
+        fetch = "python -m spf models --get checker"
+        if public:
+            raise refused(f"A real model needs a safety checker where others reach it: {fetch}")
+        logging.warning("No safety checker looks at what this model draws; fetch it by: %s", fetch)
 
 
 def launch(page, options: argparse.Namespace) -> None:

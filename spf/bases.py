@@ -99,6 +99,17 @@ PINNED_CLIP = Pinned(
     "mit",
     1_720_000_000,
 )
+PINNED_CHECKER = Pinned(
+    PINNED["stable-diffusion-v1-5"].repository,
+    PINNED["stable-diffusion-v1-5"].revision,
+    PINNED["stable-diffusion-v1-5"].licence,
+    610_000_000,
+)
+CHECKER_FILES = (
+    "safety_checker/config.json",
+    "safety_checker/model.fp16.safetensors",
+    "feature_extractor/*",
+)
 CLIP_FILES = ("*.json", "merges.txt", "model.safetensors")
 CLIP_PRELOADED = (
     *("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
@@ -197,17 +208,30 @@ def licence_of(name: str) -> str:
 
 def clip_source(download: bool = False) -> Path | None:
     """Folder of CLIP ViT-L/14 in the cache; with `download` it is fetched if it is not there."""
-    options = {"revision": PINNED_CLIP.revision, "allow_patterns": list(CLIP_FILES)}
+    return _fetched(PINNED_CLIP, CLIP_FILES, download)
+
+
+def checker_source(download: bool = False) -> Path | None:
+    """Folder in the cache whose safety_checker is that of SD 1.x; with `download` it is fetched."""
+    found = _fetched(PINNED_CHECKER, CHECKER_FILES, download)
+    return found if found and all(any(found.glob(one)) for one in CHECKER_FILES) else None
+
+
+def _fetched(pinned: Pinned, files: Sequence[str], download: bool) -> Path | None:
+    """The snapshot with these files: the cached one, else with `download` a new one."""
+    options = {"revision": pinned.revision, "allow_patterns": list(files)}
     try:
-        return Path(snapshot_download(PINNED_CLIP.repository, local_files_only=True, **options))
+        found = Path(snapshot_download(pinned.repository, local_files_only=True, **options))
+        if not download or all(any(found.glob(one)) for one in files):
+            return found
     except (*UNREACHABLE, ValueError):
         if not download:
             return None
-    log.info("Downloads %s.", PINNED_CLIP.sentence())
+    log.info("Downloads %s.", pinned.sentence())
     try:
-        return Path(snapshot_download(PINNED_CLIP.repository, **options))
+        return Path(snapshot_download(pinned.repository, **options))
     except UNREACHABLE as error:
-        raise BadInput(f"{PINNED_CLIP.repository} is not reachable; go online once.") from error
+        raise BadInput(f"{pinned.repository} is not reachable; go online once.") from error
 
 
 def _described(repository: str, revision: str | None) -> Pinned:

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cachetools import LRUCache
 
-from .config import AUTO, JOIN, MODEL, GenerateConfig, follows
-from .errors import BadInput, Cancelled, SpfError
+from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
+from .errors import BadInput, Cancelled, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .portraits.description import Target
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from .models import Base
+    from .safety import Checker
     from .sampling import PathTrace, Step, Trace
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class Engine:
     """A base model, its adapters and its judges, behind one lock.
 
     model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. own: where the adapters that
-    are tuned here are put. Nothing is loaded until `start`, `load` or the first request.
+    are tuned here are put. filtered: whether the safety checker looks at what a real model draws.
+    Nothing is loaded until `start`, `load` or the first request.
     """
 
     def __init__(
@@ -146,8 +148,9 @@ class Engine:
         device: str | None = None,
         folder: Path | None = None,
         own: Path | None = None,
+        filtered: bool = True,
     ) -> None:
-        self.model, self.device = model, device
+        self.model, self.device, self.filtered = model, device, filtered
         self.folder = Path(folder or checkpoints())
         self.shelf = Shelf((self.folder / "adapters", *([own] if own else [])))
         self.base: Base | None = None
@@ -204,7 +207,7 @@ class Engine:
         before it draws.
         """
         self.load()
-        _ = self.base.clip, self.judges
+        _ = self.base.clip, self.judges, self.checker
 
     @contextmanager
     def borrowed(self) -> Iterator[Base]:
@@ -216,6 +219,34 @@ class Engine:
     def judges(self):
         """The networks that read attributes and identity; None where there are none for this base."""
         return load_judges(self.base, self.folder)
+
+    @cached_property
+    def checker(self) -> Checker | None:
+        """What looks at a real model's pictures; None for drawings, unfiltered, or where there is
+        none.
+        """
+        if not self.filtered or self.base.name == EMBEDDED:
+            return None
+        from .safety import load_checker
+
+        return load_checker(self.base.folder, self.base.device)
+
+    def screened(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 pictures [B,H,W,3] on the way, those that the safety checker finds as mosaics."""
+        if self.checker is None:
+            return pictures
+        from .safety import mosaic
+
+        pairs = zip(pictures, self.checker.finds(pictures), strict=True)
+        return np.stack([mosaic(one) if found else one for one, found in pairs])
+
+    def require_shown(self, pictures: Sequence[np.ndarray]) -> None:
+        """Raises Withheld where the safety checker finds one of the pictures [H,W,3]."""
+        if self.checker is not None and self.checker.finds(np.stack(list(pictures))).any():
+            raise Withheld(
+                "The picture is withheld: the model's safety checker found it; change the text or"
+                " the seed."
+            )
 
     # adapters
 
@@ -326,6 +357,7 @@ class Engine:
             words = self.words(config)
             clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
             check()
+            self.require_shown(list(portraits.values()))
             tell(Progress("judging", previews=portraits))
             told = {role: path.told[0] for role, path in trace.tuned.items() if path.told}
             reports, regions = self._reports(config, words, portraits, clock, told)
@@ -363,7 +395,8 @@ class Engine:
 
         place = (config.base, config.seed, config.steps, config.guidance, config.sampler)
         known, frames = self._originals.get(place, (None, []))
-        watch = _Watch(base, config.steps, tell, check, {ORIGINAL: frames} if known else {})
+        drawn = {ORIGINAL: frames} if known else {}
+        watch = _Watch(self, config.steps, tell, check, drawn)
         adapters = {
             role: [load_adapter(self.shelf.file(name), base) for name in names]
             for role, names in self.variants(config).items()
@@ -466,13 +499,13 @@ class _Watch:
 
     def __init__(
         self,
-        base: Base,
+        engine: Engine,
         steps: int,
         tell: Callable,
         check: Callable,
         frames: Mapping[str, list[np.ndarray]],
     ) -> None:
-        self.base, self.tell, self.check, self.count = base, tell, check, steps
+        self.engine, self.tell, self.check, self.count = engine, tell, check, steps
         every = -(-steps // FRAMES)
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
         self.frames: dict[str, list[np.ndarray]] = {
@@ -487,7 +520,8 @@ class _Watch:
             self.frames[step.path] = []
         new = {}
         if step.index in self.frame_steps:
-            new[step.path] = self.base.pictures(step.clean)[0]
+            pictures = self.engine.base.pictures(step.clean)
+            new[step.path] = self.engine.screened(pictures)[0]
             self.frames[step.path].append(new[step.path])
         previews, self.previews = self.previews | new, {}
         cost = self.COST.get(step.path, self.OTHER)

@@ -19,6 +19,10 @@ class NotFinite(SpfError):
     """NaN or infinity in weights, latents, images or a loss."""
 
 
+class Withheld(SpfError):
+    """A picture that the safety checker found; nothing of it is shown."""
+
+
 class Cancelled(SpfError):
     """Stopped on request; not a failure."""
 

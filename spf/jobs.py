@@ -677,8 +677,9 @@ class Sitters:
 
         latents = sample(self.base, self.noise, states, self.empty, steps=PICTURE_STEPS)
         images = self.base.pictures(latents)
-        self._keep(images, kind)
         reading = self.engine.read(images)
+        images = self.engine.screened(images)
+        self._keep(images, kind)
         return latents, images, reading.values if reading else None
 
     def _keep(self, images, kind: str) -> None:

@@ -21,17 +21,21 @@ Adapter = Annotated[
 
 def models(
     get: Annotated[
-        str, typer.Option(help="fetch one of them, or clip, after its licence and size were shown")
+        str,
+        typer.Option(
+            help="fetch one of them, clip or checker, after its licence and size were shown"
+        ),
     ] = "",
     check: Annotated[
         str, typer.Option(help="say what a base is and whether it can be used, without its weights")
     ] = "",
 ) -> None:
     """List the bases with revision, licence and size; check or fetch one."""
-    from spf.bases import PINNED, PINNED_CLIP, clip_source, find
+    from spf.bases import PINNED, PINNED_CHECKER, PINNED_CLIP, checker_source, clip_source, find
     from spf.models import empty_base
 
-    known = PINNED | {"clip": PINNED_CLIP}
+    known = PINNED | {"clip": PINNED_CLIP, "checker": PINNED_CHECKER}
+    beside = {"clip": clip_source, "checker": checker_source}
     if check:
         base = empty_base(check)
         count = sum(value.numel() for value in base.unet.parameters())
@@ -43,7 +47,7 @@ def models(
         if get not in known:
             raise BadInput(f"get is {get!r} but must be one of {', '.join(known)}.")
         typer.echo(known[get].sentence())
-        typer.echo(str(clip_source(download=True) if get == "clip" else find(get).folder))
+        typer.echo(str(beside[get](download=True) if get in beside else find(get).folder))
     else:
         typer.echo("embedded: apache-2.0, beside the program")
         for name, pinned in known.items():

@@ -57,7 +57,7 @@ class FakeEngine(Engine):
         pause=0.0,
         fault=None,
     ):
-        super().__init__("fake", folder=tmp)
+        super().__init__("fake", folder=tmp, filtered=False)
         self.pause, self.fault = pause, fault
         self.running = self.peak = self.steps_done = 0
         for name in adapters:

@@ -18,7 +18,7 @@ from spf.errors import BadInput, SpfError
 from spf.files import FORMATS
 from spf.words import normal
 
-from .components import webp
+from .components import own, webp
 from .gpu import on_zero_gpu
 from .page import Page, wanted
 from .texts import both, label, same
@@ -38,6 +38,7 @@ class Upload:
     def __init__(self, page: Page, allowed: bool) -> None:
         self.page = page
         with gr.Column(visible=False, elem_id="ft-own", elem_classes="spf-upload") as self.column:
+            own("hints", {"notices": [note("own.consent")]}, name="ft-consent")
             self.files = gr.File(
                 file_count="multiple",
                 file_types=[*ENDINGS, ".zip", *userdata.CAPTIONS, ".jsonl", ".csv"],
