@@ -7,6 +7,7 @@ settings, because texts and noises do. Nothing here needs torch or a model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -47,6 +48,11 @@ class Table:
     measures: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[Mapping[str, Any], ...] = ()
     curves: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names the file to the page, which is told no place on the server."""
+        return hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -529,6 +529,7 @@ def test_results_are_sent_as_plain_json(table):
     assert (
         value["name"] == "results" and value["measures"][0]["falling"] and len(value["rows"]) == 3
     )
+    assert value["key"] == table.key and str(table.path.parent) not in json.dumps(value)
 
 
 def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table):

@@ -192,7 +192,7 @@ function table() {
               .forEach((b) => b.setAttribute("aria-pressed", String(b === event.currentTarget)));
             chart();
             trigger("pick", {
-              table: now.path,
+              table: now.key,
               method: line.method,
               aim: line.target,
               measure: m.name,
@@ -489,7 +489,7 @@ function update(value) {
     return;
   }
   tables = value.tables || [];
-  now = tables.find((one) => now && one.path === now.path) || fairest();
+  now = tables.find((one) => now && one.key === now.key) || fairest();
   draw();
 }
 watch("value", () => update(props.value));

@@ -55,7 +55,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def draw(event: gr.EventData, first: Any):
         tables = results.load(page.places)
-        found = next((one for one in tables if str(one.path) == event.table), None)
+        found = next((one for one in tables if one.key == event.table), None)
         if found is not None:
             number = (event.method, event.aim, event.measure, event.order)
             yield from redrawn.pairs(found, *number, int(first))
@@ -83,7 +83,7 @@ def _table(table: results.Table) -> dict[str, Any]:
     names = ("method", "target", "measure", "value", "low", "high", "n")
     return {
         "name": table.name,
-        "path": str(table.path),
+        "key": table.key,
         "settings": {
             name: value
             for name, value in table.settings.items()
@@ -136,7 +136,7 @@ class Redrawn:
         value: dict[str, Any] = {
             "phase": "drawing",
             "pick": {
-                "table": str(table.path),
+                "table": table.key,
                 "method": method,
                 "aim": target,
                 "measure": measure,
