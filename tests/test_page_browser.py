@@ -428,7 +428,7 @@ def test_several_seeds_come_home_as_one_file_and_back_onto_the_stage(visit, engi
 def test_a_stopped_run_leaves_the_pair_before_it(visit, engine):
     page = visit()
     before = page.get_attribute("figure[data-role=tuned] img", "src")
-    engine.pause = 0.05
+    engine.pause = 0.2
     page.fill("#seed input", "4")
     page.click(GENERATE)
     say(page, "step")

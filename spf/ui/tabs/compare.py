@@ -65,9 +65,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         with gr.Column(elem_classes="spf-stage-column"):
             picture = _stage(page)
             sheet = own("sheet", {}, name="sheet")
-            past = own("history", name="history")
         with gr.Column(elem_classes=["spf-more", "spf-panel"]):
             dice, order, drop = _settings(page)
+        with gr.Column(elem_classes="spf-past"):
+            past = own("history", name="history")  # last: it appears while others are looked at
     shown = Shown(strip, suggest, go, halt, picture, dice, drop, sheet, past, order, tab)
     _connect_run(page, shown)
     _connect_fields(page, shown)
