@@ -96,7 +96,7 @@ def test_on_the_page(engine):
     drawn = Runs(engine, FORM)
     values = FORM.shown(CHANGED) | {"glow": 9}
     *_, last = drawn.run(SimpleNamespace(session_hash="s"), False, *values.values())
-    assert "glow is 9 but must be a number from -1 to 2" in last[0]["status"]["en"]
+    assert "“glow” is 9 but must be a number from -1 to 2" in last[0]["status"]["en"]
 
 
 def as_link(request):

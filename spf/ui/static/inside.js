@@ -275,7 +275,7 @@ function goBest() {
   go(top.step);
 }
 
-/* ---- a place in the portrait: which words it listens to, against their average over the picture */
+/* ---- a place in the portrait: the words it listens to, against their average over the picture */
 let spot = null;
 function tellSpot() {
   marks.forEach((mark) => {

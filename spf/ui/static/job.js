@@ -58,7 +58,7 @@ const svg = (tag, attributes) => {
   return node;
 };
 /* What is learnt, and what is held: the denoising loss and the enhanced one pull the target in,
-   every other term holds the rest. Each line has its own scale: what matters is whether it falls. */
+   every other term holds the rest. Each line has its own scale: what counts is that it falls. */
 const LEARNT = ["loss", "diffusion", "enhanced"];
 function plot(rows, steps) {
   const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
