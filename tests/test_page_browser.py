@@ -427,6 +427,8 @@ def test_several_seeds_come_home_as_one_file_and_back_onto_the_stage(visit, engi
 
 def test_a_stopped_run_leaves_the_pair_before_it(visit, engine):
     page = visit()
+    page.wait_for_selector("#adapter input")
+    page.wait_for_timeout(500)  # the large version of the picture comes a moment later
     before = page.get_attribute("figure[data-role=tuned] img", "src")
     engine.pause = 0.2
     page.fill("#seed input", "4")
