@@ -238,7 +238,7 @@ def test_generate_streams_and_ends_in_a_verdict(visit, engine):
 
 def test_stop_stops_and_the_next_run_is_whole(visit, engine):
     page = visit()
-    engine.pause = 0.05
+    engine.pause = 0.2
     for wait in (200, 900):
         page.click(GENERATE)
         say(page, "step")
