@@ -135,7 +135,12 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
         )
 
     settings = build("spf").map_settings
-    sitters = Sitters(SimpleNamespace(base=base, read=read), "hat", tmp_path, settings)
+    sitters = Sitters(
+        SimpleNamespace(base=base, read=read, screened=lambda images: images),
+        "hat",
+        tmp_path,
+        settings,
+    )
     base.unet.train()
     assert sitters.look() == {"response": 1.0, "pollution": 0.0} and base.unet.training
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -149,7 +154,12 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
     own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
-    plain = Sitters(SimpleNamespace(base=base, read=read), str(own), folder, None)
+    plain = Sitters(
+        SimpleNamespace(base=base, read=read, screened=lambda images: images),
+        str(own),
+        folder,
+        None,
+    )
     assert plain.look()["response"] is None
     assert not list(folder.glob("sfcm-*.png")), "naive fine-tuning has no control map to show"
 
@@ -463,7 +473,12 @@ def test_who_leaves_or_stops_ends_the_slices(sliced):
 def test_a_worker_pauses_when_its_slice_is_over_and_goes_on_as_the_same_run(tmp_path):
     """The real training of the tiny base: two slices of no length are two steps, then the rest."""
     base = new_portrait_base()
-    engine = SimpleNamespace(base=base, load=lambda: base, read=lambda images: None)
+    engine = SimpleNamespace(
+        base=base,
+        load=lambda: base,
+        read=lambda images: None,
+        screened=lambda images: images,
+    )
     request = {"data": "hat", "method": "naive", "steps": 3, "images": 4, "seed": 0}
     for name in ("whole", "parts"):
         folder = tmp_path / name
