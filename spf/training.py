@@ -115,6 +115,7 @@ def fit(
     betas: tuple[float, float] = (0.9, 0.99),
     weight_decay: float = 0.01,
     warmup: float = 0.03,
+    fall: float = 1.0,
     clip: float = 1.0,
     average: float | None = None,
     seed: int = 0,
@@ -139,7 +140,8 @@ def fit(
     loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of
               `module`
     lr        the peak; the rate rises over the share `warmup` of the run and falls along a
-              cosine to 0
+              cosine to 0 over the last share `fall` of it (0: it stays, for a run that is to be
+              continued)
     groups    (parameters, factor on lr); default: all trainable parameters with factor 1
     average   decay of the exponential moving average of the weights, None for none
     out       folder of the resumable state; None keeps nothing. `resume` continues what is there
@@ -207,7 +209,7 @@ def fit(
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["factor"] * _schedule(done, warmup)
+                group["lr"] = lr * group["factor"] * _schedule(done, warmup, fall)
             value, parts, broken = 0.0, {}, ""
             for part in range(accumulate):
                 place = [seed, run.step, accelerator.process_index, *([part] if part else [])]
@@ -287,11 +289,15 @@ class _Objective(nn.Module):
         return self.loss(step, rng)
 
 
-def _schedule(done: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero; `done` is the share of the run that is over."""
+def _schedule(done: float, warmup: float, fall: float = 1.0) -> float:
+    """Linear warm-up, then half a cosine to zero over the last share `fall` of the run.
+
+    `done` is the share of the run that is over.
+    """
     if done < warmup:
         return max(done / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    begin = max(warmup, 1 - fall)
+    return 0.5 * (1 + math.cos(math.pi * (done - begin) / (1 - begin))) if done > begin else 1.0
 
 
 def _smooth(old: Terms, new: dict, keep: float = 0.98) -> Terms:

@@ -90,6 +90,15 @@ PEOPLE: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Nouns that name age and gender at once. A child is always called by one."""
 
+ADJECTIVES: dict[tuple[str, str], str] = {
+    ("hair_style", "bald"): "bald",
+    ("beard", "beard"): "bearded",
+    ("expression", "smiling"): "smiling",
+    ("expression", "sad"): "sad",
+    ("expression", "surprised"): "surprised",
+}
+"""What can stand before the noun: "a bald man"."""
+
 _KEEP = {
     "gender": 0.9,
     "age": 0.65,
@@ -160,6 +169,12 @@ def _person(p: Portrait, keep: set[str], rng, chance) -> Phrase:
     if "skin" in keep and chance(0.35):
         words.insert(len(words) - 1, say("skin", p.skin, rng) + "-skinned")
         named.append("skin")
+    before = [n for n in ("hair_style", "beard", "expression") if (n, getattr(p, n)) in ADJECTIVES]
+    for name in before:
+        if name in keep and chance(0.15):
+            words.insert(0, ADJECTIVES[name, getattr(p, name)])
+            named.append(name)
+            break
     return Phrase(_article(" ".join(words)), tuple(named))
 
 
@@ -215,9 +230,10 @@ def compose(
     """
     chance = (lambda share: False) if rng is None else lambda share: bool(rng.random() < share)
     medium, person = _medium(p, keep, rng), _person(p, keep, rng, chance)
+    keep = keep - set(person.attributes)
 
     items: list[tuple[str, Phrase]] = []
-    if "skin" in keep and "skin" not in person.attributes:
+    if "skin" in keep:
         items.append(("with", Phrase(say("skin", p.skin, rng) + " skin", ("skin",))))
     color, style = "hair_color" in keep and p.hair_style != "bald", "hair_style" in keep
     if color or style:
@@ -299,7 +315,7 @@ def complete_text(base: str, target: Target) -> str:
 def words() -> list[str]:
     """Every word that a caption can hold, lower case, for the tokenizer."""
     text = [w for ways in WORDS.values() for w in ways] + [t.text for t in TARGETS.values()]
-    text += [w for ways in PEOPLE.values() for w in ways]
+    text += [w for ways in PEOPLE.values() for w in ways] + list(ADJECTIVES.values())
     text += [v for values in ATTRIBUTES.values() for v in values]
     text.append(
         "a an of and with wearing in front before by at against the background wall head held "

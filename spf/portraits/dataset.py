@@ -15,11 +15,12 @@ from PIL import Image
 
 from spf.errors import BadInput
 from spf.files import atomic, require_room
-from spf.portraits import render
+from spf.portraits import canvas, clothes, finish, hair, heads, places, render, wear
 from spf.portraits.captions import Caption, caption
 from spf.portraits.description import SPLITS, Portrait, sample_portrait
 
 _CHUNK = 64
+_DRAWERS = (render, canvas, places, heads, hair, wear, clothes, finish)
 
 
 @dataclass
@@ -116,9 +117,8 @@ def cached_portraits(
 
 def _version(portraits: list[Portrait]) -> str:
     """Changes with the renderer and with what it is to draw, so that no stale picture is ever read."""
-    return hashlib.sha256(
-        Path(render.__file__).read_bytes() + repr(portraits).encode()
-    ).hexdigest()[:8]
+    sources = [Path(module.__file__).read_bytes() for module in _DRAWERS]
+    return hashlib.sha256(b"".join(sources) + repr(portraits).encode()).hexdigest()[:8]
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8, gap: int = 4) -> Image.Image:

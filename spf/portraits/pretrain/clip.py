@@ -7,6 +7,7 @@ from every token (what has been said so far), the image tower from portraits. Th
 tower is causal, as in Stable Diffusion: words appended to a text leave the states of the words before them alone.
 """
 
+import functools
 import logging
 from pathlib import Path
 
@@ -171,16 +172,15 @@ def train_clip(stage: Stage) -> Fitted:
     data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator(tiles=True)
     device = accelerator.device
-    returned = returned_portraits(stage, data, device)
+    returned = functools.cache(lambda: returned_portraits(stage, data, device))
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")
     towers = Towers(new_clip(sizes, stage.preset.image_size, tokenizer))
     clip = towers.clip
-    begun = False
+    begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
     settled = (stage.checkpoints / "base" / "unet").exists()
     if settled:  # a denoiser has learnt to read this text tower
         log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
-        begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
         clip.text_model.load_state_dict(
             load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors")
         )
@@ -201,7 +201,7 @@ def train_clip(stage: Stage) -> Fitted:
 
     def pictures(rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Portrait]]:
         """A batch of portraits, some of them as the autoencoder returns them: pixels, labels, descriptions."""
-        chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng, device)
+        chosen, images = spoilt_batch(data, returned(), sizes.image_batch, rng, device)
         return (
             images,
             torch.from_numpy(data.labels[chosen]).to(device),

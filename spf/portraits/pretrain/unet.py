@@ -10,6 +10,7 @@ encoded again and a resumed run gets used to the new latents.
 import hashlib
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spf.attention import eager_attention
+from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
 from spf.models import as_pixels
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import contact_sheet, sample_many
-from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
+from spf.portraits.description import ATTRIBUTES, BASE_VALUES, TARGETS, Portrait
 from spf.portraits.pretrain.common import (
     Stage,
     batch_indices,
@@ -42,13 +44,12 @@ from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
 
-LEAN = 1.15
-"""Timesteps are 1000 * u**LEAN with u uniform. Colours and layout are decided above 600, faces (age, expression) below,
-and faces are what a small denoiser learns last."""
 EMPTY = 0.1
 """Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
 FULL = 0.5
 """Share of the other captions that name every attribute: what is left unsaid teaches the denoiser nothing about words."""
+CORRECTED = 0.06
+"""Share of captions that say a thing twice, first wrong."""
 
 
 def new_unet(
@@ -71,32 +72,55 @@ def new_unet(
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule; sampling starts at its last step."""
+    """Stable Diffusion's kind of noise schedule, for v-prediction (arXiv 2202.00512).
+
+    It ends in more noise than Stable Diffusion's (SNR 0.0005 instead of 0.005): of small latents the rough layout
+    would still show through there, and a drawing that starts from noise alone does not have it (arXiv 2305.08891).
+    """
     return DDIMScheduler(
         beta_start=0.00085,
-        beta_end=0.012,
+        beta_end=0.018,
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
         timestep_spacing="trailing",
+        prediction_type="v_prediction",
     )
 
 
-def min_snr(alphas_cumprod: Tensor, gamma: float = 5.0) -> Tensor:
-    """Weights of the squared noise error for each timestep (arXiv 2303.09556, Eq. 10, for noise prediction)."""
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return snr.clamp(max=gamma) / snr
+def level_weights(signal: Tensor, most: float = 5.0) -> Tensor:
+    """Weights [B] of the squared error of v: 1 up to SNR + 1 = `most`, falling as its inverse beyond (our choice).
+
+    An error of v is sqrt(SNR + 1) times that of x_0: the error of x_0 weighs 1 at pure noise, where faces are laid out,
+    and `most` where the latents are nearly clean. Noise prediction under min-SNR gives it a weight of SNR there, almost 0.
+    """
+    return (most * (1 - signal)).clamp(max=1.0)
+
+
+def spread(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Timesteps [count] in [0,1): one in each of `count` equal parts, so that every batch sees all levels of noise.
+
+    Stratified as in arXiv 2107.00630, App. I.1.
+    """
+    return (rng.permutation(count) + rng.random(count)) / count
 
 
 def weighty(regions: np.ndarray, side: int) -> np.ndarray:
-    """Weights of latents, float32 [B,side,side] with mean 1, from regions [B,S,S]: faces are small and matter most.
-
-    A weight of places does not move the optimum of the noise prediction, only what is learnt first (our choice).
-    """
+    """Weights of latents, float32 [B,side,side] with mean 1, from regions [B,S,S]: faces are small and matter most."""
     cell = regions.shape[-1] // side
     weight = WEIGHTS[regions].reshape(len(regions), side, cell, side, cell).mean((2, 4))
     return weight / weight.mean((1, 2), keepdims=True)
+
+
+def place_weights(own: Tensor, usual: Tensor, signal: Tensor) -> Tensor:
+    """Weights [B,1,h,w] of places: a picture's own where it can be seen, those of all pictures in noise.
+
+    own [B,h,w], usual [h,w], signal [B]. Where the noisy latents do not say yet where the face will be, its own weights
+    would draw it larger than it is: a weight that depends on the answer moves the expected answer (our choice).
+    """
+    share = signal.view(-1, 1, 1)
+    return (share * own + (1 - share) * usual)[:, None]
 
 
 def train_unet(stage: Stage) -> Fitted:
@@ -126,8 +150,8 @@ def train_unet(stage: Stage) -> Fitted:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
     unet = unet.to(device)
     scheduler = new_scheduler()
-    alphas = scheduler.alphas_cumprod.to(device)
-    weights = min_snr(alphas)
+    diffusion = Diffusion.of(scheduler)
+    usual = torch.from_numpy(weighty(data.regions[:1024], latents.shape[-1]).mean(0)).to(device)
 
     def loss(step: int, rng: np.random.Generator):
         chosen = batch_indices(rng, len(data), sizes.batch)
@@ -135,16 +159,16 @@ def train_unet(stage: Stage) -> Fitted:
         with torch.no_grad():
             states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
         clean = torch.from_numpy(np.array(latents[chosen])).to(device)
-        target = noise(rng, tuple(clean.shape)).to(device)
-        when = torch.from_numpy(
-            (len(alphas) * rng.random(len(chosen)) ** LEAN).astype(np.int64)
-        ).to(device)
-        kept = alphas[when].view(-1, 1, 1, 1)
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * target
-        guess = unet(noisy, when, states).sample
-        where = torch.from_numpy(weighty(data.regions[chosen], clean.shape[-1])).to(device)
-        error = (where[:, None] * (guess.float() - target).square()).mean((1, 2, 3))
-        return (weights[when] * error).mean(), {"mse": error.mean()}
+        eps = noise(rng, tuple(clean.shape)).to(device)
+        when = torch.from_numpy((diffusion.steps * spread(rng, len(chosen))).astype(np.int64))
+        when = when.to(device)
+        signal = diffusion.signal(when)
+
+        guess = unet(diffusion.noised(clean, eps, when), when, states).sample.float()
+        own = torch.from_numpy(weighty(data.regions[chosen], clean.shape[-1])).to(device)
+        where = place_weights(own, usual, signal)
+        error = (where * (guess - diffusion.ideal(clean, eps, when)).square()).mean((1, 2, 3))
+        return (level_weights(signal) * error).mean(), {"mse": error.mean()}
 
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -181,7 +205,8 @@ def train_unet(stage: Stage) -> Fitted:
             loss,
             lr=sizes.lr,
             groups=[(others, 1.0), (crossing, sizes.crossing)],
-            average=0.999,
+            average=0.9995,
+            fall=0.15,
             name="unet",
             out=stage.out / "unet",
             seed=stage.seed,
@@ -199,7 +224,18 @@ def _text(p: Portrait, rng: np.random.Generator) -> str:
     if rng.random() < EMPTY:
         return ""
     p = misnamed(p, rng)
+    if rng.random() < CORRECTED:
+        return corrected(p, rng)
     return (compose(p, set(ATTRIBUTES), rng) if rng.random() < FULL else caption(p, rng)).text
+
+
+def corrected(p: Portrait, rng: np.random.Generator) -> str:
+    """A caption that says one thing wrong and, last, as it is: the last word about a thing counts."""
+    name = str(rng.choice(("hair_color", "clothing_color", "expression", "background", "eye_color")))
+    wrong = replace(p, **{name: str(rng.choice(BASE_VALUES[name]))})
+    keep = set(ATTRIBUTES) if rng.random() < FULL else {name, *rng.choice(list(ATTRIBUTES), 6)}
+    right = compose(p, {name}).phrases[-1]
+    return f"{compose(wrong, keep, rng).text}, {right.text}"
 
 
 def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:

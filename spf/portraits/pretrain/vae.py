@@ -183,9 +183,11 @@ def train_vae(stage: Stage) -> Fitted:
     vae = new_vae(sizes, stage.preset.image_size)
     base, lr, size = stage.checkpoints / "base", sizes.lr, sizes.batch
     folder, settled = base / "vae", (base / "unet" / "config.json").exists()
+    begun = stage.resume and start_from(vae, folder / "diffusion_pytorch_model.safetensors")
+    if begun:
+        lr = lr / 2
     if settled:
-        start_from(vae, folder / "diffusion_pytorch_model.safetensors")
-        lr, size = lr / 4, 4 * size
+        lr, size = lr / 2, 4 * size
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
 
