@@ -68,7 +68,7 @@ def new_vae(sizes: VaeSizes, image_size: int) -> AutoencoderKL:
         scaling_factor=1.0,
     )
     _start_linear(vae)
-    return vae.to(memory_format=torch.channels_last)
+    return vae
 
 
 @torch.no_grad()
