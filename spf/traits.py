@@ -37,8 +37,8 @@ COMMON = 0.6
 PERSON = "a photo of a person"
 _TONES = "fair|pale|light|tan|olive|brown|dark"
 _SHADES = "black|brown|brunette|red|ginger|gray|grey|silver|blond|blonde|golden"
-_CLOTHES = "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|hoodie|blouse|clothes"
-_COLOURS = "white|red|blue|green|yellow|black"
+_CLOTHES = "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|pullover|turtleneck|hoodie|blouse|clothes"
+_COLOURS = "white|red|blue|green|yellow|black|purple"
 
 
 class Trait(NamedTuple):
@@ -55,6 +55,9 @@ class Trait(NamedTuple):
     of: str = ""
 
 
+_CHILD = {"woman": "girl", "man": "boy"}
+
+
 def _alike(form: str, values: str) -> dict[str, str]:
     return {value: form.format(value) for value in values.split("|")}
 
@@ -62,21 +65,22 @@ def _alike(form: str, values: str) -> dict[str, str]:
 TRAITS = (
     Trait(
         "gender",
-        r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male",
+        r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male|grand(mother|father)",
         _alike("{}", "woman|man"),
         "a photo of a {}",
     ),
     Trait(
         "age",
-        r"young|middle-aged|old|elderly|aged",
-        _alike("{}", "young|middle-aged|old"),
-        "a photo of a {} person",
+        r"young|middle-aged|old|elderly|aged|child|kid|girl|boy|grand(mother|father)",
+        {"child": "child"} | {v: f"{v} person" for v in ("young", "middle-aged", "old")},
+        "a photo of a {}",
     ),
     Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
     Trait(
         "hair style",
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
-        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"},
+        _alike("{} hair", "short|long|curly")
+        | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
         of="hair",
     ),
     Trait(
@@ -85,7 +89,16 @@ TRAITS = (
         _alike("{} hair", "black|brown|red|gray|blonde"),
         of="hair",
     ),
-    Trait("beard", "beard|bearded|moustache|shaven", {"a beard": "a beard", "": ""}),
+    Trait(
+        "eye color",
+        r"(brown|blue|green|gray|grey|hazel)\W(\w+\W)?eyes",
+        _alike("{} eyes", "brown|blue|green"),
+    ),
+    Trait(
+        "beard",
+        "beard|bearded|mo?ustache|shaven",
+        {"a beard": "a beard", "a mustache": "a mustache", "": ""},
+    ),
     Trait("freckles", "freckle[sd]", {"freckled skin": "freckled skin", "": ""}),
     Trait(
         "eyewear",
@@ -95,7 +108,7 @@ TRAITS = (
     Trait(
         "clothing",
         _CLOTHES.removesuffix("|clothes"),
-        _alike("a {}", "T-shirt|shirt|jacket|suit|dress"),
+        _alike("a {}", "T-shirt|shirt|jacket|suit|sweater|dress"),
     ),
     Trait(
         "clothing color", rf"({_COLOURS})\W(button )?({_CLOTHES})", _alike("{} clothes", _COLOURS)
@@ -112,22 +125,28 @@ TRAITS = (
         },
     ),
     Trait(
+        "framing",
+        r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength",
+        _alike("{}", "close-up|head-and-shoulders|half-length"),
+        "a {} photo of a person",
+    ),
+    Trait(
         "head",
         "head (tilted|held)",
         _alike("{}", "head tilted to the left|head tilted to the right|head held straight"),
     ),
     Trait(
         "background",
-        "background|wall|curtain|window|sea|ocean|beach|park|garden",
+        "background|wall|curtain|window|sea|ocean|beach|park|garden|city|skyline",
         {
             f"in front of a {what}": f"a {what}"
             for what in (
-                *(f"{c} background" for c in ("gray", "blue", "green", "orange")),
+                *(f"{c} background" for c in ("gray", "blue", "green", "orange", "purple")),
                 "curtain",
                 "window",
             )
         }
-        | {"by the sea": "the sea", "in a park": "a park"},
+        | {"by the sea": "the sea", "in a park": "a park", "in front of a city": "a city"},
     ),
 )
 
@@ -288,17 +307,24 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         )
         phrases.append(new.pop(name))
 
-    if "gender" in new and (person := within("person")):
-        put("gender", *person[1], "{}")
+    if person := within("person"):
+        if new.get("age") == "child":
+            new["gender"] = _CHILD.get(new.get("gender", ""), new.pop("age"))
+        if "gender" in new:
+            put("gender", *person[1], "{}")
+    if new.get("age") == "child":
+        new.pop("age")
     if "age" in new and (person := within("person|(?:wo)?man|lady|girl|gentleman|guy|boy")):
         put("age", person[0][0])
     if hair := within("hair"):
         if new.get("hair style") in ("short", "long", "curly"):
             put("hair style", hair[0][0])
-        elif new.get("hair style") == "bun":
+        elif new.get("hair style") in ("bun", "ponytail"):
             put("hair style", hair[1][1], form=" in a {}")
         if "hair color" in new:
             put("hair color", hair[1][0])
+    if "framing" in new and (medium := within("photo|portrait|picture|photograph|painting")):
+        put("framing", medium[1][0])
     if "clothing color" in new and (clothes := within(_CLOTHES)):
         put("clothing color", clothes[0][0])
 
@@ -311,7 +337,7 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         (
             ", with " if "with" in text.split() else " with ",
             " and ",
-            [skin, hair, new.pop("beard", ""), new.pop("freckles", "")],
+            [skin, new.pop("eye color", ""), hair, new.pop("beard", ""), new.pop("freckles", "")],
         ),
         (", wearing ", " and ", [new.pop("eyewear", ""), cloth]),
         (", ", ", ", [new.pop("expression", ""), new.pop("head", "")]),
@@ -328,11 +354,12 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
 def _hair(style: str, color: str) -> str:
     if style == "bald":
         return "a bald head"
+    gathered = style in ("bun", "ponytail")
     words = [
-        style if style != "bun" else "",
+        "" if gathered else style,
         color,
         "hair" if style or color else "",
-        "in a bun" if style == "bun" else "",
+        f"in a {style}" if gathered else "",
     ]
     return " ".join(filter(None, words))
 

@@ -111,7 +111,9 @@ def _shirt(c, p, half, neck, color, skin) -> None:
 def _jacket(c, p, half, neck, color, skin) -> None:
     """Open over a plain shirt, with a stand-up collar and a golden zip."""
     inner = (126, 136, 156) if p.clothing_color == "white" else (238, 238, 236)
-    c.fill([(-neck * 1.1, -0.04), (neck * 1.1, -0.04), (0.085, 1.0), (-0.085, 1.0)], inner, "clothing")
+    c.fill(
+        [(-neck * 1.1, -0.04), (neck * 1.1, -0.04), (0.085, 1.0), (-0.085, 1.0)], inner, "clothing"
+    )
     c.fill(_opening(0.056, neck * 1.05), darker(skin, 0.04), "neck")
 
     flap = lighter(color, 0.14) if p.clothing_color == "black" else darker(color, 0.20)

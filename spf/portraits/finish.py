@@ -42,7 +42,10 @@ def _displaced(image: np.ndarray, dy: np.ndarray, dx: np.ndarray, most: float) -
     """Each pixel taken from up to `most` pixels away."""
     side = image.shape[0]
     ys, xs = np.mgrid[:side, :side]
-    at = [(grid + shift * most).round().clip(0, side - 1).astype(int) for grid, shift in ((ys, dy), (xs, dx))]
+    at = [
+        (grid + shift * most).round().clip(0, side - 1).astype(int)
+        for grid, shift in ((ys, dy), (xs, dx))
+    ]
     return image[at[0], at[1]]
 
 

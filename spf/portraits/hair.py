@@ -79,7 +79,9 @@ def draw_front_hair(c: Canvas, style: str, f: Measures, hair, side: int) -> None
 def _bald(c: Canvas, f: Measures, hair) -> None:
     """A shine, and a rim above the ears, so that a bald head has a hair colour too."""
     w, h = f.w, f.h
-    c.fill(ellipse(-w * 0.28, -h * 0.74, w * 0.22, h * 0.08), (255, 255, 255), blur=0.012, alpha=0.5)
+    c.fill(
+        ellipse(-w * 0.28, -h * 0.74, w * 0.22, h * 0.08), (255, 255, 255), blur=0.012, alpha=0.5
+    )
     rim = [
         (0.93, -0.46),
         (1.09, -0.42),

@@ -106,7 +106,11 @@ def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Gene
     """Round dots that stand apart: six on each cheek, three across the nose."""
     ink = mix(skin, (150, 74, 36), 0.72) if p.skin in ("fair", "tan") else darker(skin, 0.55)
     cheek = [(0.40, 0.22), (0.58, 0.20), (0.74, 0.25), (0.48, 0.37), (0.66, 0.38), (0.56, 0.52)]
-    places = [(s * x, y) for s in (-1, 1) for x, y in cheek] + [(-0.13, 0.16), (0.13, 0.16), (0, 0.06)]
+    places = [(s * x, y) for s in (-1, 1) for x, y in cheek] + [
+        (-0.13, 0.16),
+        (0.13, 0.16),
+        (0, 0.06),
+    ]
 
     for x, y in places:
         x, y = x + rng.uniform(-0.03, 0.03), y + rng.uniform(-0.025, 0.025)
@@ -204,7 +208,11 @@ def draw_mouth(c: Canvas, p: Portrait, f: Measures, skin) -> None:
 def _laugh(c: Canvas, f: Measures, lip) -> None:
     w, y = f.mouth_w * 1.22, f.mouth_y
     corners = [(-w, y - 0.030), (0, y - 0.020), (w, y - 0.030)]
-    c.fill(smooth([*corners, (w * 0.70, y + 0.034), (0, y + 0.062), (-w * 0.70, y + 0.034)]), lip, "mouth")
+    c.fill(
+        smooth([*corners, (w * 0.70, y + 0.034), (0, y + 0.062), (-w * 0.70, y + 0.034)]),
+        lip,
+        "mouth",
+    )
 
     cave = smooth(
         [

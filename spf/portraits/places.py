@@ -51,9 +51,7 @@ def _window(c: Canvas, rng) -> None:
     middle = (x0 + x1) / 2
     for left, right in ((x0 + bar, middle - bar / 2), (middle + bar / 2, x1 - bar)):
         for upper, lower, sky in ((top + bar, 0.38, 0.1), (0.41, sill - bar, 0.8)):
-            c.fill(
-                box(left, upper, right, lower), mix((140, 200, 246), (206, 232, 250), sky)
-            )
+            c.fill(box(left, upper, right, lower), mix((140, 200, 246), (206, 232, 250), sky))
     c.fill(box(x0 - 0.03, sill, x1 + 0.03, sill + 0.04), (242, 238, 230), shade=0.2)
 
 

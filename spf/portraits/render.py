@@ -89,6 +89,29 @@ def render(p: Portrait, size: int = 128) -> Drawing:
     return _finished(c, p, size, paint_rng)
 
 
+LANDMARKS = (
+    "left eye",
+    "right eye",
+    "left brow",
+    "right brow",
+    "nose",
+    "mouth",
+    "left ear",
+    "right ear",
+    "chin",
+)
+
+
+def landmarks(p: Portrait) -> np.ndarray:
+    """Where the parts of the face lie, as the viewer sees it: float32 [9,2], x and y in parts of the side."""
+    f = Measures(p)
+    head, _ = _places(p, f)
+    pairs = ((f.eye_x, f.eye_y), (f.eye_x, f.brow_y), (f.w, 0.016))
+    (eyes, brows, ears) = ([(-x, y), (x, y)] for x, y in pairs)
+    points = [*eyes, *brows, (0, f.nose_y), (0, f.mouth_y), *ears, (0, f.h)]
+    return head(points).astype(np.float32)
+
+
 def _places(p: Portrait, f: Measures):
     """The two maps from a part's own coordinates to the picture: of the tilted head, and of the body."""
     scale, down = FRAMING[p.framing]

@@ -13,6 +13,7 @@ STAGES = {
     "vae": "train_vae",
     "clip": "train_clip",
     "judges": "train_judges",
+    "form": "train_form",
     "unet": "train_unet",
     "measure": "measure",
 }

@@ -41,6 +41,13 @@ class JudgeSizes:
 
 
 @dataclasses.dataclass(frozen=True)
+class FormSizes:
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    batch: int = 32
+    lr: float = 2e-3
+
+
+@dataclasses.dataclass(frozen=True)
 class UnetSizes:
     channels: tuple[int, ...] = (64, 96, 160)
     heads: int = 4
@@ -58,11 +65,18 @@ class Preset:
     image_size: int = 128
     portraits: int = 12_000
     minutes: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"vae": 40.0, "clip": 20.0, "judges": 15.0, "unet": 180.0}
+        default_factory=lambda: {
+            "vae": 90.0,
+            "clip": 20.0,
+            "judges": 15.0,
+            "form": 10.0,
+            "unet": 600.0,
+        }
     )
     vae: VaeSizes = VaeSizes()
     clip: ClipSizes = ClipSizes()
     judges: JudgeSizes = JudgeSizes()
+    form: FormSizes = FormSizes()
     unet: UnetSizes = UnetSizes()
 
 
@@ -71,7 +85,7 @@ PRESETS = {
     "large": Preset(
         image_size=256,
         portraits=40_000,
-        minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "unet": 30.0},
+        minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "form": 4.0, "unet": 30.0},
         vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
         clip=ClipSizes(
             text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256

@@ -231,7 +231,9 @@ def _text(p: Portrait, rng: np.random.Generator) -> str:
 
 def corrected(p: Portrait, rng: np.random.Generator) -> str:
     """A caption that says one thing wrong and, last, as it is: the last word about a thing counts."""
-    name = str(rng.choice(("hair_color", "clothing_color", "expression", "background", "eye_color")))
+    name = str(
+        rng.choice(("hair_color", "clothing_color", "expression", "background", "eye_color"))
+    )
     wrong = replace(p, **{name: str(rng.choice(BASE_VALUES[name]))})
     keep = set(ATTRIBUTES) if rng.random() < FULL else {name, *rng.choice(list(ATTRIBUTES), 6)}
     right = compose(p, {name}).phrases[-1]
