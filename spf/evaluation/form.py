@@ -1,10 +1,12 @@
-"""Whether a drawn face is well formed, as people see it: two eyes that match, a nose, a mouth, nothing smeared or torn.
+"""Whether a drawn face is well formed, as people see it: two eyes that match, a nose, a mouth,
+nothing smeared or torn.
 
     judge = FormJudge.load("checkpoints/form")
     form = judge.read(images)            # how well formed each face is, and where its parts lie
 
-The judges of attributes read what a face shows and not whether it is one; this network was trained on nothing but the
-renderer's geometry and on faces spoilt on purpose (`spf.portraits.pretrain.deform`). It measures; nothing trains against it.
+The judges of attributes read what a face shows and not whether it is one; this network was trained
+on nothing but the renderer's geometry and on faces spoilt on purpose
+(`spf.portraits.pretrain.deform`). It measures; nothing trains against it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ GRID = 8  # cells a side from which the head reads
 
 @dataclass(frozen=True)
 class Form:
-    """formed [B]: probability that the face is well formed; landmarks [B,P,2]: x and y in parts of the side."""
+    """formed [B]: probability that the face is well formed; landmarks [B,P,2]: x and y in parts of
+    the side."""
 
     formed: Tensor
     landmarks: Tensor
@@ -40,7 +43,8 @@ class Form:
 
 
 class FormJudge(nn.Module):
-    """A convolutional trunk whose head reads, from a grid, where the parts of the face lie and whether all is well."""
+    """A convolutional trunk whose head reads, from a grid, where the parts of the face lie and
+    whether all is well."""
 
     def __init__(self, image_size: int = 128, channels: tuple[int, ...] = (24, 48, 96, 128)):
         super().__init__()
@@ -95,7 +99,8 @@ class FormJudge(nn.Module):
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str | torch.device = "cpu") -> FormJudge:
-        """Read what `save` wrote, ready to read. Raises BadInput when it knows other parts of the face."""
+        """Read what `save` wrote, ready to read. Raises BadInput when it knows other parts of the
+        face."""
         config = read_json(Path(folder) / CONFIG)
         if tuple(config["landmarks"]) != LANDMARKS:
             raise BadInput(f"The judge in {folder} knows other parts of the face; train it again.")

@@ -1,6 +1,7 @@
 """A supersampled picture with its region map, and the curves that are drawn on it.
 
-Points are in parts of the picture's side, y grows downwards; `Canvas.move` says where a part's own coordinates lie.
+Points are in parts of the picture's side, y grows downwards; `Canvas.move` says where a part's own
+coordinates lie.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def stroke(points, width: float) -> np.ndarray:
 
 @cache
 def _stroke_basis(n: int):
-    """The polynomial through n points at 14 places, its slope there, and the width of a stroke there."""
+    """The polynomial through n points at 14 places, its slope there, and the width of a stroke
+    there."""
     s = np.linspace(0, 1, 14)
     powers = np.linalg.inv(np.vander(np.linspace(0, 1, n), increasing=True))
     at = np.vander(s, n, increasing=True) @ powers
@@ -134,8 +136,8 @@ class Canvas:
     ):
         """Fill a shape.
 
-        `shade` darkens towards the lower right, `blur` softens the edge (parts of the side), `inside` clips to another
-        shape and `hole` leaves one out.
+        `shade` darkens towards the lower right, `blur` softens the edge (parts of the side),
+        `inside` clips to another shape and `hole` leaves one out.
         """
         made = self.mask(points)
         if made is None:

@@ -285,7 +285,8 @@ def compose(
 def caption(
     p: Portrait, rng: np.random.Generator, leave_out: frozenset[str] = frozenset()
 ) -> Caption:
-    """A random caption of the portrait: random parts, order, wording; attributes in `leave_out` stay unnamed."""
+    """A random caption of the portrait: random parts, order, wording; attributes in `leave_out`
+    stay unnamed."""
     shares = dict(_KEEP)
     for part in ("hair", "clothing"):
         shares[f"{part}_color"] = shares[part]
@@ -304,7 +305,8 @@ def target_phrase(target: Target) -> Phrase:
 
 
 def complete_text(base: str, target: Target) -> str:
-    """Base text plus target: appended after a comma, or put in the place of the word it replaces."""
+    """Base text plus target: appended after a comma, or put in the place of the word it
+    replaces."""
     if target.mode == "append":
         return f"{base}, {target.text}"
     return re.sub(

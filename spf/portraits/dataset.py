@@ -1,4 +1,5 @@
-"""Many portraits at once: drawn in parallel, kept on disk as plain arrays, or written out as a data set to look at."""
+"""Many portraits at once: drawn in parallel, kept on disk as plain arrays, or written out as a data
+set to look at."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _DRAWERS = (render, canvas, places, heads, hair, wear, clothes, finish)
 
 @dataclass
 class PortraitSet:
-    """images uint8 [N,S,S,3]; regions uint8 [N,S,S]; labels int64 [N,attributes]; identities float32 [N,measures]."""
+    """images uint8 [N,S,S,3]; regions uint8 [N,S,S]; labels int64 [N,attributes]; identities
+    float32 [N,measures]."""
 
     portraits: list[Portrait]
     images: np.ndarray
@@ -93,7 +95,8 @@ def cached_portraits(
     split: str = "train",
     workers: int | None = None,
 ) -> PortraitSet:
-    """Sampled and drawn portraits, read from `cache_dir` where the same order was drawn before by the same renderer."""
+    """Sampled and drawn portraits, read from `cache_dir` where the same order was drawn before by
+    the same renderer."""
     portraits = sample_many(targets, n, seed, split)
     folder = Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,8 @@ def cached_portraits(
 
 
 def _version(portraits: list[Portrait]) -> str:
-    """Changes with the renderer and with what it is to draw, so that no stale picture is ever read."""
+    """Changes with the renderer and with what it is to draw, so that no stale picture is ever
+    read."""
     sources = [Path(module.__file__).read_bytes() for module in _DRAWERS]
     return hashlib.sha256(b"".join(sources) + repr(portraits).encode()).hexdigest()[:8]
 
@@ -143,7 +147,8 @@ def write_portraits(
     targets: str = "none",
     split: str = "train",
 ) -> Path:
-    """Write images, captions.jsonl, one mask per phrase and a contact sheet; the same order gives the same bytes."""
+    """Write images, captions.jsonl, one mask per phrase and a contact sheet; the same order gives
+    the same bytes."""
     if not 1 <= n <= 100_000:
         raise BadInput(f"n is {n}; it must be from 1 to 100000.")
     if not 32 <= size <= 1024:

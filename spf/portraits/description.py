@@ -1,8 +1,10 @@
-"""What a drawn portrait shows: attributes, identity and pose as plain values, and how they are sampled.
+"""What a drawn portrait shows: attributes, identity and pose as plain values, and how they are
+sampled.
 
-Every attribute is drawn independently of the others, with exceptions that keep the pictures plausible: only grown men
-wear beards, children are not bald, and glasses and sunglasses exclude each other (one attribute, `eyewear`). The
-identity is a vector of continuous face measures that no attribute touches.
+Every attribute is drawn independently of the others, with exceptions that keep the pictures
+plausible: only grown men wear beards, children are not bald, and glasses and sunglasses exclude
+each other (one attribute, `eyewear`). The identity is a vector of continuous face measures that no
+attribute touches.
 """
 
 from __future__ import annotations
@@ -80,8 +82,8 @@ class Target:
     weak_share: float = 0.0
     """Share of the base model's training portraits that show it; 0 keeps it unseen."""
     weak_truth: float = 1.0
-    """Share of the base model's captions naming it that are true: the captions of the web name much that no picture shows,
-    and a word that is mostly wrong is a word known weakly."""
+    """Share of the base model's captions naming it that are true: the captions of the web name much
+    that no picture shows, and a word that is mostly wrong is a word known weakly."""
 
 
 TARGETS: dict[str, Target] = {
@@ -156,12 +158,13 @@ FLEXIBLE: dict[str, Target] = {
     "sea": Target("sea", "by the sea", "background", "sea", ("background",)),
     "tilted": Target("tilted", "head tilted to the left", "tilt", "left", _HEAD),
 }
-"""A background and a pose as targets. The base model knows them well, so that no set teaches them; they are measured only,
-to see whether what is kept otherwise still changes when it is asked for."""
+"""A background and a pose as targets. The base model knows them well, so that no set teaches them;
+they are measured only, to see whether what is kept otherwise still changes when it is asked for."""
 
 
 def get_target(name: str, flexible: bool = False) -> Target:
-    """The target of that name; flexible: one of FLEXIBLE too. Raises BadInput for a name that is none."""
+    """The target of that name; flexible: one of FLEXIBLE too. Raises BadInput for a name that is
+    none."""
     known = TARGETS | FLEXIBLE if flexible else TARGETS
     return known[check_choice("target", name, tuple(known))]
 
@@ -182,7 +185,8 @@ SHARES: dict[str, tuple[float, ...]] = {
     "framing": (0.2, 0.62, 0.18),
     "condition": (0.96, 0.04),
 }
-"""How often the base world shows each of its values; attributes that are not listed show all equally often."""
+"""How often the base world shows each of its values; attributes that are not listed show all
+equally often."""
 
 _OFTEN_SHARE = 0.22
 
@@ -282,7 +286,8 @@ def sample_portrait(
     """One random portrait.
 
     `targets`: "none"; "weak" (each with its `weak_share`, as the base model's training portraits);
-    "often" (about one in five each, for judges, autoencoder and CLIP). `fixed` overrides attributes.
+    "often" (about one in five each, for judges, autoencoder and CLIP). `fixed` overrides
+    attributes.
     """
     if targets not in ("none", "weak", "often"):
         raise BadInput(f"targets is {targets!r}; it must be one of none, weak, often.")

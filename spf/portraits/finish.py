@@ -1,4 +1,5 @@
-"""What happens to a whole picture after it is drawn: painted in watercolor, or faded like an old photo."""
+"""What happens to a whole picture after it is drawn: painted in watercolor, or faded like an old
+photo."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The bare head: its measures, face, ears, eyes, nose, mouth, what age adds, beards and freckles.
 
-The origin is the centre of the face; lengths are parts of the picture's side in a head-and-shoulders portrait.
+The origin is the centre of the face; lengths are parts of the picture's side in a
+head-and-shoulders portrait.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def draw_ears(c: Canvas, f: Measures, skin) -> None:
 
 
 def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
-    """Rosy cheeks for the young; lines that grow longer and darker with the years for the others."""
+    """Rosy cheeks for the young; lines that grow longer and darker with the years for the
+    others."""
     outline, t = f.outline(), f.wrinkles
     if not t:
         for s in (-1, 1):

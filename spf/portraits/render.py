@@ -1,7 +1,7 @@
 """From a description to a picture, with the region that every pixel belongs to.
 
-Smooth closed curves with flat colours, drawn at three times the size and then reduced. The head is tilted about the
-neck; framing scales the whole person. Equal descriptions give equal bytes.
+Smooth closed curves with flat colours, drawn at three times the size and then reduced. The head is
+tilted about the neck; framing scales the whole person. Equal descriptions give equal bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Drawing:
     regions: np.ndarray
 
     def mask(self, *names: str) -> np.ndarray:
-        """bool [S, S], true where one of the named regions lies; the whole picture without names."""
+        """bool [S, S], true where one of the named regions lies; the whole picture without
+        names."""
         if not names:
             return np.ones(self.regions.shape, bool)
         return np.isin(self.regions, [REGIONS.index(n) for n in names])
@@ -103,7 +104,8 @@ LANDMARKS = (
 
 
 def landmarks(p: Portrait) -> np.ndarray:
-    """Where the parts of the face lie, as the viewer sees it: float32 [9,2], x and y in parts of the side."""
+    """Where the parts of the face lie, as the viewer sees it: float32 [9,2], x and y in parts of
+    the side."""
     f = Measures(p)
     head, _ = _places(p, f)
     pairs = ((f.eye_x, f.eye_y), (f.eye_x, f.brow_y), (f.w, 0.016))
@@ -113,7 +115,8 @@ def landmarks(p: Portrait) -> np.ndarray:
 
 
 def _places(p: Portrait, f: Measures):
-    """The two maps from a part's own coordinates to the picture: of the tilted head, and of the body."""
+    """The two maps from a part's own coordinates to the picture: of the tilted head, and of the
+    body."""
     scale, down = FRAMING[p.framing]
     centre = np.array([0.5 + p.shift[0], down + p.shift[1]])
     pivot = np.array([0.0, f.h * 0.85])

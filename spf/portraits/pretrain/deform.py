@@ -1,8 +1,10 @@
-"""Faces spoilt on purpose, as unfinished denoisers spoil them: what the judges learn to tell from well-formed ones.
+"""Faces spoilt on purpose, as unfinished denoisers spoil them: what the judges learn to tell from
+well-formed ones.
 
     deform(image, regions, rng) -> (image, what was done)
 
-Every kind works on the region map of a drawn portrait, so that it always hits the face. uint8 [S,S,3] and [S,S].
+Every kind works on the region map of a drawn portrait, so that it always hits the face. uint8
+[S,S,3] and [S,S].
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ KINDS: dict[str, Deform] = {}
 
 
 def kind(function: Deform) -> Deform:
-    """Registers a way to spoil a face; it returns None where the portrait gives it nothing to spoil."""
+    """Registers a way to spoil a face; it returns None where the portrait gives it nothing to
+    spoil."""
     KINDS[function.__name__] = function
     return function
 

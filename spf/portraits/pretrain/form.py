@@ -1,4 +1,5 @@
-"""Training of the judge of form: drawn portraits, whole and spoilt on purpose, also as the autoencoder returns them.
+"""Training of the judge of form: drawn portraits, whole and spoilt on purpose, also as the
+autoencoder returns them.
 
 python -m spf pretrain form --preset small
 """
@@ -25,7 +26,8 @@ RETURNED = 0.5
 
 
 def form_loss(judge: FormJudge, images: Tensor, formed: Tensor, places: Tensor):
-    """Cross-entropy of being well formed [B], and the squared error of the landmarks [B,P,2] of the whole faces."""
+    """Cross-entropy of being well formed [B], and the squared error of the landmarks [B,P,2] of the
+    whole faces."""
     logits, guess = judge(images)
     whole = formed > 0.5
     entropy = F.binary_cross_entropy_with_logits(logits.float(), formed)
@@ -75,7 +77,8 @@ def train_form(stage: Stage) -> Fitted:
 
 
 def spoilt_faces(data, returned: np.ndarray, chosen, formed, rng: np.random.Generator):
-    """uint8 [B,S,S,3]: the chosen portraits, drawn or returned, those that are not `formed` spoilt."""
+    """uint8 [B,S,S,3]: the chosen portraits, drawn or returned, those that are not `formed`
+    spoilt."""
     images = []
     for i, whole in zip(chosen, formed, strict=True):
         through = i < len(returned) and rng.random() < RETURNED

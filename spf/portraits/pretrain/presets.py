@@ -1,4 +1,5 @@
-"""Sizes of the embedded model: `small` is trained on a laptop's processor, `large` on one data-centre GPU.
+"""Sizes of the embedded model: `small` is trained on a laptop's processor, `large` on one
+data-centre GPU.
 
 Only the trainers read these; everything that uses a trained model reads sizes from its folder.
 """

@@ -39,7 +39,8 @@ def spoilt_batch(
     rng: np.random.Generator,
     device: torch.device,
 ) -> tuple[np.ndarray, Tensor]:
-    """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round trips, if there are any."""
+    """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round
+    trips, if there are any."""
     share = batch // 5 if len(returned) else 0
     drawn = batch_indices(rng, len(data), batch - share)
     sent = batch_indices(rng, len(returned), share) if share else drawn[:0]
@@ -63,7 +64,8 @@ def round_trips(
 
 
 def returned_portraits(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarray:
-    """Round trips of the first portraits, made once for an autoencoder, or none while there is no autoencoder yet."""
+    """Round trips of the first portraits, made once for an autoencoder, or none while there is no
+    autoencoder yet."""
     folder = stage.checkpoints / "base" / "vae"
     if not (folder / "config.json").exists():
         return data.images[:0]

@@ -1,10 +1,11 @@
-"""The embedded denoiser: a small stock UNet2DConditionModel with cross-attention at all of its resolutions.
+"""The embedded denoiser: a small stock UNet2DConditionModel with cross-attention at all of its
+resolutions.
 
     python -m spf pretrain unet --preset small
 
-Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards checkpoints/base
-is a whole StableDiffusionPipeline folder. When the autoencoder was trained further in between, the portraits are
-encoded again and a resumed run gets used to the new latents.
+Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards
+checkpoints/base is a whole StableDiffusionPipeline folder. When the autoencoder was trained further
+in between, the portraits are encoded again and a resumed run gets used to the new latents.
 """
 
 import hashlib
@@ -47,7 +48,8 @@ log = logging.getLogger(__name__)
 EMPTY = 0.1
 """Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
 FULL = 0.5
-"""Share of the other captions that name every attribute: what is left unsaid teaches the denoiser nothing about words."""
+"""Share of the other captions that name every attribute: what is left unsaid teaches the denoiser
+nothing about words."""
 CORRECTED = 0.06
 """Share of captions that say a thing twice, first wrong."""
 
@@ -74,8 +76,9 @@ def new_unet(
 def new_scheduler() -> DDIMScheduler:
     """Stable Diffusion's kind of noise schedule, for v-prediction (arXiv 2202.00512).
 
-    It ends in more noise than Stable Diffusion's (SNR 0.0005 instead of 0.005): of small latents the rough layout
-    would still show through there, and a drawing that starts from noise alone does not have it (arXiv 2305.08891).
+    It ends in more noise than Stable Diffusion's (SNR 0.0005 instead of 0.005): of small latents
+    the rough layout would still show through there, and a drawing that starts from noise alone does
+    not have it (arXiv 2305.08891).
     """
     return DDIMScheduler(
         beta_start=0.00085,
@@ -90,16 +93,19 @@ def new_scheduler() -> DDIMScheduler:
 
 
 def level_weights(signal: Tensor, most: float = 5.0) -> Tensor:
-    """Weights [B] of the squared error of v: 1 up to SNR + 1 = `most`, falling as its inverse beyond (our choice).
+    """Weights [B] of the squared error of v: 1 up to SNR + 1 = `most`, falling as its inverse
+    beyond (our choice).
 
-    An error of v is sqrt(SNR + 1) times that of x_0: the error of x_0 weighs 1 at pure noise, where faces are laid out,
-    and `most` where the latents are nearly clean. Noise prediction under min-SNR gives it a weight of SNR there, almost 0.
+    An error of v is sqrt(SNR + 1) times that of x_0: the error of x_0 weighs 1 at pure noise, where
+    faces are laid out, and `most` where the latents are nearly clean. Noise prediction under
+    min-SNR gives it a weight of SNR there, almost 0.
     """
     return (most * (1 - signal)).clamp(max=1.0)
 
 
 def spread(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Timesteps [count] in [0,1): one in each of `count` equal parts, so that every batch sees all levels of noise.
+    """Timesteps [count] in [0,1): one in each of `count` equal parts, so that every batch sees all
+    levels of noise.
 
     Stratified as in arXiv 2107.00630, App. I.1.
     """
@@ -107,17 +113,20 @@ def spread(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def weighty(regions: np.ndarray, side: int) -> np.ndarray:
-    """Weights of latents, float32 [B,side,side] with mean 1, from regions [B,S,S]: faces are small and matter most."""
+    """Weights of latents, float32 [B,side,side] with mean 1, from regions [B,S,S]: faces are small
+    and matter most."""
     cell = regions.shape[-1] // side
     weight = WEIGHTS[regions].reshape(len(regions), side, cell, side, cell).mean((2, 4))
     return weight / weight.mean((1, 2), keepdims=True)
 
 
 def place_weights(own: Tensor, usual: Tensor, signal: Tensor) -> Tensor:
-    """Weights [B,1,h,w] of places: a picture's own where it can be seen, those of all pictures in noise.
+    """Weights [B,1,h,w] of places: a picture's own where it can be seen, those of all pictures in
+    noise.
 
-    own [B,h,w], usual [h,w], signal [B]. Where the noisy latents do not say yet where the face will be, its own weights
-    would draw it larger than it is: a weight that depends on the answer moves the expected answer (our choice).
+    own [B,h,w], usual [h,w], signal [B]. Where the noisy latents do not say yet where the face will
+    be, its own weights would draw it larger than it is: a weight that depends on the answer moves
+    the expected answer (our choice).
     """
     share = signal.view(-1, 1, 1)
     return (share * own + (1 - share) * usual)[:, None]
@@ -230,7 +239,8 @@ def _text(p: Portrait, rng: np.random.Generator) -> str:
 
 
 def corrected(p: Portrait, rng: np.random.Generator) -> str:
-    """A caption that says one thing wrong and, last, as it is: the last word about a thing counts."""
+    """A caption that says one thing wrong and, last, as it is: the last word about a thing
+    counts."""
     name = str(
         rng.choice(("hair_color", "clothing_color", "expression", "background", "eye_color"))
     )
@@ -241,7 +251,8 @@ def corrected(p: Portrait, rng: np.random.Generator) -> str:
 
 
 def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:
-    """The portrait as its caption has it: now and then with a target that the picture does not show (`weak_truth`)."""
+    """The portrait as its caption has it: now and then with a target that the picture does not show
+    (`weak_truth`)."""
     for target in TARGETS.values():
         false = target.weak_share * (1 / target.weak_truth - 1)
         if rng.random() < false / (1 - target.weak_share):
@@ -277,7 +288,8 @@ def draw_samples(
 def show_samples(
     pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16
 ) -> None:
-    """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges see obeyed."""
+    """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges
+    see obeyed."""
     texts, named = unseen_texts(count)
     was_training = pipeline.unet.training
     pipeline.unet.eval()
@@ -304,7 +316,8 @@ def unseen_texts(
 
 
 def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -> dict[str, float]:
-    """For each attribute: share of the images whose text names it in which the judge reads that value."""
+    """For each attribute: share of the images whose text names it in which the judge reads that
+    value."""
     values = judges.read(as_pixels(images)).values
     hits: dict[str, list[bool]] = {}
     for read, said in zip(values, named, strict=True):
@@ -314,7 +327,8 @@ def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -
 
 
 def _encoder_hash(path: Path) -> str:
-    """Tells one set of latents from another: a decoder that was trained further leaves them as they are."""
+    """Tells one set of latents from another: a decoder that was trained further leaves them as they
+    are."""
     digest = hashlib.sha256()
     for name, value in sorted(load_tensors(path).items()):
         if name.startswith(("encoder.", "quant_conv.")):

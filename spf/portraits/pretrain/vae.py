@@ -2,8 +2,9 @@
 
     python -m spf pretrain vae --preset small
 
-Trained on crops, then shortly on whole portraits (group norms see other statistics there). The saved latents have
-mean 0 and standard deviation 1 per channel, so that any Stable Diffusion pipeline works with scaling_factor 1.
+Trained on crops, then shortly on whole portraits (group norms see other statistics there). The
+saved latents have mean 0 and standard deviation 1 per channel, so that any Stable Diffusion
+pipeline works with scaling_factor 1.
 """
 
 import copy
@@ -47,10 +48,12 @@ _WEIGHTY = {
     "hat": 1.5,
 }
 WEIGHTS = np.array([_WEIGHTY.get(name, 1.0) for name in REGIONS], np.float32)
-"""Weight of a pixel by its region: a face is a twentieth of the picture and most of what a portrait says."""
+"""Weight of a pixel by its region: a face is a twentieth of the picture and most of what a portrait
+says."""
 
 ROUGH = 0.15
-"""Most noise, in deviations of a latent, that the decoder learns to see through once it decodes drawn latents."""
+"""Most noise, in deviations of a latent, that the decoder learns to see through once it decodes
+drawn latents."""
 
 
 def new_vae(sizes: VaeSizes, image_size: int) -> AutoencoderKL:
@@ -73,10 +76,11 @@ def new_vae(sizes: VaeSizes, image_size: int) -> AutoencoderKL:
 
 @torch.no_grad()
 def _start_linear(vae: AutoencoderKL) -> None:
-    """Residual blocks start as the identity, the way through keeps the signal's size, upsampling interpolates.
+    """Residual blocks start as the identity, the way through keeps the signal's size, upsampling
+    interpolates.
 
-    PyTorch's own start shrinks the signal threefold in variance at each of ten layers; from there small networks
-    need a thousand steps before they see anything (our choice).
+    PyTorch's own start shrinks the signal threefold in variance at each of ten layers; from there
+    small networks need a thousand steps before they see anything (our choice).
     """
     smooth = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
     for name, module in vae.named_modules():
@@ -96,7 +100,8 @@ def _start_linear(vae: AutoencoderKL) -> None:
 def reconstruction_loss(
     image: Tensor, target: Tensor, weight: Tensor, edges: tuple[float, float]
 ) -> tuple[Tensor, dict]:
-    """Absolute and squared error, and the absolute error of pixel differences at two scales (small strokes).
+    """Absolute and squared error, and the absolute error of pixel differences at two scales (small
+    strokes).
 
     image, target [B,3,H,W]; weight [B,1,H,W] with mean near 1.
     """
@@ -111,7 +116,8 @@ def reconstruction_loss(
 
 
 def _differences(error: Tensor, weight: Tensor, scale: int) -> Tensor:
-    """Weighted absolute error of the differences of neighbours, across and down, after pooling by `scale`."""
+    """Weighted absolute error of the differences of neighbours, across and down, after pooling by
+    `scale`."""
     e, w = F.avg_pool2d(error, scale), F.avg_pool2d(weight, scale)
     across = w[..., 1:] * (e[..., 1:] - e[..., :-1]).abs()
     down = w[..., 1:, :] * (e[..., 1:, :] - e[..., :-1, :]).abs()
@@ -119,7 +125,8 @@ def _differences(error: Tensor, weight: Tensor, scale: int) -> Tensor:
 
 
 def psnr(image: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of images in [-1,1]; the error is averaged over all of them."""
+    """Peak signal-to-noise ratio in dB of images in [-1,1]; the error is averaged over all of
+    them."""
     return float(10 * torch.log10(4 / (image.clamp(-1, 1) - target).square().mean()))
 
 
@@ -135,10 +142,11 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 32) -> Tenso
 
 @torch.no_grad()
 def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
-    """Change the two 1x1 convolutions so that latents such as `latents` [N,C,h,w] come out with mean 0, deviation 1.
+    """Change the two 1x1 convolutions so that latents such as `latents` [N,C,h,w] come out with
+    mean 0, deviation 1.
 
-    Half-whitened first (covariance to the power -1/4): channels become less alike, coarse content keeps more
-    weight than fine content. The map is affine and undone exactly before the decoder.
+    Half-whitened first (covariance to the power -1/4): channels become less alike, coarse content
+    keeps more weight than fine content. The map is affine and undone exactly before the decoder.
     """
     flat = latents.double().transpose(0, 1).flatten(1)  # [C, N*h*w]
     mean = flat.mean(1)
@@ -162,7 +170,8 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
 
 
 def save_vae(vae: AutoencoderKL, images: np.ndarray | None, folder: Path) -> None:
-    """Write a copy in half precision, with latents normalised to the statistics of `images` if there are any."""
+    """Write a copy in half precision, with latents normalised to the statistics of `images` if
+    there are any."""
     final = copy.deepcopy(vae).eval()
     if images is not None:
         normalise_latents(final, encode_all(final, images))
@@ -173,7 +182,8 @@ def save_vae(vae: AutoencoderKL, images: np.ndarray | None, folder: Path) -> Non
 def train_vae(stage: Stage) -> Fitted:
     """Train and save `checkpoints/base/vae`; the last fifth of the time goes to whole portraits.
 
-    Once there is a denoiser, its latents must stay what they are: from then on only the decoder is trained further.
+    Once there is a denoiser, its latents must stay what they are: from then on only the decoder is
+    trained further.
     """
     sizes = stage.preset.vae
     data = stage.data("often")
@@ -247,7 +257,8 @@ def check_vae(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> float:
 def _crops(
     images: np.ndarray, regions: np.ndarray, crop: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square of side `crop` of each picture; four in five are centred on a point of a weighty region."""
+    """A square of side `crop` of each picture; four in five are centred on a point of a weighty
+    region."""
     room = images.shape[1] - crop
     pictures, parts = [], []
     for image, region in zip(images, regions, strict=True):
