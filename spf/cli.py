@@ -47,7 +47,8 @@ def _group() -> None:
 @app.command()
 def pretrain(
     stage: Annotated[
-        str, typer.Argument(help="vae, clip, judges, form, unet, or measure (writes the model card)")
+        str,
+        typer.Argument(help="vae, clip, judges, form, unet, or measure (writes the model card)"),
     ],
     preset: Annotated[
         str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")

@@ -8,7 +8,9 @@ picture that it edits (Parmar et al. 2023). Plain English, for any CLIP.
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .bases import EMBEDDED
+from .config import OPEN
 from .models import Base
 from .prompts import (
     ARTICLE,
@@ -44,6 +48,7 @@ _COLOURS = "white|red|blue|green|yellow|black|purple"
 class Trait(NamedTuple):
     """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, "" where there is nothing to say.
 
+    usual: the values that a text may be completed with; without them the trait may stay open.
     of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases of one thing contradict
     each other.
     """
@@ -53,6 +58,7 @@ class Trait(NamedTuple):
     values: dict[str, str]
     asks: str = "a photo of a person, {}"
     of: str = ""
+    usual: tuple[str, ...] = ()
 
 
 _CHILD = {"woman": "girl", "man": "boy"}
@@ -68,31 +74,41 @@ TRAITS = (
         r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male|grand(mother|father)",
         _alike("{}", "woman|man"),
         "a photo of a {}",
+        usual=("woman", "man"),
     ),
     Trait(
         "age",
         r"young|middle-aged|old|elderly|aged|child|kid|girl|boy|grand(mother|father)",
         {"child": "child"} | {v: f"{v} person" for v in ("young", "middle-aged", "old")},
         "a photo of a {}",
+        usual=("young", "middle-aged", "old"),
     ),
-    Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
+    Trait(
+        "skin",
+        rf"({_TONES})[- ]skin(ned)?",
+        _alike("{} skin", "fair|tan|brown|dark"),
+        usual=("fair", "tan", "brown", "dark"),
+    ),
     Trait(
         "hair style",
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
         _alike("{} hair", "short|long|curly")
         | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
         of="hair",
+        usual=("short", "long", "curly", "bun", "ponytail"),
     ),
     Trait(
         "hair color",
         rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
         _alike("{} hair", "black|brown|red|gray|blonde"),
         of="hair",
+        usual=("black", "brown", "red", "gray"),
     ),
     Trait(
         "eye color",
         r"(brown|blue|green|gray|grey|hazel)\W(\w+\W)?eyes",
         _alike("{} eyes", "brown|blue|green"),
+        usual=("brown", "blue", "green"),
     ),
     Trait(
         "beard",
@@ -109,9 +125,13 @@ TRAITS = (
         "clothing",
         _CLOTHES.removesuffix("|clothes"),
         _alike("a {}", "T-shirt|shirt|jacket|suit|sweater|dress"),
+        usual=("T-shirt", "shirt", "jacket", "suit", "sweater"),
     ),
     Trait(
-        "clothing color", rf"({_COLOURS})\W(button )?({_CLOTHES})", _alike("{} clothes", _COLOURS)
+        "clothing color",
+        rf"({_COLOURS})\W(button )?({_CLOTHES})",
+        _alike("{} clothes", _COLOURS),
+        usual=tuple(_COLOURS.split("|")),
     ),
     Trait(
         "expression",
@@ -123,17 +143,20 @@ TRAITS = (
             "sad": "a sad expression",
             "laughing": "laughing",
         },
+        usual=("with a neutral expression", "smiling"),
     ),
     Trait(
         "framing",
         r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength",
         _alike("{}", "close-up|head-and-shoulders|half-length"),
         "a {} photo of a person",
+        usual=("head-and-shoulders",),
     ),
     Trait(
         "head",
         "head (tilted|held)",
         _alike("{}", "head tilted to the left|head tilted to the right|head held straight"),
+        usual=("head held straight",),
     ),
     Trait(
         "background",
@@ -147,16 +170,19 @@ TRAITS = (
             )
         }
         | {"by the sea": "the sea", "in a park": "a park", "in front of a city": "a city"},
+        usual=("in front of a gray background", "in front of a window", "by the sea", "in a park"),
     ),
 )
 
 
 class Told(NamedTuple):
-    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one -> the names of it here."""
+    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one -> the names of it here;
+    traits: what was told, as trait -> value."""
 
     prompt: ComposedPrompt
     phrases: tuple[str, ...]
     places: dict[str, list[str]]
+    traits: dict[str, str]
 
 
 def speaks(text: str, trait: Trait) -> bool:
@@ -223,7 +249,47 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
         ]
         for phrase in prompt.phrases
     }
-    return Told(fuller, tuple(phrases), places)
+    return Told(fuller, tuple(phrases), places, new)
+
+
+def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
+    """The prompt with what its base text leaves open, for both paths alike: then a pair differs in its target only.
+
+    also: OPEN for usual values that the seed picks (of the embedded model alone), "" for none, or phrases with commas between them, as `shown` writes
+    them; a phrase that is no trait is put at the end of the base text.
+    """
+    found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}
+    for phrase in filter(None, map(str.strip, also.split(","))) if also != OPEN else ():
+        pair = _known_phrases().get(phrase.lower())
+        if pair:
+            found[pair[0]] = pair[1]
+        else:
+            text = f"{prompt.base}, {phrase}"
+            prompt = compose(text, prompt.targets, prompt.mode, prompt.replace)
+    return told(base, prompt, found)
+
+
+def invented(seed: int) -> dict[str, str]:
+    """A usual value of each trait that has some; equal seeds give equal people."""
+    rng = random.Random(f"traits {seed}")
+    return {trait.name: rng.choice(trait.usual) for trait in TRAITS if trait.usual}
+
+
+def shown(traits: Mapping[str, str]) -> str:
+    """Traits in words, as a visitor sees and edits them."""
+    phrases = {pair: phrase for phrase, pair in _known_phrases().items()}
+    return ", ".join(phrases[pair] for pair in traits.items())
+
+
+@functools.cache
+def _known_phrases() -> dict[str, tuple[str, str]]:
+    """Words that stand alone for a value -> (trait, value)."""
+    return {
+        asks.removesuffix(" person").lower(): (trait.name, value)
+        for trait in TRAITS
+        for value, asks in trait.values.items()
+        if asks
+    }
 
 
 def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedPrompt | None:
