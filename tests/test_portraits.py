@@ -267,7 +267,9 @@ def test_words_that_visitors_try_are_known():
 def test_what_cannot_be_seen_is_hidden():
     p = some(1)[0].attributes()
     plain = p | {"eyewear": "none", "expression": "neutral", "hat": "none", "condition": "clean"}
+    plain |= {"hair_style": "long"}
     assert not hidden(plain)
+    assert hidden(plain | {"hair_style": "bald"}) == {"hair_color"}
     assert hidden(plain | {"eyewear": "sunglasses"}) == {"eye_color"}
     assert "hair_style" in hidden(plain | {"hat": "hat", "hair_style": "bun"})
     assert "hair_style" not in hidden(plain | {"hat": "hat", "hair_style": "long"})

@@ -9,6 +9,7 @@ attribute touches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -313,12 +314,14 @@ def sample_portrait(
     )
 
 
-def hidden(values: dict[str, str]) -> frozenset[str]:
+def hidden(values: Mapping[str, str]) -> frozenset[str]:
     """The attributes that cannot be read from a picture with these values, whoever drew it.
 
     A text may name them all the same; nothing that cannot be seen counts as changed or kept.
     """
     unseen = set()
+    if values["hair_style"] == "bald":
+        unseen.add("hair_color")
     if values["eyewear"] == "sunglasses" or values["expression"] == "laughing":
         unseen.add("eye_color")
     if values["condition"] == "old photo":
