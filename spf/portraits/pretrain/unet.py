@@ -45,6 +45,9 @@ from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
 
+CHECKED = 64
+"""Unseen portraits on which the error is followed while the denoiser trains."""
+LEVELS = (100, 300, 500, 700, 850, 999)
 EMPTY = 0.1
 """Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
 FULL = 0.5
@@ -179,6 +182,13 @@ def train_unet(stage: Stage) -> Fitted:
         error = (where * (guess - diffusion.ideal(clean, eps, when)).square()).mean((1, 2, 3))
         return (level_weights(signal) * error).mean(), {"mse": error.mean()}
 
+    unseen = stage.data("none", split="dev", n=CHECKED)
+    truth = encode_all(vae, unseen.images).to(device)
+    rng = np.random.default_rng(5)
+    told = [compose(p, set(ATTRIBUTES), rng).text for p in unseen.portraits]
+    with torch.no_grad():
+        told = text_encoder(input_ids=token_ids(tokenizer, told).to(device))[0]
+
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -204,6 +214,8 @@ def train_unet(stage: Stage) -> Fitted:
         pipeline.save_config(base)
         rate = seen["here"] / (time.monotonic() - began)
         log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], rate)
+        errors = check_unet(unet, diffusion, truth, told)
+        log.info("unseen, error of x_0: %s", " ".join(f"{t}: {e:.4f}" for t, e in errors.items()))
         show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
@@ -226,6 +238,27 @@ def train_unet(stage: Stage) -> Fitted:
             accelerator=accelerator,
             **stage.length("unet"),
         )
+
+
+@torch.no_grad()
+def check_unet(
+    unet: UNet2DConditionModel, diffusion: Diffusion, clean: Tensor, states: Tensor
+) -> dict[int, float]:
+    """Mean squared error of the predicted x_0 at some timesteps, with noise that is always the same.
+
+    clean [B,C,h,w], states [B,T,D]. The error of x_0 compares networks whatever they predict.
+    """
+    was_training = unet.training
+    unet.eval()
+    eps = noise(np.random.default_rng(7), tuple(clean.shape)).to(clean.device)
+    errors = {}
+    for level in LEVELS:
+        when = torch.full((len(clean),), level, device=clean.device)
+        noisy = diffusion.noised(clean, eps, when)
+        guess = diffusion.clean(unet(noisy, when, states).sample.float(), noisy, when)
+        errors[level] = (guess - clean).square().mean().item()
+    unet.train(was_training)
+    return errors
 
 
 def _text(p: Portrait, rng: np.random.Generator) -> str:
