@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.portraits import pretrain
-from spf.portraits.captions import caption, words
+from spf.portraits.captions import caption, compose, words
 from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
@@ -25,8 +27,17 @@ from spf.portraits.pretrain.texts import (
     training_text,
     unnamed_class,
 )
-from spf.portraits.pretrain.unet import min_snr, misnamed, new_scheduler
+from spf.portraits.pretrain.unet import (
+    corrected,
+    level_weights,
+    misnamed,
+    new_scheduler,
+    place_weights,
+    spread,
+    weighty,
+)
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
+from spf.portraits.render import REGIONS
 from spf.tokenizer import new_tokenizer
 
 TINY = presets.Preset(
@@ -45,6 +56,7 @@ TINY = presets.Preset(
         image_batch=4,
     ),
     judges=presets.JudgeSizes(channels=(8, 8, 8, 8, 16), batch=5),
+    form=presets.FormSizes(channels=(8, 8, 8, 16), batch=4),
     unet=presets.UnetSizes(channels=(8, 16, 16), heads=2, norm_groups=4, batch=4, portraits=16),
 )
 
@@ -56,11 +68,11 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """All four stages, two steps each; returns the stage."""
+    """All stages, two steps each; returns the stage."""
     folder = tmp_path_factory.mktemp("pretrain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", TINY)
-        for name in ("vae", "clip", "judges", "unet"):
+        for name in ("vae", "clip", "judges", "form", "unet"):
             pretrain.run(
                 name, "tiny", steps=2, out=folder / "runs", checkpoints=folder / "checkpoints"
             )
@@ -205,7 +217,7 @@ def test_every_value_is_said_alone():
     assert all("bald" in text or "no hair" in text for text in said["hair_style"][-1:])
     assert (
         "watercolor" in said["style"][-1]
-        and "beard" in said["beard"][-1]
+        and "beard" in said["beard"][1]
         and "beard" not in said["beard"][0]
     )
     assert not any(
@@ -230,9 +242,42 @@ def test_naming_is_zero_shot_classification():
     )
 
 
-def test_min_snr_is_one_where_noise_rules():
-    weights = min_snr(new_scheduler().alphas_cumprod)
-    assert weights[-1] == 1 and 0 < weights[0] < 0.01
+def test_an_error_of_v_weighs_in_full_where_noise_rules():
+    diffusion = Diffusion.of(new_scheduler())
+    signal = diffusion.signal(torch.arange(diffusion.steps))
+    weights = level_weights(signal)
+    assert weights[-1] == 1 and weights[0] == pytest.approx(5 * (1 - signal[0].item()))
+    assert (weights.diff() >= 0).all(), "more noise never weighs less"
+    assert level_weights(torch.tensor([0.8, 0.9])).tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_each_batch_sees_every_level_of_noise():
+    when = spread(np.random.default_rng(0), 8)
+    assert sorted((8 * when).astype(int)) == list(range(8)) and when.max() < 1
+
+
+def test_a_place_weighs_by_what_the_noise_shows():
+    regions = np.zeros((1, 16, 16), np.uint8)
+    regions[0, :8, :8] = REGIONS.index("eyes")
+    own = torch.from_numpy(weighty(regions, 2))
+    assert own.mean() == pytest.approx(1) and own[0, 0, 0] > own[0, 1, 1] == own[0, 0, 1]
+
+    usual = torch.ones(2, 2)
+    clear, noise = (
+        place_weights(own, usual, torch.ones(1)),
+        place_weights(own, usual, torch.zeros(1)),
+    )
+    assert torch.equal(clear[:, 0], own) and torch.equal(noise[0, 0], usual)
+
+
+def test_the_last_word_about_a_thing_is_true():
+    rng = np.random.default_rng(4)
+    named = ("hair_color", "clothing_color", "expression", "background", "eye_color")
+    for portrait in sample_many("none", 40, 4):
+        text = corrected(portrait, rng)
+        assert not set(re.findall(r"[a-z]+", text)) - set(words()), text
+        ends = [compose(portrait, {name}).phrases for name in named]
+        assert any(text.endswith(f", {phrases[-1].text}") for phrases in ends if phrases), text
 
 
 def test_failed_write_keeps_the_old_folder(tmp_path):

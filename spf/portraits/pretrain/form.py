@@ -31,7 +31,8 @@ def form_loss(judge: FormJudge, images: Tensor, formed: Tensor, places: Tensor):
     logits, guess = judge(images)
     whole = formed > 0.5
     entropy = F.binary_cross_entropy_with_logits(logits.float(), formed)
-    error = (guess.float() - places)[whole].square().mean()
+    error = (guess.float() - places).square().mean((1, 2))
+    error = (whole * error).sum() / whole.sum().clamp(min=1)
     right = ((logits > 0) == whole).float().mean()
     return entropy + 20 * error, {"right": right, "off_pixels": 128 * error.sqrt()}
 
