@@ -28,6 +28,7 @@ from spf.portraits.pretrain.texts import (
     unnamed_class,
 )
 from spf.portraits.pretrain.unet import (
+    CORRECTABLE,
     corrected,
     level_weights,
     misnamed,
@@ -272,11 +273,10 @@ def test_a_place_weighs_by_what_the_noise_shows():
 
 def test_the_last_word_about_a_thing_is_true():
     rng = np.random.default_rng(4)
-    named = ("hair_color", "clothing_color", "expression", "background", "eye_color")
-    for portrait in sample_many("none", 40, 4):
+    for portrait in sample_many("none", 400, 4):
         text = corrected(portrait, rng)
         assert not set(re.findall(r"[a-z]+", text)) - set(words()), text
-        ends = [compose(portrait, {name}).phrases for name in named]
+        ends = [compose(portrait, {name}).phrases for name in CORRECTABLE]
         assert any(text.endswith(f", {phrases[-1].text}") for phrases in ends if phrases), text
 
 

@@ -55,6 +55,7 @@ FULL = 0.5
 nothing about words."""
 CORRECTED = 0.06
 """Share of captions that say a thing twice, first wrong."""
+CORRECTABLE = ("hair_color", "clothing_color", "expression", "background", "eye_color")
 
 
 def new_unet(
@@ -274,13 +275,11 @@ def _text(p: Portrait, rng: np.random.Generator) -> str:
 def corrected(p: Portrait, rng: np.random.Generator) -> str:
     """A caption that says one thing wrong and, last, as it is: the last word about a thing
     counts."""
-    name = str(
-        rng.choice(("hair_color", "clothing_color", "expression", "background", "eye_color"))
-    )
+    ends = {name: compose(p, {name}).phrases for name in CORRECTABLE}
+    name = str(rng.choice([name for name, phrases in ends.items() if phrases]))
     wrong = replace(p, **{name: str(rng.choice(BASE_VALUES[name]))})
     keep = set(ATTRIBUTES) if rng.random() < FULL else {name, *rng.choice(list(ATTRIBUTES), 6)}
-    right = compose(p, {name}).phrases[-1]
-    return f"{compose(wrong, keep, rng).text}, {right.text}"
+    return f"{compose(wrong, keep, rng).text}, {ends[name][-1].text}"
 
 
 def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:
