@@ -1,5 +1,6 @@
 """Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
 
+import copy
 import dataclasses
 import json
 import re
@@ -29,11 +30,14 @@ from spf.portraits.pretrain.texts import (
 )
 from spf.portraits.pretrain.unet import (
     CORRECTABLE,
+    Layout,
     corrected,
     level_weights,
     misnamed,
     new_scheduler,
+    new_unet,
     place_weights,
+    region_shares,
     spread,
     weighty,
 )
@@ -269,6 +273,25 @@ def test_a_place_weighs_by_what_the_noise_shows():
         place_weights(own, usual, torch.zeros(1)),
     )
     assert torch.equal(clear[:, 0], own) and torch.equal(noise[0, 0], usual)
+
+
+def test_layout_is_read_off_the_denoiser():
+    torch.manual_seed(0)
+    unet = new_unet(TINY.unet, 4, 8, 32)
+    layout = Layout(unet)
+    regions = np.zeros((2, 16, 16), np.uint8)
+    regions[0, :2, :1] = REGIONS.index("mouth")
+    shares = region_shares(regions, 8)
+    assert shares.shape == (2, len(REGIONS), 8, 8)
+    assert torch.equal(shares.sum(1), torch.ones(2, 8, 8))
+    assert shares[0, REGIONS.index("mouth"), 0, 0] == 0.5
+
+    unet(torch.randn(2, 4, 8, 8), 10, torch.randn(2, 5, 32))
+    layout.loss(shares).backward()
+    moved = [name for name, p in unet.named_parameters() if p.grad is not None]
+    assert any(name.startswith("mid_block") for name in moved)
+    assert not any(name.startswith(("up_blocks.2", "conv_out")) for name in moved)
+    copy.deepcopy(unet)
 
 
 def test_the_last_word_about_a_thing_is_true():

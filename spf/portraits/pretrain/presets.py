@@ -58,6 +58,8 @@ class UnetSizes:
     lr: float = 8e-4
     crossing: float = 4.0
     """Factor on the learning rate of the cross-attention layers."""
+    layout: float = 0.05
+    """Weight of the cross-entropy of where a portrait's regions lie; 0 trains without it."""
     portraits: int = 20_000
 
 

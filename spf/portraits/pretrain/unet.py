@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spf.attention import eager_attention
@@ -41,6 +42,7 @@ from spf.portraits.pretrain.common import (
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import WEIGHTS, encode_all
+from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,37 @@ def weighty(regions: np.ndarray, side: int) -> np.ndarray:
     return weight / weight.mean((1, 2), keepdims=True)
 
 
+def region_shares(regions: np.ndarray, side: int) -> Tensor:
+    """Share of each region in each latent, float32 [B,R,side,side], from regions [B,S,S]."""
+    inside = F.one_hot(torch.from_numpy(regions.astype(np.int64)), len(REGIONS))
+    return F.adaptive_avg_pool2d(inside.movedim(-1, 1).float(), side)
+
+
+class Layout(nn.Module):
+    """Reads off a denoiser's features which region of a portrait lies where; it is trained beside
+    the denoiser.
+
+    What representation alignment (arXiv 2410.06940) takes from a frozen image network is known here
+    exactly: the drawing says where its eyes are. An eye missing costs the squared error little and
+    this loss much. Used in training alone.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel):
+        super().__init__()
+        self.features = None
+        block = unet.up_blocks[-2]
+        self.head = nn.Conv2d(block.resnets[-1].out_channels, len(REGIONS), 1)
+        block.register_forward_hook(self._keep)
+
+    def _keep(self, block: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self.features = output
+
+    def loss(self, shares: Tensor) -> Tensor:
+        """Mean cross-entropy of the shares [B,R,h,w] given the denoiser's last forward pass."""
+        features, self.features = self.features, None
+        return F.cross_entropy(self.head(features), shares)
+
+
 def place_weights(own: Tensor, usual: Tensor, signal: Tensor) -> Tensor:
     """Weights [B,1,h,w] of places: a picture's own where it can be seen, those of all pictures in
     noise.
@@ -162,6 +195,7 @@ def train_unet(stage: Stage) -> Fitted:
     if stage.resume:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
     unet = unet.to(device)
+    layout = Layout(unet)
     scheduler = new_scheduler()
     diffusion = Diffusion.of(scheduler)
     usual = torch.from_numpy(weighty(data.regions[:1024], latents.shape[-1]).mean(0)).to(device)
@@ -181,7 +215,12 @@ def train_unet(stage: Stage) -> Fitted:
         own = torch.from_numpy(weighty(data.regions[chosen], clean.shape[-1])).to(device)
         where = place_weights(own, usual, signal)
         error = (where * (guess - diffusion.ideal(clean, eps, when)).square()).mean((1, 2, 3))
-        return (level_weights(signal) * error).mean(), {"mse": error.mean()}
+        value, terms = (level_weights(signal) * error).mean(), {"mse": error.mean()}
+        if sizes.layout:
+            shares = region_shares(data.regions[chosen], clean.shape[-1]).to(device)
+            terms["layout"] = layout.loss(shares)
+            value = value + sizes.layout * terms["layout"]
+        return value, terms
 
     unseen = stage.data("none", split="dev", n=CHECKED)
     truth = encode_all(vae, unseen.images).to(device)
@@ -221,9 +260,10 @@ def train_unet(stage: Stage) -> Fitted:
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
+    others += layout.parameters()
     with eager_attention(unet, accelerator.mixed_precision):
         return fit(
-            unet,
+            nn.ModuleDict({"unet": unet, "layout": layout}),
             loss,
             lr=sizes.lr,
             groups=[(others, 1.0), (crossing, sizes.crossing)],
