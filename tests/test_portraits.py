@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from spf.errors import BadInput
-from spf.portraits.captions import WORDS, caption, complete_text, words
+from spf.portraits.captions import ADJECTIVES, PEOPLE, WORDS, caption, complete_text, words
 from spf.portraits.dataset import cached_portraits, draw, sample_many, write_portraits
 from spf.portraits.description import (
     ATTRIBUTES,
@@ -160,9 +160,11 @@ def test_captions_tell_the_truth_and_use_known_words():
         for phrase in made.phrases:
             assert phrase.text in made.text
             for name in phrase.attributes:
-                ways = [w for (n, v), w in WORDS.items() if n == name and v == getattr(p, name)]
+                value = getattr(p, name)
+                ways = [*WORDS.get((name, value), ()), *PEOPLE.get((p.age, p.gender), ())]
+                ways.append(ADJECTIVES.get((name, value), " no adjective "))
                 told = " ".join(phrase.text.replace("-skinned", "").split())
-                assert name in ("tilt", "hair_style", "clothing") or any(w in told for w in ways[0])
+                assert name in ("tilt", "hair_style", "clothing") or any(w in told for w in ways)
         assert set(__import__("re").findall("[a-z]+", made.text.lower())) <= known
     assert seen == set(ATTRIBUTES)
 

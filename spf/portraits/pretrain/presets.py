@@ -54,8 +54,8 @@ class UnetSizes:
     heads: int = 4
     layers: int = 1
     norm_groups: int = 32
-    batch: int = 32
-    lr: float = 8e-4
+    batch: int = 16
+    lr: float = 6e-4
     crossing: float = 4.0
     """Factor on the learning rate of the cross-attention layers."""
     layout: float = 0.05
