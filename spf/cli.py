@@ -123,6 +123,29 @@ def screenshot(
 
 
 @app.command()
+def reproduce(
+    only: Annotated[list[str] | None, typer.Option(help="these steps alone")] = None,
+    since: Annotated[str, typer.Option("--from", help="the first step; default: all")] = "",
+    again: Annotated[bool, typer.Option("--again", help="also what is done")] = False,
+    show: Annotated[bool, typer.Option("--list", help="show the steps and end")] = False,
+    out: Annotated[Path, typer.Option(help="what is not shipped, and which steps are done")] = Path(
+        "runs/reproduce"
+    ),
+) -> None:
+    """Make everything that is shipped again: networks, adapters, results, figures, pictures."""
+    from spf import reproduce as sheet
+
+    steps = sheet.chosen(list(sheet.steps(out)), only or (), since)
+    if show:
+        for step in steps:
+            typer.echo(
+                f"{step.hours:6.2f} h  {step.name:20} python -m spf {' '.join(step.command)}"
+            )
+        return
+    sheet.reproduce(steps, out, again=again)
+
+
+@app.command()
 def space(
     out: Annotated[Path, typer.Option(help="a new folder")],
     model: Annotated[str, typer.Option(help="a pinned base that the Space is to draw with")] = "",
