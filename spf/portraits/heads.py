@@ -105,18 +105,15 @@ def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
 
 
 def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Generator) -> None:
-    """Round dots that stand apart: six on each cheek, three across the nose."""
+    """Round dots that stand a dot apart, so that each survives eight pixels to a latent: four on
+    each cheek, two across the nose."""
     ink = mix(skin, (150, 74, 36), 0.72) if p.skin in ("fair", "tan") else darker(skin, 0.55)
-    cheek = [(0.40, 0.22), (0.58, 0.20), (0.74, 0.25), (0.48, 0.37), (0.66, 0.38), (0.56, 0.52)]
-    places = [(s * x, y) for s in (-1, 1) for x, y in cheek] + [
-        (-0.13, 0.16),
-        (0.13, 0.16),
-        (0, 0.06),
-    ]
+    cheek = [(0.38, 0.24), (0.68, 0.20), (0.54, 0.42), (0.80, 0.40)]
+    places = [(s * x, y) for s in (-1, 1) for x, y in [*cheek, (0.15, 0.13)]]
 
     for x, y in places:
         x, y = x + rng.uniform(-0.03, 0.03), y + rng.uniform(-0.025, 0.025)
-        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0125, 0.0125, 14), ink)
+        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0155, 0.0155, 14), ink)
 
 
 _OPENING = {"neutral": 0.66, "smiling": 0.60, "surprised": 0.94, "sad": 0.56}
