@@ -279,6 +279,7 @@ for command in (
     model_commands.receipt,
     model_commands.make_data,
     commands.sheet,
+    commands.faces,
     bench_commands.bench,
     bench_commands.memory,
 ):
