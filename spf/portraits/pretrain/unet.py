@@ -274,7 +274,7 @@ def train_unet(stage: Stage) -> Fitted:
             seed=stage.seed,
             resume=stage.resume,
             save=save,
-            save_every=300.0,
+            save_every=1200.0,
             callback=count,
             accelerator=accelerator,
             **stage.length("unet"),
