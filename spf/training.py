@@ -12,6 +12,7 @@ goes through accelerate: several GPUs or machines are a matter of `accelerate la
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging
 import math
 import os
@@ -131,6 +132,7 @@ def fit(
     memory: dict[str, Tensor] | None = None,
     accumulate: int = 1,
     eight_bit: bool = False,
+    optimizer_of: Callable[..., torch.optim.Optimizer] | None = None,
     accelerator: accelerate.Accelerator | None = None,
     name: str = "training",
 ) -> Fitted:
@@ -154,6 +156,7 @@ def fit(
               was full; returns when there is room, or raises
     accumulate  batches whose gradients make one step
     eight_bit  see `adam`
+    optimizer_of  (groups, lr, betas, decay) -> an optimiser in place of AdamW
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
               saves and stops
     after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the
@@ -175,7 +178,8 @@ def fit(
     groups = list(groups or [([p for p in module.parameters() if p.requires_grad], 1.0)])
     module.to(accelerator.device)
     rated = [{"params": params, "lr": lr, "factor": factor} for params, factor in groups]
-    optimizer = adam(rated, lr, betas, weight_decay, eight_bit)
+    make = optimizer_of or functools.partial(adam, eight_bit=eight_bit)
+    optimizer = make(rated, lr=lr, betas=betas, decay=weight_decay)
     objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
     run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed, memory)
     if resume:

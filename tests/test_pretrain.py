@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from spf.diffusion import Diffusion
 from spf.errors import BadInput
@@ -21,6 +22,7 @@ from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
 from spf.portraits.pretrain.clip import named, naming, train_clip
+from spf.portraits.pretrain.muon import Muon, orthogonal
 from spf.portraits.pretrain.texts import (
     UNREAD,
     encode_readings,
@@ -44,6 +46,7 @@ from spf.portraits.pretrain.unet import (
 from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
 from spf.portraits.render import REGIONS
 from spf.tokenizer import new_tokenizer
+from spf.training import fit
 
 TINY = presets.Preset(
     image_size=32,
@@ -273,6 +276,43 @@ def test_a_place_weighs_by_what_the_noise_shows():
         place_weights(own, usual, torch.zeros(1)),
     )
     assert torch.equal(clear[:, 0], own) and torch.equal(noise[0, 0], usual)
+
+
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40), (16, 16)])
+def test_muon_turns_matrices(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    turned = orthogonal(matrix)
+    sizes = torch.linalg.svdvals(turned)
+    assert 0.6 < sizes.min() and sizes.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.allclose(
+        u.T @ turned @ v.T, torch.diag((u.T @ turned @ v.T).diagonal()), atol=1e-6
+    )
+
+
+def test_muon_learns_and_its_memory_is_kept(tmp_path):
+    def run(steps, out):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 20))
+
+        def loss(step, rng):
+            x = torch.from_numpy(rng.standard_normal((16, 20)).astype(np.float32))
+            return (net(x) - x.roll(1, 1)).square().mean(), {}
+
+        fitted = fit(net, loss, steps=steps, lr=2e-2, out=out, optimizer_of=Muon)
+        return net.state_dict(), fitted
+
+    whole, fitted = run(150, tmp_path / "a")
+    assert fitted.step == 150
+    with torch.no_grad():
+        x = torch.randn(64, 20)
+        first, last = whole["0.weight"], whole["2.weight"]
+        guess = (x @ first.T + whole["0.bias"]).relu() @ last.T + whole["2.bias"]
+        assert (guess - x.roll(1, 1)).square().mean() < 0.5
+    state = load_file(next((tmp_path / "a").glob("state-*.safetensors")))
+    assert "adam.exp_avg.0.weight" in state and "adam.exp_avg_sq.0.weight" not in state
+    assert "adam.exp_avg_sq.0.bias" in state
 
 
 def test_layout_is_read_off_the_denoiser():

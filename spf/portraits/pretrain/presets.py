@@ -56,7 +56,7 @@ class UnetSizes:
     norm_groups: int = 32
     batch: int = 16
     lr: float = 6e-4
-    crossing: float = 4.0
+    crossing: float = 2.0
     """Factor on the learning rate of the cross-attention layers."""
     layout: float = 0.05
     """Weight of the cross-entropy of where a portrait's regions lie; 0 trains without it."""

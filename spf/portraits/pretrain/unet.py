@@ -39,6 +39,7 @@ from spf.portraits.pretrain.common import (
     save_half,
     start_from,
 )
+from spf.portraits.pretrain.muon import Muon
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import WEIGHTS, encode_all
@@ -269,6 +270,7 @@ def train_unet(stage: Stage) -> Fitted:
             groups=[(others, 1.0), (crossing, sizes.crossing)],
             average=0.9995,
             fall=0.15,
+            optimizer_of=Muon,
             name="unet",
             out=stage.out / "unet",
             seed=stage.seed,
