@@ -210,10 +210,14 @@ class Engine:
         _ = self.base.clip, self.judges, self.checker
 
     @contextmanager
-    def borrowed(self) -> Iterator[Base]:
-        """The model for other work than drawing, while nobody draws."""
-        with self._lock:
+    def borrowed(self, check: Callable[[], None] = lambda: None) -> Iterator[Base]:
+        """The model, while nobody else works with it. check: called while one waits; may raise."""
+        while not self._lock.acquire(timeout=0.1):
+            check()
+        try:
             yield self._load()
+        finally:
+            self._lock.release()
 
     @cached_property
     def judges(self):
@@ -349,10 +353,7 @@ class Engine:
         yield from _streamed(lambda tell, check: self._compare(config, tell, check))
 
     def _compare(self, config: GenerateConfig, tell: Callable, check: Callable) -> None:
-        while not self._lock.acquire(timeout=0.1):
-            check()
-        try:
-            base = self._load()
+        with self.borrowed(check) as base:
             config = self.resolved(config)
             words = self.words(config)
             clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
@@ -383,8 +384,6 @@ class Engine:
                     self.columns(config),
                 )
             )
-        finally:
-            self._lock.release()
 
     def _draw(
         self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable
@@ -458,10 +457,8 @@ class Engine:
         from . import receipt
         from .exchange import load_adapter
 
-        while not self._lock.acquire(timeout=0.1):
-            check()
-        try:
-            base, began = self._load(), time.perf_counter()
+        with self.borrowed(check) as base:
+            began = time.perf_counter()
 
             def show(done: int, total: int) -> None:
                 check()
@@ -474,8 +471,6 @@ class Engine:
                 how = {"name": name, "judges": self.judges, "show": show}
                 found = receipt.receipt(base, adapter, out, config, **how)
                 tell(Paper(found, (Path(out) / receipt.PAGE).read_bytes()))
-        finally:
-            self._lock.release()
 
     def read(self, images: np.ndarray):
         """What the judges read in uint8 [B,H,W,3]; None without judges."""
