@@ -313,9 +313,17 @@ class Jobs:
             raise Busy(f"The job {name} is still at work; stop it or wait for it.")
 
     def _run(self, name: str) -> None:
+        """Forgets what was asked of an earlier run, begins, and notes who works."""
         folder = self.root / name
         for asked in (STOP, PAUSE):
             (folder / asked).unlink(missing_ok=True)
+        pid = self._begin(name)
+        begun = {"phase": "starting", "message": "", "left": None, "pid": pid, "born": _born(pid)}
+        write_json(folder / STATE, (_held(folder / STATE) or {}) | begun)
+
+    def _begin(self, name: str) -> int:
+        """Starts the process of a job; returns its number."""
+        folder = self.root / name
         threads = str(
             max(1, (os.cpu_count() or 2) // 2)
         )  # more would fight with the page's own drawing
@@ -332,18 +340,7 @@ class Jobs:
                 start_new_session=True,
             )
         self._children[name] = child
-        earlier = _held(folder / STATE) or {}
-        write_json(
-            folder / STATE,
-            earlier
-            | {
-                "phase": "starting",
-                "message": "",
-                "left": None,
-                "pid": child.pid,
-                "born": _born(child.pid),
-            },
-        )
+        return child.pid
 
     def _alive(self, name: str, status: Status) -> bool:
         child = self._children.get(name)
@@ -381,15 +378,8 @@ class SlicedJobs(Jobs):
                 file = self.root / name / STATE
                 write_json(file, (_held(file) or {}) | {"phase": "stopped", "left": None})
 
-    def _run(self, name: str) -> None:
-        folder = self.root / name
-        for asked in (STOP, PAUSE):
-            (folder / asked).unlink(missing_ok=True)
-        me = {"pid": os.getpid(), "born": _born(os.getpid())}
-        earlier = _held(folder / STATE) or {}
-        write_json(
-            folder / STATE, earlier | {"phase": "starting", "message": "", "left": None} | me
-        )
+    def _begin(self, name: str) -> int:
+        return os.getpid()
 
 
 def _born(pid: int) -> float:
