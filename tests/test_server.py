@@ -16,7 +16,7 @@ import pytest
 from spf.errors import BadInput
 from spf.ui import sturdy
 from spf.ui.boundary import Guarded
-from spf.ui.server import Front
+from spf.ui.server import Front, visitor
 
 # names and sites
 
@@ -239,3 +239,17 @@ def test_a_port_that_is_none_is_refused_in_one_sentence(port):
     )
     assert done.returncode == 2 and done.stderr.strip().count("\n") == 0
     assert f"--port is {port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "host, forwarded, asker",
+    [
+        ("127.0.0.1", "1.1.1.1, 10.0.0.1", "1.1.1.1"),
+        ("::1", "1.1.1.1", "1.1.1.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("8.8.8.8", "1.1.1.1", "8.8.8.8"),
+        ("", "1.1.1.1", ""),
+    ],
+)
+def test_only_a_proxy_of_ours_names_who_asks(host, forwarded, asker):
+    assert visitor(host, forwarded) == asker

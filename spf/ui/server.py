@@ -7,7 +7,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from .gpu import on_space
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 UPLOADED, WINDOW = 2 << 30, 3600.0
@@ -47,9 +50,11 @@ class Front:
                 return await _refuse(send, 403, FOREIGN)
             if scope["path"].rstrip("/").endswith("/upload"):
                 length = headers.get("content-length", "")
+                host = (scope["client"] or [""])[0]
+                asker = visitor(host, headers.get("x-forwarded-for", ""))
                 if not length.isdecimal():
                     return await _refuse(send, 411, LENGTHLESS)
-                if not self._room_for(int(length), _visitor(scope, headers)):
+                if not self._room_for(int(length), asker):
                     return await _refuse(send, 413, TOO_MUCH)
         await self.app(scope, receive, send if scope["method"] != "GET" else self._scripted(send))
 
@@ -76,7 +81,9 @@ class Front:
         if sum(size for _, size in seen) + length > UPLOADED:
             return False
         seen.append((now, length))
-        for other in [name for name, kept in self.uploads.items() if not kept]:
+        for other in [
+            name for name, kept in self.uploads.items() if not kept or now - kept[-1][0] > WINDOW
+        ]:
             del self.uploads[other]
         return True
 
@@ -116,8 +123,15 @@ def _name(host: str) -> str:
     return host if host.endswith("]") else host.rsplit(":", 1)[0] if ":" in host else host
 
 
-def _visitor(scope, headers: dict[str, str]) -> str:
-    return headers.get("x-forwarded-for", "").split(",")[0].strip() or (scope["client"] or [""])[0]
+def visitor(host: str, forwarded: str) -> str:
+    """Who asks: the host itself, or behind a proxy on this machine or of a Space the one that its
+    x-forwarded-for names. Anybody else could name whom they like.
+    """
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    return (forwarded.split(",")[0].strip() or host) if (local or on_space()) else host
 
 
 async def _refuse(send, status: int, words: bytes) -> None:

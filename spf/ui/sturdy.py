@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Any
 
 import gradio as gr
 from gradio.queueing import Event, Queue
 
-from .gpu import on_space
+from .server import visitor
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +35,9 @@ def strengthen(page: gr.Blocks) -> None:
 
 
 def address_of(request: Any) -> str:
-    """Who asks. Behind a proxy on this machine or of a Space, the visitor that it names."""
+    """Who asks, see `server.visitor`."""
     host = request.client.host if request.client else ""
-    named = request.headers.get("x-forwarded-for", "").split(",")
-    try:
-        local = ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    return (named[0].strip() or host) if (local or on_space()) else host
+    return visitor(host, request.headers.get("x-forwarded-for", ""))
 
 
 class Mailboxes(dict):
