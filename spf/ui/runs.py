@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from spf.prompts import compose
 from spf.targets import known_targets
 
 from . import series, stage
-from .boundary import reported
+from .boundary import sentence
 from .foreign import foreign, foreign_notice
 from .form import Form
 from .gpu import on_gpu, on_zero_gpu
@@ -59,19 +59,28 @@ class Runs:
 
         chain: also draws what lies on the way, each edit added to the ones before it.
         """
+        with self._begun(request) as (session, run):
+            try:
+                config = self.engine.resolved(wanted(self.form, *values))
+                parts = prefixes(config) if chain else []
+                yield from self._drawn(session, run, config, parts)
+            except Exception as error:
+                yield stage.failed(self._told(error)), gr.skip(), *IDLE
+
+    @contextmanager
+    def _begun(self, request: gr.Request) -> Iterator[tuple[str, str]]:
+        """Session and name of a run, which is that session's inside the block."""
         session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
         self.runs[session] = run, None
         try:
-            config = self.engine.resolved(wanted(self.form, *values))
-            parts = prefixes(config) if chain else []
-            yield from self._drawn(session, run, config, parts)
-        except SpfError as error:
-            yield stage.failed(stage.worded(error, self.form)), gr.skip(), *IDLE
-        except Exception as error:  # a bug of ours or of a library
-            yield stage.failed(reported(error)), gr.skip(), *IDLE
+            yield session, run
         finally:
             if self.runs.get(session, (None,))[0] == run:
                 del self.runs[session]
+
+    def _told(self, error: Exception) -> dict[str, str]:
+        """A failure in words of the page."""
+        return stage.worded(error, self.form) if isinstance(error, SpfError) else sentence(error)
 
     def _drawn(self, session: str, run: str, config: GenerateConfig, parts: list):
         """Values of stage, maps and the two buttons, for the parts of a chain and then for the
@@ -117,19 +126,13 @@ class Runs:
         """Streams a series of drawings for the sheet, with the two buttons; each is added as it is
         finished.
         """
-        session, run = request.session_hash or secrets.token_hex(8), secrets.token_hex(4)
-        self.runs[session] = run, None
-        shown: dict[str, Any] = {"run": run, "kind": kind, "phase": "running", "items": []}
-        try:
-            parts = series.parts(kind, wanted(self.form, *values), count, lines)
-            yield from self._listed(session, shown, parts)
-        except SpfError as error:
-            yield shown | {"phase": "failed", "status": stage.worded(error, self.form)}, *IDLE
-        except Exception as error:  # a bug of ours or of a library
-            yield shown | {"phase": "failed", "status": reported(error)}, *IDLE
-        finally:
-            if self.runs.get(session, (None,))[0] == run:
-                del self.runs[session]
+        with self._begun(request) as (session, run):
+            shown: dict[str, Any] = {"run": run, "kind": kind, "phase": "running", "items": []}
+            try:
+                parts = series.parts(kind, wanted(self.form, *values), count, lines)
+                yield from self._listed(session, shown, parts)
+            except Exception as error:
+                yield shown | {"phase": "failed", "status": self._told(error)}, *IDLE
 
     def dial(self, request: gr.Request, *values: Any):
         """Streams the purity dial: five strengths from one noise."""

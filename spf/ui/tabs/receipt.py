@@ -13,13 +13,12 @@ from typing import Any
 import gradio as gr
 
 from spf.engine import Engine, Paper, Progress
-from spf.errors import SpfError
 
-from ..boundary import reported
+from ..boundary import sentence
 from ..components import HEAVY, QUICK, own
 from ..gpu import on_gpu
 from ..page import Page
-from ..texts import both, label, same
+from ..texts import both, label
 
 ORDER = 3.5
 TEXTS, MOST_TEXTS = 4, 32
@@ -79,10 +78,8 @@ class Counter:
             with closing(self.make(name or "", int(texts))) as events:
                 for event in events:
                     yield shown(event)
-        except SpfError as error:
-            yield {"phase": "failed", "status": same(str(error))}
         except Exception as error:
-            yield {"phase": "failed", "status": reported(error)}
+            yield {"phase": "failed", "status": sentence(error)}
 
 
 def shown(event: Progress | Paper) -> dict[str, Any]:

@@ -18,14 +18,13 @@ from PIL import Image
 from spf import results
 from spf.config import JOIN, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
-from spf.errors import SpfError
 from spf.portraits.description import ATTRIBUTES
 
-from ..boundary import reported
+from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
 from ..gpu import on_gpu
 from ..page import Page
-from ..texts import both, same
+from ..texts import both
 from ..verdict import attribute, words_of
 from .compare import restored
 
@@ -175,20 +174,12 @@ class Redrawn:
             try:
                 items[index] = items[index] | self._pair(pair)
                 drawn += not ready
-            except SpfError as error:
-                yield value | {
-                    "phase": "failed",
-                    "items": items,
-                    "first": first,
-                    "status": same(str(error)),
-                }
-                return
             except Exception as error:
                 yield value | {
                     "phase": "failed",
                     "items": items,
                     "first": first,
-                    "status": reported(error),
+                    "status": sentence(error),
                 }
                 return
         status = both("pairs.shown", a=first + 1, b=first + len(here), n=len(found))

@@ -21,18 +21,17 @@ from cachetools import LRUCache
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
-from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
 from spf.votes import QUESTIONS, Votes
 
-from ..boundary import reported
+from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
 from ..examples import Example
 from ..gpu import on_gpu, on_space
 from ..page import Page
-from ..texts import both, same
+from ..texts import both
 
 ORDER = 5
 
@@ -220,10 +219,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         try:
             for value in booth.next(seen):
                 yield said | value, seen
-        except SpfError as error:
-            yield {"phase": "over", "status": same(str(error)), "tally": booth.tally()}, seen
         except Exception as error:
-            yield {"phase": "over", "status": reported(error), "tally": booth.tally()}, seen
+            yield {"phase": "over", "status": sentence(error), "tally": booth.tally()}, seen
 
     def ask(seen):
         """Shows the next pair."""
