@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spf import commands
-from spf.config import check_choice
+from spf.config import EMBEDDED, check_choice
+from spf.files import write_json
 from spf.registry import TRAINED
 
 WHAT = ("pair", "finetune", "capture")
@@ -25,7 +25,7 @@ def bench(
     model: Annotated[
         str,
         typer.Option(help="random weights of sd15, slim or cut, or any base as elsewhere"),
-    ] = "embedded",
+    ] = EMBEDDED,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="of a drawing")] = 10,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="of a training step")] = 2,
     rounds: Rounds = 5,
@@ -83,4 +83,4 @@ def memory(
     for name, value in (parts | {"all": sum(parts.values())}).items():
         typer.echo(f"{name:10} {value / 1e9:6.2f} GB")
     if out:
-        out.write_text(json.dumps(parts, indent=2), encoding="utf-8")
+        write_json(out, parts)

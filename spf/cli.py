@@ -219,7 +219,7 @@ def stress(
         page = build(engine, {})
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
         with commands.progress("seconds") as show:
-            told["clients"] = trials.clients(page, url, clients, 60 * minutes, show)
+            told["clients"] = trials.clients(url, clients, 60 * minutes, show)
         page.close()
     typer.echo(json.dumps(told, indent=2))
     bad = sum(row["failed"] for row in told["inputs"].values())

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from spf.errors import BadInput
-from spf.files import atomic, write_json
+from spf.files import atomic, read_json, write_json
 from spf.models import Base, as_pixels
 from spf.portraits.captions import caption
 from spf.portraits.description import sample_portrait
@@ -121,7 +121,7 @@ def shown(base: Base, pictures: np.ndarray, prompts: list[ComposedPrompt]) -> np
 def _claim(out: Path, about: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / ABOUT
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != about:
+    if file.is_file() and read_json(file) != about:
         raise BadInput(
             f"{out} holds a set of another target or other settings; give another --out."
         )

@@ -4,7 +4,7 @@ told in numbers.
 fuzz(1000)                   # broken files and texts: each is read or refused in words
 kills(5, folder)             # a job killed at random ends in the weights of one left alone
 threads(engine, 8, 50)       # mixed requests at once give what each gives alone
-clients(engine, 50, 600)     # the same over the network, with the memory that it took
+clients(url, 50, 600)        # the same over the network, with the memory that it took
 """
 
 from __future__ import annotations
@@ -262,11 +262,11 @@ def _refused(engine: Engine) -> bool:
     return False
 
 
-def clients(page: Any, url: str, count: int, seconds: float, show: Show = _quiet) -> dict[str, Any]:
-    """`count` visitors for some time on a page that is being served. growth: of the memory, as a
-    share, after a minute.
+def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[str, Any]:
+    """`count` visitors for some time on a page that this process serves.
 
-    page: unused but kept alive. busy: refusals for want of a place, which are right.
+    growth: of the memory, as a share, after a minute. busy: refusals for want of a place, which
+    are right.
     """
     from gradio_client import Client
 
@@ -288,7 +288,8 @@ def clients(page: Any, url: str, count: int, seconds: float, show: Show = _quiet
                     same = known.setdefault(number, picture) == picture
                     told["right" if same else "wrong"] += 1
             except Exception as error:
-                told["busy" if "usy" in str(error) or "503" in str(error) else "failed"] += 1
+                with lock:
+                    told["busy" if "usy" in str(error) or "503" in str(error) else "failed"] += 1
                 time.sleep(rng.uniform(0.5, 2.0))
 
     workers = [threading.Thread(target=visit, args=(index,), daemon=True) for index in range(count)]
