@@ -24,9 +24,11 @@ from spf.methods import Context, build
 from spf.models import Base, load_base
 from spf.paths import Adapter
 from spf.prompts import compose
-from spf.sampling import LARGEST_MAP, GuideConfig, initial_latents, sample, sample_pair
+from spf.sampling import LARGEST_MAP, GuideConfig, Kept, initial_latents, sample, sample_pair
+from spf.shelf import TUNED
 
-TEXT, TARGET = "a photo of a young woman with long red hair", "a hat"
+TEXT = "a photo of a young woman with long red hair"
+TARGET, OTHER = "a hat", "glasses"
 GUIDANCE = 4.0
 
 
@@ -93,35 +95,56 @@ def base_of(name: str, device: str = "", dtype: torch.dtype = torch.float32) -> 
     """The embedded model, one of `geometry.UNETS` with random weights, or any base."""
     if name not in UNETS:
         return load_base(name, device=device or None, dtype=dtype)
-    base = new_geometry(name, (TEXT, TARGET))
+    base = new_geometry(name, (TEXT, TARGET, OTHER))
     return base if dtype == torch.float32 and device == "cpu" else base.to(device or None, dtype)
 
 
 def pair(base: Base, steps: int = 10, rounds: int = 5) -> dict[str, Timing]:
-    """A pair with maps against two calls of the stock pipeline with as many guided steps."""
-    prompt, adapter = compose(TEXT, TARGET), shaken(base)
-    how = {"steps": steps, "guidance": GUIDANCE}
+    """First and second presses of a pair against two calls of the stock pipeline with as many
+    guided steps.
+    """
+    prompt, other, adapter = compose(TEXT, TARGET), compose(TEXT, OTHER), shaken(base)
+    how = {"steps": steps, "guidance": GUIDANCE, "guide": GuideConfig("held")}
     stock = pipeline_of(base)
     stock.set_progress_bar_config(disable=True)
-    known = sample_pair(base, prompt, adapter, **how).original
 
     def two() -> None:
         for text in (prompt.base, prompt.complete):
             noise = initial_latents(base, [0]).to(base.dtype)
             stock(text, latents=noise, num_inference_steps=steps, guidance_scale=GUIDANCE)
 
+    def first(**more: Any) -> Callable[[], Any]:
+        return lambda: sample_pair(base, prompt, adapter, **how | {"maps": []} | more)
+
+    def second(drawn: Mapping[str, Any], **more: Any) -> Callable[[], Any]:
+        """A press after one with the settings `drawn`, each time as if it were the first one."""
+        earlier, drawn = Kept(), how | {"maps": []} | drawn
+        sample_pair(base, prompt, adapter, kept=earlier, **drawn)
+
+        def press() -> None:
+            kept = Kept()
+            kept.update(earlier)
+            text = more.get("prompt", prompt)
+            changed = {name: value for name, value in more.items() if name != "prompt"}
+            sample_pair(base, text, adapter, kept=kept, **drawn | changed)
+
+        return press
+
+    free, third = {"free": [TUNED]}, {TUNED: adapter, "beside": shaken(base, seed=2)}
     variants = {
         "two stock pictures": two,
-        "free pair with maps": lambda: sample_pair(base, prompt, adapter, **how),
-        "free pair, same original": lambda: sample_pair(
-            base, prompt, adapter, original=known, **how
+        "free pair": first(**free),
+        "free pair with maps": first(maps=None, **free),
+        "free pair, another target": second(free, prompt=other),
+        "held pair": first(),
+        "held pair with maps": first(maps=None),
+        "held pair and a free third": lambda: sample_pair(
+            base, prompt, third, free=["beside"], maps=[], **how
         ),
-        "held pair with maps": lambda: sample_pair(
-            base, prompt, adapter, guide=GuideConfig("held"), **how
-        ),
-        "held pair, same original": lambda: sample_pair(
-            base, prompt, adapter, guide=GuideConfig("held"), original=known, **how
-        ),
+        "held pair, another push": second({}, guide=GuideConfig("held", push=2.5)),
+        "held pair, another strength": second({}, scale=0.5),
+        "held pair, another target": second({}, prompt=other),
+        "held pair, its maps": second({}, maps=None),
     }
     return interleaved(base, variants, rounds)
 
@@ -178,15 +201,18 @@ def finetune(base: Base, batch: int = 2, rank: int = 8, rounds: int = 5) -> dict
         return interleaved(base, {name: partial(step, name) for name in methods}, rounds)
 
 
-def shaken(base: Base, size: float = 0.02) -> Adapter:
-    """An adapter of small random differences in every cross-attention key."""
-    generator = torch.Generator().manual_seed(1)
+def shaken(base: Base, size: float = 0.02, seed: int = 1) -> Adapter:
+    """An adapter of small random differences in every cross-attention key, that notes what its set
+    has in common as the shipped ones do.
+    """
+    generator = torch.Generator().manual_seed(seed)
     tensors = {
         name: size * torch.randn(value.shape, generator=generator)
         for name, value in base.unet.named_parameters()
         if name.endswith("attn2.to_k.weight")
     }
-    return Adapter({"target": TARGET, "method": "random"}, tensors)
+    made = {"target": TARGET, "method": "random", "common": '{"age": "old"}'}
+    return Adapter(made, tensors, mark=f"random {seed}")
 
 
 def table(timings: Mapping[str, Timing]) -> str:

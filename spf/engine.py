@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cachetools import LRUCache
-
 from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
 from .errors import BadInput, Cancelled, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
@@ -48,14 +46,15 @@ if TYPE_CHECKING:
 
     from .models import Base
     from .safety import Checker
-    from .sampling import PathTrace, Step, Trace
+    from .sampling import Kept, PathTrace, Step, Trace
 
 log = logging.getLogger(__name__)
 
 ROLES = (ORIGINAL, TUNED, NAIVE)
 FRAMES = 10
 """Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
-KEPT_ORIGINALS = 4
+KEPT = 2**28
+"""Bytes of earlier drawings that are kept, so that a part that is asked for again is there."""
 BESIDE = 2
 """Tuned models that are drawn beside the first one at most: with the original, four columns."""
 
@@ -159,9 +158,6 @@ class Engine:
         self._spelling = threading.Lock()
         self._copied: tuple[Any, Any] = (None, None)
         self._settled = threading.Event()
-        self._originals: LRUCache[tuple, tuple[PathTrace, list[np.ndarray]]] = LRUCache(
-            KEPT_ORIGINALS
-        )
 
     # loading
 
@@ -208,6 +204,13 @@ class Engine:
         """
         self.load()
         _ = self.base.clip, self.judges, self.checker
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What later drawings take from earlier ones."""
+        from .sampling import Kept
+
+        return Kept(KEPT)
 
     @contextmanager
     def borrowed(self, check: Callable[[], None] = lambda: None) -> Iterator[Base]:
@@ -340,23 +343,26 @@ class Engine:
         passes = len(self.roles(config)) + 1.5 * links
         return int(min(60, 8 + 0.15 * config.steps * passes))
 
-    def compare(self, config: GenerateConfig) -> Iterator[Progress | Result]:
-        """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops the work within a step.
+    def compare(self, config: GenerateConfig, maps: bool = True) -> Iterator[Progress | Result]:
+        """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops
+        the work within a step.
 
-        Raises BadInput, NotFinite and other SpfErrors, or Crashed.
+        maps: whether those of the original and the tuned model are made. What was drawn before
+        with the same settings is taken as it is, so maps can be asked for later at the cost of
+        these alone. Raises BadInput, NotFinite and other SpfErrors, or Crashed.
         """
         compose(
             config.base, config.targets, config.mode, config.replace
         )  # refuse before anything is loaded
         if self.base is None:
             yield Progress("loading")
-        yield from _streamed(lambda tell, check: self._compare(config, tell, check))
+        yield from _streamed(lambda tell, check: self._compare(config, maps, tell, check))
 
-    def _compare(self, config: GenerateConfig, tell: Callable, check: Callable) -> None:
+    def _compare(self, config: GenerateConfig, maps: bool, tell: Callable, check: Callable) -> None:
         with self.borrowed(check) as base:
             config = self.resolved(config)
             words = self.words(config)
-            clock, portraits, watch, trace = self._draw(base, config, words, tell, check)
+            clock, portraits, watch, trace = self._draw(base, config, words, maps, tell, check)
             check()
             self.require_shown(list(portraits.values()))
             tell(Progress("judging", previews=portraits))
@@ -386,16 +392,19 @@ class Engine:
             )
 
     def _draw(
-        self, base: Base, config: GenerateConfig, words: Words, tell: Callable, check: Callable
+        self,
+        base: Base,
+        config: GenerateConfig,
+        words: Words,
+        maps: bool,
+        tell: Callable,
+        check: Callable,
     ):
         from .exchange import load_adapter
         from .generate import edit_of, guide_of
         from .sampling import sample_pair
 
-        place = (config.base, config.seed, config.steps, config.guidance, config.sampler)
-        known, frames = self._originals.get(place, (None, []))
-        drawn = {ORIGINAL: frames} if known else {}
-        watch = _Watch(self, config.steps, tell, check, drawn)
+        watch = _Watch(self, config.steps, tell, check)
         adapters = {
             role: [load_adapter(self.shelf.file(name), base) for name in names]
             for role, names in self.variants(config).items()
@@ -413,14 +422,17 @@ class Engine:
                 guide=guide_of(config),
                 free=[role for role in adapters if role != TUNED and config.others == "free"],
                 edit=edit_of(config),
-                original=known,
+                maps=[TUNED] if maps else [],
+                kept=self.kept,
+                known=watch.known,
                 callback=watch,
             )
-        portraits = {ORIGINAL: trace.original.images[0]} | {
-            role: path.images[0] for role, path in trace.tuned.items()
-        }
-        self._originals[place] = (trace.original, watch.frames[ORIGINAL])
-        return {"pair": time.perf_counter() - began}, portraits, watch, trace
+        paths = {ORIGINAL: trace.original} | trace.tuned
+        portraits = {role: path.images[0] for role, path in paths.items()}
+        for role, path in paths.items():
+            if path.key:
+                self.kept["frames", *path.key] = watch.frames[role]
+        return {"pair": time.perf_counter() - began}, portraits, watch, trace.shown(maps)
 
     def _reports(
         self,
@@ -498,23 +510,27 @@ class _Watch:
         steps: int,
         tell: Callable,
         check: Callable,
-        frames: Mapping[str, list[np.ndarray]],
     ) -> None:
         self.engine, self.tell, self.check, self.count = engine, tell, check, steps
         every = -(-steps // FRAMES)
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
-        self.frames: dict[str, list[np.ndarray]] = {
-            role: list(pictures) for role, pictures in frames.items()
-        }
-        self.previews = {role: pictures[-1] for role, pictures in self.frames.items()}
+        self.frames: dict[str, list[np.ndarray]] = {}
+        self.previews: dict[str, np.ndarray] = {}
         self.began, self.spent = time.perf_counter(), 0.0
+
+    def known(self, role: str, path: PathTrace) -> None:
+        """Takes over the frames of a path that was drawn before, and shows its picture at once."""
+        frames = self.engine.kept.get(("frames", *path.key)) or []
+        self.frames[role] = frames or [path.images[0]] * len(self.frame_steps)
+        self.previews[role] = self.frames[role][-1]
 
     def __call__(self, step: Step) -> None:
         self.check()
-        if step.index == 0:
+        drawn = step.clean is not None
+        if step.index == 0 and drawn:
             self.frames[step.path] = []
         new = {}
-        if step.index in self.frame_steps:
+        if step.index in self.frame_steps and drawn:
             pictures = self.engine.base.pictures(step.clean)
             new[step.path] = self.engine.screened(pictures)[0]
             self.frames[step.path].append(new[step.path])

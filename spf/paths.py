@@ -42,11 +42,12 @@ class Adapter:
 
     tensors: "<parameter>" -> difference of the parameter's shape, or the pair "<parameter>.down"
     [r,in] and "<parameter>.up" [out,r], whose product is the difference. metadata: how it was made
-    (see METADATA), as strings.
+    (see METADATA), as strings. mark: tells the weights from all others; "" where nobody says.
     """
 
     metadata: dict[str, str]
     tensors: dict[str, Tensor]
+    mark: str = ""
 
     def names(self) -> list[str]:
         """The parameters that differ."""
@@ -92,6 +93,18 @@ def trained_names(unet: UNet2DConditionModel, trainable: str = AUTO) -> list[str
         large = sum(value.numel() for value in unet.parameters()) > LARGE
         trainable = "cross-attention" if large else "all"
     return all_names(unet) if trainable == "all" else cross_attention_names(unet)
+
+
+def others(adapters: Iterable[Adapter], targets: Sequence[str]) -> list[Adapter]:
+    """Those that were tuned for none of these targets."""
+    gone = {normal(target) for target in targets}
+    return [one for one in adapters if normal(one.metadata.get("target", "")) not in gone]
+
+
+def mark_of(adapters: Iterable[Adapter], scale: float) -> tuple | None:
+    """Tells tuned weights from all others of a model; None where an adapter has no mark."""
+    marks = tuple(adapter.mark for adapter in adapters)
+    return (scale, *marks) if all(marks) else None
 
 
 @contextmanager
@@ -149,14 +162,14 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
     def metadata(self) -> list[dict[str, str]]:
         return [adapter.metadata for adapter in self.adapters]
 
+    @property
+    def mark(self) -> tuple | None:
+        """See `mark_of`."""
+        return mark_of(self.adapters, self.scale)
+
     def without(self, targets: Sequence[str]) -> response:
         """The same without the adapters that were tuned for any of these targets."""
-        gone = {normal(target) for target in targets}
-        kept = [
-            adapter
-            for adapter in self.adapters
-            if normal(adapter.metadata.get("target", "")) not in gone
-        ]
+        kept = others(self.adapters, targets)
         return self if len(kept) == len(self.adapters) else response(self.model, kept, self.scale)
 
     def __enter__(self) -> Self:

@@ -83,7 +83,7 @@ class FakeEngine(Engine):
         known = tuple(sorted(KNOWN)) if unknown else ()
         return Words(prompt, unknown, near={w: near_words(w, known) for w in unknown}, known=known)
 
-    def _draw(self, base, config, words, tell, check):
+    def _draw(self, base, config, words, maps, tell, check):
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:

@@ -216,10 +216,10 @@ HAND = [
         "test_numbers.py::test_a_style_leaves_nothing_to_hold_on_the_page_and_command_line",
     ),
     (
-        "spf/engine.py",
-        "LRUCache(\n            KEPT_ORIGINALS\n",
-        "LRUCache(\n            10**9\n",
-        "test_engine.py::test_only_the_last_originals_are_kept",
+        "spf/sampling/kept.py",
+        "<= self.maxsize",
+        "<= 2**40",
+        "test_kept.py::test_no_more_bytes_are_kept_than_allowed",
     ),
     (
         "spf/sampling/tuned.py",

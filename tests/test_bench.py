@@ -30,9 +30,15 @@ def test_rows_of_a_pair(base):
     found = b.pair(base, steps=2, rounds=1)
     rows = {name: one.rows / 2 for name, one in found.items()}
     assert rows["two stock pictures"] == 4
-    assert rows["free pair with maps"] == 5  # and the reference beside the tuned path
-    assert rows["free pair, same original"] == 3
-    assert rows["held pair, same original"] == rows["held pair with maps"] - 2
+    assert rows["free pair"] == 4 and rows["free pair, another target"] == 2
+    assert rows["free pair with maps"] == 5, "the reference beside the tuned path"
+    differ, held = 2, 3  # both texts for the map; empty, base and complete text (nothing is told)
+    assert rows["held pair"] == 2 + differ + held
+    assert rows["held pair with maps"] == rows["held pair"] + 1
+    assert rows["held pair and a free third"] == rows["held pair"] + 2
+    assert rows["held pair, another push"] == held
+    assert rows["held pair, another strength"] == rows["held pair, another target"] == differ + held
+    assert rows["held pair, its maps"] == 2
 
 
 def test_capture_changes_nothing(base):

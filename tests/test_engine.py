@@ -15,7 +15,6 @@ from fake_engine import FakeEngine
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import (
-    KEPT_ORIGINALS,
     NAIVE,
     ORIGINAL,
     TUNED,
@@ -26,6 +25,7 @@ from spf.engine import (
 )
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.paths import Adapter, save_adapter
+from spf.sampling import Kept
 
 CONFIG = GenerateConfig(
     "a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO
@@ -95,17 +95,55 @@ def test_the_original_is_drawn_once_for_one_seed(engine):
     assert ORIGINAL in events[0].previews, "what is known is shown at once"
     assert np.array_equal(first.portraits[TUNED], second.portraits[TUNED])
     assert np.array_equal(first.frames[ORIGINAL], second.frames[ORIGINAL])
+    assert np.array_equal(first.frames[TUNED], second.frames[TUNED])
     events, third = run(engine, replace(CONFIG, seed=4))
     assert ORIGINAL in {event.what for event in events} and not np.array_equal(
         first.portraits[ORIGINAL], third.portraits[ORIGINAL]
     )
 
 
-def test_only_the_last_originals_are_kept(engine):
-    drawn = lambda seed: ORIGINAL in {e.what for e in run(engine, replace(CONFIG, seed=seed))[0]}  # noqa: E731
-    assert all(drawn(seed) for seed in range(60, 60 + KEPT_ORIGINALS))
+def test_no_more_is_kept_than_fits(engine):
+    config = replace(CONFIG, adapter="", beside="")
+    drawn = lambda seed: ORIGINAL in {e.what for e in run(engine, replace(config, seed=seed))[0]}  # noqa: E731
+    assert drawn(60)
+    engine.kept = Kept(3 * engine.kept.currsize)
+    assert all(drawn(seed) for seed in (60, 61, 62))
     assert not drawn(60), "used again, so it is not the next to go"
     assert drawn(99) and not drawn(60) and drawn(61)
+
+
+def test_of_a_second_press_only_what_changed_is_drawn(engine):
+    _, first = run(engine)
+    events, second = run(engine, replace(CONFIG, push=2.0))
+    assert {event.what for event in events if event.steps} == {TUNED}
+    assert max(event.steps for event in events) == CONFIG.steps, "neither a map nor a column beside"
+    for role in (ORIGINAL, NAIVE):
+        assert np.array_equal(first.portraits[role], second.portraits[role])
+        assert np.array_equal(first.frames[role], second.frames[role])
+    engine.kept.clear()
+    _, alone = run(engine, replace(CONFIG, push=2.0))
+    for role in second.portraits:
+        assert np.array_equal(alone.portraits[role], second.portraits[role])
+
+
+def test_maps_are_made_later_for_the_same_pictures(engine):
+    _, first = (list(engine.compare(CONFIG, maps=False))[k] for k in (0, -1))
+    assert first.trace.tuned[TUNED].difference is None and first.trace.original.maps == {}
+    *events, second = engine.compare(CONFIG)
+    told = [(event.what, event.step, event.steps) for event in events if event.steps]
+    assert told == [(TUNED, k, 4) for k in range(1, 5)]
+    assert second.trace.tuned[TUNED].difference.shape[0] == CONFIG.steps
+    assert second.trace.original.maps and second.trace.tuned[NAIVE].maps == {}
+    for role in first.portraits:
+        assert np.array_equal(first.portraits[role], second.portraits[role])
+        assert np.array_equal(first.frames[role], second.frames[role])
+
+
+def test_what_a_result_carries_is_only_what_is_shown(engine):
+    for maps in (False, True):
+        *_, result = engine.compare(CONFIG, maps=maps)
+        paths = [result.trace.original, *result.trace.tuned.values()]
+        assert all(path.predicted is None and path.starts is None for path in paths)
 
 
 def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
@@ -118,7 +156,7 @@ def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
         thread for thread in threading.enumerate() if thread.name == "draw"
     ]
     assert not any(module._forward_hooks for module in engine.base.unet.modules())
-    engine._originals.clear()
+    engine.kept.clear()
     assert np.array_equal(run(engine)[1].portraits[TUNED], before.portraits[TUNED])
 
 
@@ -127,7 +165,7 @@ def test_two_visitors_get_what_each_would_get_alone(engine):
         adapter: run(engine, replace(CONFIG, adapter=adapter))[1].portraits[TUNED]
         for adapter in ("hat", "")
     }
-    engine._originals.clear()
+    engine.kept.clear()
     start, wrong = threading.Barrier(2), []
 
     def visit(adapter):
@@ -237,7 +275,7 @@ def test_hints_and_drawings_share_no_tokenizer(engine):
     be the drawing's.
     """
     alone = run(engine, CONFIG)[1].portraits[TUNED]
-    engine._originals.clear()
+    engine.kept.clear()
     stop, failed = threading.Event(), []
 
     def type_on():

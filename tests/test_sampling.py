@@ -20,6 +20,7 @@ from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
 from spf.sampling import (
     GuideConfig,
+    Kept,
     TunedPath,
     freed,
     initial_latents,
@@ -244,8 +245,9 @@ def test_the_chain_can_be_shown_again(tiny_base):
 
 def test_variants_share_the_noise_and_a_known_original_is_not_drawn_again(tiny_base):
     variants = {"spf": new_adapter(tiny_base, 1), "naive": [new_adapter(tiny_base, 2)], "asked": ()}
+    kept = Kept()
     with Calls(tiny_base) as calls:
-        trace = sample_pair(tiny_base, PROMPT, variants, seeds=[3, 4], **HOW)
+        trace = sample_pair(tiny_base, PROMPT, variants, seeds=[3, 4], kept=kept, **HOW)
     assert (
         calls.rows == [4] * 3 + [4, 2] * 9
     )  # original: guided pair; variant: guided pair and the reference
@@ -256,17 +258,18 @@ def test_variants_share_the_noise_and_a_known_original_is_not_drawn_again(tiny_b
             PROMPT,
             variants,
             seeds=[3, 4],
-            original=trace.original,
+            kept=kept,
             callback=seen.append,
             **HOW,
         )
-    assert calls.rows == [4, 2] * 9 and again.original is trace.original
-    assert [step.done for step in seen] == list(range(1, 10)) and {step.total for step in seen} == {
-        9
+    assert calls.rows == [4, 2] * 6, "of the original weights, which have a mark, nothing is drawn"
+    assert again.original is trace.original and again.tuned["asked"] is trace.tuned["asked"]
+    assert [step.done for step in seen] == list(range(1, 7)) and {step.total for step in seen} == {
+        6
     }
     for name in variants:
         np.testing.assert_array_equal(again.tuned[name].images, trace.tuned[name].images)
-    other = sample_pair(tiny_base, PROMPT, {}, seeds=[3, 5], original=trace.original, **HOW)
+    other = sample_pair(tiny_base, PROMPT, {}, seeds=[3, 5], kept=kept, **HOW)
     assert other.original is not trace.original and other.tuned == {}
 
 
@@ -442,7 +445,11 @@ def test_of_two_targets_the_second_follows_the_drawing_of_the_first(tiny_base):
     latents = path.draw(
         response(tiny_base.unet, [hat, scarf]), noise, 3, lambda step, shown: None, seen.append
     )
-    assert path.passes == 3 and len(seen) == 6 and (path.earlier.push, path.push) == (1, 2)
+    assert (
+        path.passes([hat, scarf], 1.0) == 3
+        and len(seen) == 6
+        and (path.earlier.push, path.push) == (1, 2)
+    )
     assert torch.equal(seen[-1].latents, alone) and torch.equal(
         path.held, torch.maximum(path.free, first.held)
     )

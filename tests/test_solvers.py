@@ -12,7 +12,7 @@ from spf.errors import BadInput
 from spf.exchange.checkpoint import pipeline_of
 from spf.models import scheduler_of
 from spf.prompts import compose
-from spf.sampling import GuideConfig, initial_latents, sample, sample_pair
+from spf.sampling import GuideConfig, Kept, initial_latents, sample, sample_pair
 
 TEXT = "a photo of a woman"
 
@@ -95,9 +95,10 @@ def test_held_drawings_and_repeats_work_with_every_sampler(base):
 
 
 def test_an_original_by_another_sampler_is_not_taken_for_this_one(base):
-    first = sample_pair(base, compose(TEXT), steps=2).original
+    kept = Kept()
+    first = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
     with base.drawn_by("dpm++"):
-        again = sample_pair(base, compose(TEXT), steps=2, original=first).original
+        again = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
     assert again is not first and again.key != first.key
 
 

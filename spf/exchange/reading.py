@@ -12,7 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -439,6 +439,21 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
     changed. Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
+    mark = _mark(
+        path
+    )  # before reading: a file that is exchanged meanwhile has another one next time
+    return replace(_loaded(path, base), mark=mark)
+
+
+def _mark(path: Path) -> str:
+    """Tells a file, or the files of a folder, from what lies there at another time."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return "|".join(
+        f"{one.resolve()} {one.stat().st_mtime_ns} {one.stat().st_size}" for one in files
+    )
+
+
+def _loaded(path: Path, base: Base) -> Adapter:
     found = origin(path)
     if found.form != OWN:
         return read_adapter(path, base)

@@ -3,6 +3,7 @@ every map.
 """
 
 from .guides import GuideConfig, freed
+from .kept import Kept
 from .loop import Callback, Step, autocast, initial_latents, sample
 from .pair import PathTrace, Trace, sample_pair
 from .phrases import prompt_distances, said
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "Edit",
     "GuideConfig",
+    "Kept",
     "PathTrace",
     "Shown",
     "Step",

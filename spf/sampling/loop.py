@@ -22,9 +22,9 @@ class Step:
 
     path: original, or the name of a tuned variant. done of total counts the steps of all paths.
     latents [B,C,h,w] after the step; clean: the latents it was heading for (`Base.pictures` shows
-    them); predicted: the prediction that was used, in the network's own parametrisation (see
-    `Base.predict`). difference [B,h,w] is there for tuned variants only, sfcm [B,h,w] where they
-    have a control map.
+    them), None where a drawing that is there is only looked at, before each step; predicted: the
+    prediction that was used, in the network's own parametrisation (see `Base.predict`). difference
+    [B,h,w] is there for tuned variants with maps only, sfcm [B,h,w] where they have a control map.
     """
 
     path: str
@@ -33,8 +33,8 @@ class Step:
     total: int
     timestep: int
     latents: Tensor
-    clean: Tensor
-    predicted: Tensor
+    clean: Tensor | None = None
+    predicted: Tensor | None = None
     difference: Tensor | None = None
     sfcm: Tensor | None = None
 

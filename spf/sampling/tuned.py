@@ -19,9 +19,10 @@ from spf.attention import Record, record
 from spf.control import evidence
 from spf.guides import make as make_guide
 from spf.models import Base, as_pixels
-from spf.paths import response
+from spf.paths import Adapter, mark_of, others, response
 from spf.prompts import ComposedPrompt, compose
 from spf.sampling.guides import ORDINARY, GuideConfig, composed, predictions, pushed
+from spf.sampling.kept import Kept
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
 from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
@@ -53,6 +54,16 @@ class Shown:
     def attention(self) -> Tensor:
         """Attention [B,s,s] to the target."""
         return self.evidence.target
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found along a drawing that is followed: where the target may act, [B,h,w] in [0,1],
+    and what CLIP sees of each row, where it is asked.
+    """
+
+    free: Tensor
+    seen: list[dict[str, str]] | None = None
 
 
 class Edit(Protocol):
@@ -87,8 +98,9 @@ class TunedPath:
     guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for
     all targets but the last, which it follows instead of the original's. held: the map [B,h,w] of
     the last drawing that followed, in which all targets were free;
-    told: the prompts of its rows, if they were told what that shows. Raises BadInput when words of
-    a target fall off the end.
+    told: the prompts of its rows, if they were told what that shows. kept, place: where the path
+    keeps what it finds along a drawing that it follows, and what that depends on beside the path.
+    Raises BadInput when words of a target fall off the end.
     """
 
     def __init__(
@@ -101,8 +113,11 @@ class TunedPath:
         guide: GuideConfig | None = None,
         edit: Edit | None = None,
         compare: bool = True,
+        kept: Kept | None = None,
+        place: tuple = (),
     ) -> None:
         self.base, self.prompts, self.guidance = base, list(prompts), guidance
+        self.kept, self.place = kept, place
         self.guide, self.edit = guide, edit
         self.way = make_guide(guide.map) if guide else None
         self.maps = settings is not None or (self.way is not None and self.way.reads_map)
@@ -119,8 +134,8 @@ class TunedPath:
         self.earlier: TunedPath | None = None
         if self.targets:
             some = [prompt.before() for prompt in prompts]
-            self.earlier = TunedPath(base, some, guidance=guidance, guide=guide, compare=False)
-        self.passes = 1 + (self.earlier.passes if self.earlier else self.follows)
+            more = {"guide": guide, "compare": False, "kept": kept, "place": place}
+            self.earlier = TunedPath(base, some, guidance=guidance, **more)
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, self.settings) if self.compare else None
@@ -140,6 +155,24 @@ class TunedPath:
             if self.earlier and self.free is not None
             else self.free
         )
+
+    def passes(self, adapters: Sequence[Adapter], scale: float) -> int:
+        """How often `draw` with these weights goes through all steps."""
+        if self.earlier:
+            return 1 + self.earlier.passes(others(adapters, self.targets[-1:]), scale)
+        return 1 + (self.follows and self._found(mark_of(adapters, scale)) is None)
+
+    def _key(self, mark: tuple | None) -> tuple | None:
+        """All that `Found` depends on; None where nothing can be kept."""
+        if self.kept is None or self.edit or mark is None:
+            return None
+        guide = self.guide if self.earlier else self.guide.map  # no push has moved the original
+        texts = tuple((prompt.base, prompt.complete) for prompt in self.prompts)
+        return ("found", *self.place, texts, mark, guide, self.settings.channels)
+
+    def _found(self, mark: tuple | None) -> Found | None:
+        key = self._key(mark)
+        return self.kept.get(key) if key else None
 
     def record(self, path: str, rows: int):
         """Recorder of one text's phrases on the conditional rows, which come last."""
@@ -249,8 +282,13 @@ class TunedPath:
         course: list[Tensor] = []
         differences: list[Tensor] = []
         texts = self.complete, self.before
+        found = self._found(switch.mark)
+        if found and not self.earlier:
+            callback = None  # nothing is drawn
 
         def differ(latents: Tensor, timestep: Tensor) -> None:
+            if found:
+                return
             with own:
                 differences.append(
                     noise_difference(
@@ -271,7 +309,6 @@ class TunedPath:
             if callback:
                 callback(step)
 
-        self.asked, self.apart, self.told = (self.before, self.complete), (), []
         if self.earlier:
             self.earlier.draw(
                 switch.without(self.targets[-1:]), noise, steps, watch, callback, known
@@ -286,23 +323,35 @@ class TunedPath:
                 predict=predict,
                 callback=watch,
             )
-        self.free = self.way.free(differences)
-        if self.way.tells and self.base.clip is not None and self.edit is None:
-            self.tell(
-                course[-1],
-                {name: value for adapter in own.metadata for name, value in noted(adapter).items()},
-            )
-        self.push = pushed(self.guide, own.metadata)
+        if not found:
+            found = Found(self.way.free(differences), self.see(course[-1]))
+            if key := self._key(switch.mark):
+                self.kept[key] = found
+        self.heed(found, own)
         return course
 
-    def tell(self, latents: Tensor, common: Mapping[str, str]) -> None:
-        """Gives each row texts of its own that say what CLIP sees in the original; and what the set
+    def see(self, latents: Tensor) -> list[dict[str, str]] | None:
+        """What CLIP sees in each picture, where rows are told that."""
+        if not self.way.tells or self.base.clip is None or self.edit:
+            return None
+        pictures = as_pixels(self.base.pictures(latents)).to(latents)
+        return seen(self.base, self.base.clip_images(pictures))
+
+    def heed(self, found: Found, own: response) -> None:
+        """Takes over what was found along the drawing that is followed."""
+        self.asked, self.apart, self.told = (self.before, self.complete), (), []
+        self.free, self.push = found.free, pushed(self.guide, own.metadata)
+        if found.seen is not None:
+            common = {
+                name: value for adapter in own.metadata for name, value in noted(adapter).items()
+            }
+            self.tell(found.seen, common)
+
+    def tell(self, found: Sequence[dict[str, str]], common: Mapping[str, str]) -> None:
+        """Gives each row texts of its own that say what was found in the original; and what the set
         has in common.
         """
-        found = seen(
-            self.base, self.base.clip_images(as_pixels(self.base.pictures(latents)).to(latents))
-        )
-        numbers = list(range(len(self.prompts))) * (len(latents) // len(self.prompts))
+        numbers = list(range(len(self.prompts))) * (len(found) // len(self.prompts))
         prompts = [self.prompts[number] for number in numbers]
         self.told = [
             told(self.base, prompt, row) for prompt, row in zip(prompts, found, strict=True)
@@ -371,26 +420,55 @@ class TunedPath:
                 )
         if not self.compare:
             return guided, None
-        with (
-            self.record("base", rows)
-            if self.settings.map_path != "response"
-            else nullcontext() as ref
-        ):
-            strength = (
-                self.guidance if blends else 1
-            )  # without a blend only the conditional prediction is needed
-            guided_ref, found_ref = denoise(
-                base, latents, timestep, self.plain, self.uncond, strength
-            )
-        found = evidence(
-            (found_res, found_ref), (res, ref), self.said.names, self.said.targets, self.settings
-        )
-        distances = self.said.distances.expand(rows, -1)
-        control = control_map(found, distances, self.settings) if self.maps else None
-        shown = Shown(res, found, control)
+        strength = self.guidance if blends else 1  # else only the conditional one is needed
+        shown, guided_ref = self.compared(found_res, res, latents, timestep, strength)
         if not blends:
             return guided, shown
         return guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref), shown
+
+    def compared(
+        self, found_res: Tensor, res: Record, latents: Tensor, timestep: Tensor, strength: float
+    ) -> tuple[Shown, Tensor]:
+        """(what a prediction of the tuned path shows beside the reference's on the same latents,
+        that one with guidance `strength`)."""
+        wanted = self.settings.map_path != "response"
+        with self.record("base", len(latents)) if wanted else nullcontext() as ref:
+            guided_ref, found_ref = denoise(
+                self.base, latents, timestep, self.plain, self.uncond, strength
+            )
+        both = (found_res, found_ref), (res, ref)
+        found = evidence(*both, self.said.names, self.said.targets, self.settings)
+        distances = self.said.distances.expand(len(latents), -1)
+        control = control_map(found, distances, self.settings) if self.maps else None
+        return Shown(res, found, control), guided_ref
+
+    @torch.inference_mode()
+    def look(
+        self,
+        switch: response,
+        noise: Tensor,
+        starts: Sequence[Tensor],
+        watch: Callable[[int, Shown], None],
+        known: Tensor | None = None,
+    ) -> None:
+        """`watch` gets the number of each step of a drawing that is there, and what the step shows.
+
+        starts: the latents [B,C,h,w] that the steps began with. Not for edits, nor for guides that
+        blend, which look while they draw.
+        """
+        self.read(switch)
+        own = switch.without(self.targets[:-1])
+        if self.follows:
+            if found := self._found(switch.mark):
+                self.heed(found, own)
+            else:
+                self.follow(switch, own, noise, len(starts), None, known)
+        complete = self.asked[1]
+        timesteps = self.base.new_scheduler(len(starts)).timesteps
+        for index, (latents, timestep) in enumerate(zip(starts, timesteps, strict=True)):
+            with switch, self.record("complete", len(latents)) as res:
+                found_res = predictions(self.base, latents, timestep, [complete])[0]
+            watch(index, self.compared(found_res, res, latents, timestep, 1)[0])
 
     def blend(self, shown: Shown) -> Tensor:
         """M of the guide, [B,h,w] in [0,1]."""

@@ -52,7 +52,7 @@ def _drawing(page: Page) -> None:
     engine, form = page.engine, page.form
 
     def draw(config: GenerateConfig):
-        yield from engine.compare(config)
+        yield from engine.compare(config, maps=False)
 
     lent = on_gpu(draw, engine.seconds)
 

@@ -109,7 +109,7 @@ class Redrawn:
         self.drawn: LRUCache[GenerateConfig, dict] = LRUCache(KEPT)
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
-            yield from engine.compare(config)
+            yield from engine.compare(config, maps=False)
 
         self.draw = on_gpu(draw, engine.seconds)
 

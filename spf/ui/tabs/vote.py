@@ -87,7 +87,7 @@ class Booth:
         self.lock = threading.Lock()
 
         def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
-            yield from engine.compare(config)
+            yield from engine.compare(config, maps=False)
 
         self.draw = on_gpu(draw, engine.seconds)
 
