@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
 from .errors import BadInput, Cancelled, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
