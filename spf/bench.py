@@ -7,8 +7,8 @@ CPU time where the model is on a processor, which other programs do not disturb;
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,9 +22,18 @@ from spf.geometry import UNETS, new_geometry
 from spf.memory import rows_like
 from spf.methods import Context, build
 from spf.models import Base, load_base
+from spf.packing import Blob
 from spf.paths import Adapter
 from spf.prompts import compose
-from spf.sampling import LARGEST_MAP, GuideConfig, Kept, initial_latents, sample, sample_pair
+from spf.sampling import (
+    LARGEST_MAP,
+    GuideConfig,
+    Kept,
+    counting,
+    initial_latents,
+    sample,
+    sample_pair,
+)
 from spf.shelf import TUNED
 
 TEXT = "a photo of a young woman with long red hair"
@@ -72,17 +81,6 @@ def interleaved(
             float(np.median(times)), float(np.median(ratios)), *ends, rows=rows[name]
         )
     return made
-
-
-@contextmanager
-def counting(base: Base) -> Iterator[list[int]]:
-    """The rows of every call of the UNet inside the block."""
-    found: list[int] = []
-    hook = base.unet.register_forward_pre_hook(lambda _, inputs: found.append(len(inputs[0])))
-    try:
-        yield found
-    finally:
-        hook.remove()
 
 
 def _clock(base: Base) -> float:
@@ -150,8 +148,8 @@ def pair(base: Base, steps: int = 10, rounds: int = 5) -> dict[str, Timing]:
 
 
 def capture(base: Base, steps: int = 10, rounds: int = 5) -> tuple[dict[str, Timing], int, int]:
-    """(timings of a drawing without and with maps, values of its latents that differ, bytes of maps
-    that a drawing of 50 steps keeps).
+    """(timings of a drawing without and with maps, values of its latents that differ, bytes of its
+    maps as they are sent).
     """
     prompt = compose(TEXT, TARGET)
     with torch.inference_mode():
@@ -165,8 +163,13 @@ def capture(base: Base, steps: int = 10, rounds: int = 5) -> tuple[dict[str, Tim
             return sample(base, noise, states, empty, steps=steps, guidance=GUIDANCE)
 
     changed = int((drawn(True) != drawn(False)).sum())
-    maps = sample_pair(base, prompt, steps=2, guidance=GUIDANCE).original.maps
-    kept = sum(value.nbytes for value in maps.values()) // 2 * 50
+    found = sample_pair(base, prompt, {}, steps=steps, guidance=GUIDANCE).original.maps
+    blob = Blob()
+    for side, maps in found.items():
+        each = maps[:, 0].astype(np.float32)  # [S,G,side,side]
+        low, high = (end(each, (0, 2, 3), keepdims=True) for end in (np.min, np.max))
+        blob.add(str(side), (each - low) / np.maximum(high - low, 1e-8))
+    kept = len(blob.packed())
     variants = {"without maps": lambda: drawn(False), "with maps": lambda: drawn(True)}
     return interleaved(base, variants, rounds), changed, kept
 

@@ -49,7 +49,7 @@ def bench(
     else:
         timings, changed, kept = benches.capture(base, steps, rounds)
         typer.echo(benches.table(timings))
-        typer.echo(f"\n{changed} values changed; {kept / 1024:.0f} KiB of maps for 50 steps.")
+        typer.echo(f"\n{changed} values changed; {kept / 1024:.0f} KiB of maps for {steps} steps.")
 
 
 def memory(

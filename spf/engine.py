@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,10 @@ KEPT = 2**28
 """Bytes of earlier drawings that are kept, so that a part that is asked for again is there."""
 BESIDE = 2
 """Tuned models that are drawn beside the first one at most: with the original, four columns."""
+
+
+ROW, SPARE, LONGEST = 0.04, 8, 120
+"""Seconds of a lent GPU: for a row of the UNet before one was timed, beside the rows, at most."""
 
 
 class Crashed(Exception):
@@ -111,7 +116,8 @@ class Result:
     config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8 [F,H,W,3] by role, the
     pictures that the steps `frame_steps` were heading for. reports: report.json by role; the original has none.
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or known targets.
-    columns: how each portrait beside the original's was drawn, by role.
+    columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
+    the UNet took; 0 where none was needed.
     """
 
     config: GenerateConfig
@@ -124,6 +130,7 @@ class Result:
     reports: Mapping[str, dict]
     region: np.ndarray | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+    row_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,7 @@ class Engine:
         self.shelf = Shelf((self.folder / "adapters", *([own] if own else [])))
         self.base: Base | None = None
         self.problem = ""
+        self._timed: deque[float] = deque(maxlen=5)
         self._lock = threading.Lock()
         self._spelling = threading.Lock()
         self._copied: tuple[Any, Any] = (None, None)
@@ -338,11 +346,32 @@ class Engine:
                 self._copied = base, copy.deepcopy(base.tokenizer)
             yield self._copied[1]
 
-    def seconds(self, config: GenerateConfig) -> int:
+    def rows(self, config: GenerateConfig, maps: bool = False) -> int:
+        """Rows of the UNet in one step of all that `compare` draws, at most."""
+        free = 2
+        if follows(config.guided):
+            tuned = 6 * max(1, len(config.targets))  # two for where, four for the drawing, each
+        else:
+            tuned = 2 * free if config.guided else free
+        beside = len(self.variants(config)) - 1
+        others = beside * (tuned if config.others == "alike" else free)
+        sources = free * (1 + beside) if config.edit else 0
+        return free + tuned + others + sources + 2 * maps
+
+    def seconds(self, config: GenerateConfig, maps: bool = False) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        links = max(1, len(config.targets)) if follows(config.guided) else 0
-        passes = len(self.roles(config)) + 1.5 * links
-        return int(min(60, 8 + 0.15 * config.steps * passes))
+        drawing = config.steps * self.rows(config, maps) * self.row_seconds
+        return int(min(LONGEST, SPARE + 1.5 * drawing))
+
+    @property
+    def row_seconds(self) -> float:
+        """Seconds of a row of the UNet: the longest of the last drawings that `learn` was told of."""
+        return max(self._timed, default=ROW)
+
+    def learn(self, result: Result) -> None:
+        """Follows how long a row takes, in the process that asks for seconds."""
+        if result.row_seconds:
+            self._timed.append(result.row_seconds)
 
     def compare(self, config: GenerateConfig, maps: bool = True) -> Iterator[Progress | Result]:
         """Draws the portraits of `roles`: progress, then one Result. Closing the iterator stops
@@ -389,6 +418,7 @@ class Engine:
                     reports,
                     region,
                     self.columns(config),
+                    watch.row_seconds,
                 )
             )
 
@@ -403,7 +433,7 @@ class Engine:
     ):
         from .exchange import load_adapter
         from .generate import edit_of, guide_of
-        from .sampling import sample_pair
+        from .sampling import counting, sample_pair
 
         watch = _Watch(self, config.steps, tell, check)
         adapters = {
@@ -411,7 +441,7 @@ class Engine:
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
-        with base.drawn_by(config.sampler):
+        with base.drawn_by(config.sampler), counting(base) as watch.calls:
             trace = sample_pair(
                 base,
                 words.prompt,
@@ -501,10 +531,6 @@ def _split(names: str, by: str) -> list[str]:
 class _Watch:
     """The callback of one drawing: stops it on request, decodes a picture now and then, tells how long it will take."""
 
-    COST = {ORIGINAL: 2}
-    OTHER = 3
-    """UNet rows that a step of a path costs: the tuned ones also run the reference on their latents."""
-
     def __init__(
         self,
         engine: Engine,
@@ -517,7 +543,12 @@ class _Watch:
         self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
         self.frames: dict[str, list[np.ndarray]] = {}
         self.previews: dict[str, np.ndarray] = {}
-        self.began, self.spent = time.perf_counter(), 0.0
+        self.calls: list[int] = []
+        self.began, self.rows, self.spent = time.perf_counter(), 0, 0.0
+
+    @property
+    def row_seconds(self) -> float:
+        return self.spent / self.rows if self.rows else 0.0
 
     def known(self, role: str, path: PathTrace) -> None:
         """Takes over the frames of a path that was drawn before, and shows its picture at once."""
@@ -536,9 +567,8 @@ class _Watch:
             new[step.path] = self.engine.screened(pictures)[0]
             self.frames[step.path].append(new[step.path])
         previews, self.previews = self.previews | new, {}
-        cost = self.COST.get(step.path, self.OTHER)
-        self.spent += cost
-        left = (step.total - step.done) * cost * (time.perf_counter() - self.began) / self.spent
+        before, self.rows, self.spent = self.rows, sum(self.calls), time.perf_counter() - self.began
+        left = (step.total - step.done) * (self.rows - before) * self.row_seconds
         place = (step.index + 1, self.count)
         self.tell(Progress(step.path, step.done, step.total, left, previews, *place))
 

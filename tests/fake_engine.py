@@ -87,7 +87,8 @@ class FakeEngine(Engine):
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            return self._drawn(config, words, tell, check)
+            *rest, trace = self._drawn(config, words, tell, check)
+            return *rest, trace.shown(maps)
         finally:
             self.running -= 1
 
@@ -135,7 +136,7 @@ class FakeEngine(Engine):
                 done = number * steps + index + 1
                 left, place = (total - done) * self.pause, (index + 1, steps)
                 tell(Progress(role, done, total, left, previews, *place))
-        watch = type("Watch", (), {"frames": frames, "frame_steps": at})
+        watch = type("Watch", (), {"frames": frames, "frame_steps": at, "row_seconds": 0.0})
         return (
             {"pair": 0.1},
             {role: drawing.image for role, drawing in drawings.items()},

@@ -25,7 +25,7 @@ from spf.engine import (
 )
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.paths import Adapter, save_adapter
-from spf.sampling import Kept
+from spf.sampling import Kept, counting
 
 CONFIG = GenerateConfig(
     "a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO
@@ -137,6 +137,46 @@ def test_maps_are_made_later_for_the_same_pictures(engine):
     for role in first.portraits:
         assert np.array_equal(first.portraits[role], second.portraits[role])
         assert np.array_equal(first.frames[role], second.frames[role])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"beside": ""},
+        {"others": "alike"},
+        {"guided": ""},
+        {"guided": "sfcm"},
+        {"targets": ("a hat", "a scarf"), "adapter": "hat"},
+        {"edit": "p2p", "guided": ""},
+        {"guidance": 1.0},
+        {"adapter": ""},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("maps", [False, True])
+def test_no_more_rows_are_drawn_than_are_reserved_and_hardly_fewer(engine, change, maps):
+    config = replace(CONFIG, **change)
+    with counting(engine.load()) as calls:
+        list(engine.compare(config, maps))
+    drawn, reserved = sum(calls) / config.steps, engine.rows(config, maps)
+    assert drawn <= reserved and (reserved <= 1.7 * drawn or config.guidance == 1)
+
+
+def test_the_seconds_asked_for_follow_what_a_row_takes(engine):
+    usual = replace(CONFIG, steps=25)
+    first = engine.seconds(usual)
+    assert (
+        8 < first < engine.seconds(usual, True) < engine.seconds(replace(CONFIG, steps=200)) == 120
+    )
+    _, result = run(engine)
+    assert 0 < result.row_seconds < 1
+    engine.learn(replace(result, row_seconds=2 * engine.row_seconds))
+    assert engine.seconds(usual) == pytest.approx(2 * first - 8, abs=1)
+    for _ in range(5):
+        engine.learn(replace(result, row_seconds=1e-6))
+    engine.learn(replace(result, row_seconds=0.0))  # all of it was there
+    assert engine.seconds(usual) == 8
 
 
 def test_what_a_result_carries_is_only_what_is_shown(engine):

@@ -29,6 +29,7 @@ from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
 from spf.methods import METHODS, config_of
+from spf.packing import unpacked
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.portraits.tailored import BIAS, SIZE
 from spf.prompts import PAD, compose
@@ -211,12 +212,7 @@ def test_notices_name_the_words(engine, result):
 
 def test_the_blob_holds_every_map_of_every_step(result):
     data = json.loads(json.dumps(maps.payload(result)))
-    blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
-    arrays = {
-        name: blob[a["at"] : a["at"] + np.prod(a["shape"])].reshape(a["shape"])
-        for name, a in data["arrays"].items()
-    }
-    assert sum(array.size for array in arrays.values()) == blob.size
+    arrays = unpacked(data["blob"], data["arrays"])
     phrases = result.trace.tuned[TUNED].phrases
     assert [layer["label"]["en"] for layer in data["layers"]] == [
         "photo",
@@ -401,6 +397,38 @@ def test_prefixes_use_the_adapters_of_their_own_targets():
         "hat",
     ]
     assert runs.prefixes(GenerateConfig("a woman", ("a hat",))) == []
+
+
+def test_maps_are_made_for_whoever_looks_and_once(engine):
+    desk, fields = runs.Runs(engine), ("a woman", "a hat", "append", "", AUTO, 1, 6, 4.0)
+    press = lambda: list(desk.run(SimpleNamespace(session_hash="s"), False, *fields))[-1][1]  # noqa: E731
+    asked = press()
+    assert asked.keys() == {"ask", "request"} and asked["request"]["adapter"] == "hat"
+    event = SimpleNamespace(**json.loads(json.dumps(asked)))
+    *told, found = desk.maps(event)
+    assert told and all(value["status"]["en"] and "blob" not in value for value in told)
+    assert {value["answers"] for value in (*told, found)} == {asked["ask"]}
+    assert found["steps"] == 6 and "chain" in unpacked(found["blob"], found["arrays"])
+
+    drawn = engine.steps_done
+    again = press()
+    assert again["blob"] == found["blob"] and "answers" not in again
+    assert list(desk.maps(event)) == [found] and engine.steps_done == drawn
+    stranger = list(runs.Runs(engine).maps(event))[-1]
+    assert stranger["blob"] == found["blob"], "a pair that only the browser knows"
+
+
+@pytest.mark.parametrize(
+    "request_, why",
+    [
+        ({"base": ""}, "."),
+        ({"base": "a man", "stepz": 3}, "stepz"),
+        ({"base": "a man", "steps": 0}, "0"),
+    ],
+)
+def test_who_asks_for_maps_of_nonsense_gets_a_sentence(engine, request_, why):
+    (value,) = runs.Runs(engine).maps(SimpleNamespace(ask="x", request=request_))
+    assert value["failed"] and value["answers"] == "x" and why in value["status"]["en"]
 
 
 def test_stop_says_where_and_forgets_the_run(engine):
@@ -857,7 +885,7 @@ def test_the_queue_cannot_be_passed(engine):
     page = build(engine, {})
     assert page._queue.max_size == 20 and page.api_open is False
     heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "gpu"]
-    assert len(heavy) == 8 and all(fn.concurrency_limit == 1 for fn in heavy)
+    assert len(heavy) == 9 and all(fn.concurrency_limit == 1 for fn in heavy)
     public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
     assert {"compare", "adapters", "words", "results", "finetune", "job", "control_job"} == public
     for fn in page.fns.values():

@@ -6,7 +6,8 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,17 @@ def denoise(
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
     blank, found = base.predict(torch.cat([latents, latents]), timestep, both).chunk(2)
     return blank + guidance * (found - blank), found
+
+
+@contextmanager
+def counting(base: Base) -> Iterator[list[int]]:
+    """The rows of every call of the UNet inside the block."""
+    found: list[int] = []
+    hook = base.unet.register_forward_pre_hook(lambda _, inputs: found.append(len(inputs[0])))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def autocast(base: Base, precision: str) -> torch.autocast:

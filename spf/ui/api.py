@@ -11,14 +11,13 @@ from typing import Any
 import gradio as gr
 
 from spf import results as tables
-from spf.config import GenerateConfig
 from spf.engine import Result
 from spf.errors import BadInput, SpfError
 from spf.settings import FinetuneConfig
 
 from . import stage
 from .boundary import reported
-from .gpu import may_train, on_gpu
+from .gpu import lent_drawing, may_train
 from .page import Page, wanted
 
 TOLD = (
@@ -51,10 +50,7 @@ def _drawing(page: Page) -> None:
     """compare, adapters and words."""
     engine, form = page.engine, page.form
 
-    def draw(config: GenerateConfig):
-        yield from engine.compare(config, maps=False)
-
-    lent = on_gpu(draw, engine.seconds)
+    lent = lent_drawing(engine)
 
     def compare(**settings: Any) -> dict:
         """Draws the base text with the original model and the complete text with the tuned one,

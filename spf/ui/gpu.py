@@ -7,13 +7,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import wraps
+from contextlib import closing
+from functools import lru_cache, wraps
 from html import unescape
 from pathlib import Path
 
 import gradio as gr
 
-from spf.engine import Engine
+from spf.config import GenerateConfig
+from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 from spf.jobs import Worker
 
@@ -57,6 +59,27 @@ def on_gpu(function: Callable[..., Iterator], seconds: Callable[..., int]) -> Ca
     import spaces
 
     return received(spaces.GPU(duration=seconds)(sent(function)))
+
+
+@lru_cache(maxsize=4)
+def lent_drawing(engine: Engine) -> Callable[..., Iterator[Progress | Result]]:
+    """`Engine.compare` as the Space runs it: one function for the whole page, since each has
+    processes of its own. What it draws tells the engine how many seconds to ask for.
+    """
+
+    def draw(config: GenerateConfig, maps: bool = False) -> Iterator[Progress | Result]:
+        yield from engine.compare(config, maps)
+
+    lent = on_gpu(draw, engine.seconds)
+
+    def timed(config: GenerateConfig, maps: bool = False) -> Iterator[Progress | Result]:
+        with closing(lent(config, maps)) as events:
+            for event in events:
+                if isinstance(event, Result):
+                    engine.learn(event)
+                yield event
+
+    return timed
 
 
 def lent_training(engine: Engine) -> Callable[[str, str], Iterator]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from spf.engine import ORIGINAL, TUNED, Result
+from spf.packing import Blob
 from spf.prompts import PAD
 
 from .components import webp
@@ -19,7 +18,7 @@ from .texts import both, same
 def payload(result: Result) -> dict[str, Any]:
     """Maps, chain and frames of one result as data for static/inside.js.
 
-    Arrays are uint8 in one gzipped blob, each at its offset: original/SIDE and tuned/SIDE
+    Arrays are uint8 in one packed blob (`spf.packing`): original/SIDE and tuned/SIDE
     [S,G,side,side] between the phrase's least and largest value in either model (`scales`), chain
     [S,P+2,h,w] ([S,1,h,w] where adapters were trained without a control map), and one more map
     after these if the drawing was held.
@@ -90,24 +89,6 @@ def outline(region: np.ndarray | None) -> dict[str, Any] | None:
     rows, columns = np.nonzero(inner[1:-1, 1:] != inner[1:-1, :-1])  # an edge left of it
     upright = [f"M{x} {y}v1" for y, x in zip(rows, columns, strict=True)]
     return {"path": "".join(level + upright), "size": list(region.shape)}
-
-
-class Blob:
-    """Arrays with values from 0 to 1, packed as uint8 one after another."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, dict] = {}
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def add(self, name: str, values: np.ndarray) -> None:
-        data = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-        self.arrays[name] = {"at": self._size, "shape": list(data.shape)}
-        self._parts.append(data.tobytes())
-        self._size += data.size
-
-    def packed(self) -> str:
-        return base64.b64encode(gzip.compress(b"".join(self._parts), 6, mtime=0)).decode()
 
 
 def _range(ours: np.ndarray, theirs: np.ndarray, both: list[bool]) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from . import series, stage
 from .boundary import sentence
 from .foreign import foreign, foreign_notice
 from .form import Form
-from .gpu import on_gpu, on_zero_gpu
+from .gpu import lent_drawing, on_zero_gpu
 from .maps import payload
 from .page import wanted
 from .texts import both
@@ -37,7 +37,7 @@ class Runs:
 
     links: portraits of earlier chains, so that a chain that grows is not drawn again from its
     start. drawn: stage and maps of the last pairs, so that the same pair asked for again is there
-    at once.
+    at once; of maps that nobody has asked for, how to ask.
     """
 
     LINKS, PAIRS = 60, 16
@@ -48,10 +48,7 @@ class Runs:
         self.drawn: LRUCache[GenerateConfig, tuple[dict, dict, dict]] = LRUCache(self.PAIRS)
         self.runs: dict[str, tuple[str, Progress | None]] = {}
 
-        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
-            yield from engine.compare(config)
-
-        self.draw = on_gpu(draw, engine.seconds)
+        self.draw = lent_drawing(engine)
 
     def run(self, request: gr.Request, chain: bool, *values: Any):
         """Streams previews, then the result. A closed tab or Stop closes this generator and with it
@@ -109,7 +106,8 @@ class Runs:
                         strip.append(last := self.keep(event))
                         if part is config:
                             shown = {"strip": strip if len(strip) > 1 else []}
-                            value, inside = stage.finished(event), payload(event)
+                            value = stage.finished(event)
+                            inside = {"ask": run, "request": value["request"]}
                             self.drawn[config] = value, inside, last
                             yield value | shown, inside, *IDLE
                         continue
@@ -121,6 +119,25 @@ class Runs:
                     value |= {"run": run, "strip": strip, "links": count, "columns": columns}
                     yield value, gr.skip(), *buttons
                     buttons = (gr.skip(), gr.skip())
+
+    def maps(self, event: gr.EventData):
+        """Streams the maps of a pair that was drawn without them; answers: what is asked."""
+        asked = {"ask": event.ask, "answers": event.ask, "request": event.request}
+        try:
+            config = self.form.config.from_dict(dict(event.request))
+            value, inside, last = self.drawn.get(config, ({}, {}, {}))
+            if "blob" not in inside:
+                with closing(self.draw(config, True)) as events:
+                    for one in events:
+                        if not isinstance(one, Result):
+                            yield asked | {"status": stage.waiting(one, [], {})["status"]}
+                            continue
+                        inside = payload(one)
+                        if value:
+                            self.drawn[config] = value, inside, last
+            yield inside | {"answers": event.ask}
+        except Exception as error:
+            yield asked | {"status": self._told(error), "failed": True}
 
     def series(self, request: gr.Request, kind: str, count: float, lines: str, *values: Any):
         """Streams a series of drawings for the sheet, with the two buttons; each is added as it is

@@ -628,6 +628,12 @@ function build() {
   );
 }
 
+/* Maps are made when somebody looks here. */
+const ask = () => {
+  if (window.SPF.asked && root.offsetParent) document.dispatchEvent(new CustomEvent("spf:look"));
+};
+new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && ask()).observe(root);
+
 /* The data is held by the page (trace.js); this view comes and goes with its tab. */
 function update() {
   if (!element.isConnected) {
@@ -636,10 +642,12 @@ function update() {
     return;
   }
   pause();
-  const trace = window.SPF.trace;
+  const { trace, asked } = window.SPF;
   if (!trace) {
     data = null;
+    empty.textContent = asked ? said(asked.status) || t("inside.asked") : t("inside.empty");
     root.replaceChildren(empty);
+    if (!asked?.failed) ask();
     return;
   }
   ({ data, blob } = trace);

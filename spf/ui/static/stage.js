@@ -522,9 +522,27 @@ function savePng(role) {
     new Blob([dataBytes(source(role))], { type: "image/png" }),
   );
 }
+/* The maps of the pair, made now if nobody has looked at them. */
+const madeMaps = () =>
+  new Promise((done) => {
+    const hear = () => {
+      if (window.SPF.asked && !window.SPF.asked.failed) return;
+      document.removeEventListener("spf:trace", hear);
+      done(window.SPF.maps);
+    };
+    document.addEventListener("spf:trace", hear);
+    document.dispatchEvent(new CustomEvent(window.SPF.asked ? "spf:look" : "spf:trace"));
+  });
 async function saveAll() {
+  zipButton.disabled = true;
+  try {
+    await saved(await madeMaps());
+  } finally {
+    zipButton.disabled = false;
+  }
+}
+async function saved(maps) {
   const files = {},
-    maps = window.SPF.maps,
     request = data.request || {};
   for (const role of rolesOf()) if (source(role)) files[`${role}.png`] = dataBytes(source(role));
   (data.strip || []).forEach((link, k) => {

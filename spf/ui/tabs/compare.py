@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -190,6 +191,7 @@ def _connect_run(page: Page, shown: Shown) -> None:
         runs.series, [*shown.order.inputs, *page.inputs], listed, **HEAVY
     )
     dial = shown.picture.dial(runs.dial, page.inputs, listed, **HEAVY)
+    page.trace.look(runs.maps, None, page.trace, **HEAVY)
     shown.halt.click(
         runs.stop,
         None,
@@ -254,9 +256,10 @@ def _connect_memory(page: Page, shown: Shown) -> None:
         return [{**example.stage, "strip": []}, example.inside, *fields.values()]
 
     def put_back(event: gr.EventData):
-        """The settings of a pair that the browser shows again; its maps are not kept."""
+        """The settings of a pair that the browser shows again; its maps can be asked for."""
         _, *fields = restored(page.form, event.settings, page.engine)
-        return [None, *fields]
+        request = {name: event.settings[name] for name in event.settings if name != "role"}
+        return [{"ask": secrets.token_hex(4), "request": request}, *fields]
 
     def recall(event: gr.EventData):
         """Puts the settings of one of our pictures back into the fields, and has it drawn."""

@@ -5,7 +5,7 @@ on demand.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from PIL import Image
 
 from spf import results
 from spf.config import JOIN, GenerateConfig
-from spf.engine import ORIGINAL, TUNED, Engine, Progress, Result
+from spf.engine import ORIGINAL, TUNED, Engine, Result
 from spf.portraits.description import ATTRIBUTES
 
 from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
-from ..gpu import on_gpu
+from ..gpu import lent_drawing
 from ..page import Page
 from ..texts import both
 from ..verdict import attribute, words_of
@@ -108,10 +108,7 @@ class Redrawn:
         self.engine = engine
         self.drawn: LRUCache[GenerateConfig, dict] = LRUCache(KEPT)
 
-        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
-            yield from engine.compare(config, maps=False)
-
-        self.draw = on_gpu(draw, engine.seconds)
+        self.draw = lent_drawing(engine)
 
     def pairs(
         self,

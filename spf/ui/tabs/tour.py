@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import io
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from spf.engine import NAIVE, ORIGINAL, ROLES, TUNED
+from spf.packing import unpacked
 from spf.portraits.description import TARGETS
 from spf.portraits.render import render
 from spf.portraits.tailored import tailored_set
@@ -98,12 +98,8 @@ def held(example: Example) -> bool:
 def control(example: Example) -> dict[str, Any]:
     """The control map of an example, averaged over its steps, over the tuned portrait."""
     data = example.inside
-    chain = data["arrays"]["chain"]
-    blob = np.frombuffer(gzip.decompress(base64.b64decode(data["blob"])), np.uint8)
     name = both("layer.held" if held(example) else "layer.sfcm")
-    maps = blob[chain["at"] : chain["at"] + int(np.prod(chain["shape"]))].reshape(
-        chain["shape"]
-    )  # [S,P+2,h,w]
+    maps = unpacked(data["blob"], data["arrays"])["chain"]  # [S,P+2,h,w]
     heat = maps[:, -1].mean(0) / 255
     portrait = Image.open(
         io.BytesIO(base64.b64decode(example.stage["portraits"][TUNED].partition(",")[2]))

@@ -20,7 +20,7 @@ import gradio as gr
 from cachetools import LRUCache
 
 from spf.config import AUTO, GenerateConfig
-from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Progress, Result
+from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Result
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
@@ -29,7 +29,7 @@ from spf.votes import QUESTIONS, Votes
 from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
 from ..examples import Example
-from ..gpu import on_gpu, on_space
+from ..gpu import lent_drawing, on_space
 from ..page import Page
 from ..texts import both
 
@@ -86,10 +86,7 @@ class Booth:
         self.out: LRUCache[str, Ballot] = LRUCache(OPEN)
         self.lock = threading.Lock()
 
-        def draw(config: GenerateConfig) -> Iterator[Progress | Result]:
-            yield from engine.compare(config, maps=False)
-
-        self.draw = on_gpu(draw, engine.seconds)
+        self.draw = lent_drawing(engine)
 
     def methods(self) -> dict[str, list[str]]:
         """Targets for which two methods or more have weights, with those methods."""
