@@ -494,6 +494,32 @@ def test_everything_can_be_taken_home(visit):
         assert maps["tuned/16"].shape == (STEPS, 7, 16, 16) and maps["chain"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("way, place", [("look", "in a park"), ("take home", "by the sea")])
+def test_maps_are_made_for_whoever_asks_for_them(visit, engine, way, place):
+    page = visit()
+    page.fill(BASE, f"a photo of an old man {place}")
+    engine.pause = 0.03
+    page.click(GENERATE)
+    say(page, "step")
+    page.wait_for_selector(DONE, timeout=20_000)
+    drawn = engine.steps_done
+    if way == "look":
+        page.click("#stage button:has-text('Look inside')")
+        playwright.expect(page.locator(".spf-inside > p")).to_contain_text("step")
+        page.wait_for_selector(".spf-inside .chain canvas", timeout=20_000)
+    else:
+        with page.expect_download() as download:
+            page.click("#stage button:has-text('Download all')")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert "maps.npz" in archive.namelist()
+    assert engine.steps_done > drawn, "nothing was made before"
+    drawn = engine.steps_done
+    page.click("button[role=tab]:has-text('Compare')")
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert engine.steps_done == drawn
+
+
 def test_a_link_brings_the_same_fields(visit):
     page = visit()
     page.click("#examples button >> nth=1")
