@@ -20,6 +20,7 @@ FLOORS = [
         "spf.diffusion",
         "spf.losses",
         "spf.options",
+        "spf.packing",
         "spf.prompts",
         "spf.rows",
         "spf.sfcm",
