@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -209,6 +210,14 @@ def say(page, words):
     playwright.expect(page.locator(".spf-stage .sentence")).to_contain_text(words, timeout=15_000)
 
 
+def until(true, seconds=10.0):
+    """Waits for what happens beside the page."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert true()
+
+
 def test_the_first_pair_is_there_before_anything_is_computed(visit, engine):
     steps = engine.steps_done
     page = visit()
@@ -246,8 +255,8 @@ def test_stop_stops_and_the_next_run_is_whole(visit, engine):
         page.keyboard.press("Escape")
         say(page, "Stopped at step")
         assert page.is_enabled(GENERATE) and page.is_disabled(STOP)
-        page.wait_for_timeout(300)
-        assert sentence(page).startswith("Stopped") and engine.running == 0
+        until(lambda: engine.running == 0)
+        assert sentence(page).startswith("Stopped")
     engine.pause = 0
     page.click(GENERATE)
     page.wait_for_selector(DONE, timeout=20_000)
