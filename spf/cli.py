@@ -47,7 +47,8 @@ def _group() -> None:
 @app.command()
 def pretrain(
     stage: Annotated[
-        str, typer.Argument(help="vae, clip, judges, unet, or measure (writes the model card)")
+        str,
+        typer.Argument(help="vae, clip, judges, form, unet, or measure (writes the model card)"),
     ],
     preset: Annotated[
         str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")
@@ -119,6 +120,29 @@ def screenshot(
     from spf.ui.screenshot import shoot
 
     typer.echo(str(shoot(out)))
+
+
+@app.command()
+def reproduce(
+    only: Annotated[list[str] | None, typer.Option(help="these steps alone")] = None,
+    since: Annotated[str, typer.Option("--from", help="the first step; default: all")] = "",
+    again: Annotated[bool, typer.Option("--again", help="also what is done")] = False,
+    show: Annotated[bool, typer.Option("--list", help="show the steps and end")] = False,
+    out: Annotated[Path, typer.Option(help="what is not shipped, and which steps are done")] = Path(
+        "runs/reproduce"
+    ),
+) -> None:
+    """Make everything that is shipped again: networks, adapters, results, figures, pictures."""
+    from spf import reproduce as sheet
+
+    steps = sheet.chosen(list(sheet.steps(out)), only or (), since)
+    if show:
+        for step in steps:
+            typer.echo(
+                f"{step.hours:6.2f} h  {step.name:20} python -m spf {' '.join(step.command)}"
+            )
+        return
+    sheet.reproduce(steps, out, again=again)
 
 
 @app.command()
@@ -255,6 +279,7 @@ for command in (
     model_commands.receipt,
     model_commands.make_data,
     commands.sheet,
+    commands.faces,
     bench_commands.bench,
     bench_commands.memory,
 ):

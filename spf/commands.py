@@ -254,6 +254,28 @@ def sheet(
     typer.echo(f"Look at the sheets, write 1 or 0 into {out / COUNTS}, then run it with --count.")
 
 
+def faces(
+    out: Annotated[Path, typer.Option(help="folder of pictures and labels")] = Path("assets/faces"),
+    n: Annotated[int, typer.Option(min=12, max=10_000, help="faces to draw")] = 120,
+    count: Annotated[
+        bool, typer.Option("--count", help="how the judge of form agrees with the labels in --out")
+    ] = False,
+    threads: Threads = 1,
+) -> None:
+    """Draw faces to be labelled by eye, or compare the judge of form with the labels."""
+    from spf.evaluation.faces import LABELS, agreement, draw_faces, read_faces, write_faces
+    from spf.evaluation.form import FormJudge
+    from spf.shelf import checkpoints
+
+    if count:
+        judge = FormJudge.load(checkpoints() / "form")
+        typer.echo(json.dumps(agreement(judge, *read_faces(out)), indent=2))
+        return
+    base = _load("embedded", threads, judged=False)[0]
+    typer.echo(str(write_faces(draw_faces(base, n), out)))
+    typer.echo(f"Look at the sheet, write 1 or 0 into {out / LABELS}, then run it with --count.")
+
+
 def portraits(
     n: Annotated[int, typer.Option(help="how many")] = 32,
     seed: Seed = 0,

@@ -229,6 +229,8 @@ class Config:
         return cls.settings()[name].help
 
 
+OPEN = "auto"
+"""As what a text is completed with: usual traits, picked by the seed."""
 AUTO, JOIN = "auto", "+"
 """As adapter: the ones that were tuned for the targets; between the names of adapters that add up.
 """
@@ -267,6 +269,12 @@ class GenerateConfig(Config):
         widget="radio",
     )
     replace: str = text(help="the words of the base text that the target replaces", place="texts")
+    also: str = text(
+        OPEN,
+        help="what both portraits show where the base text is silent: auto (usual traits, by the "
+        'seed; for the embedded model), "" for nothing, or phrases with commas between them',
+        place="texts",
+    )
     adapter: str = text(
         help='tuned weights: names joined by "+", a file, auto (by target), or "" for none',
         place="settings",

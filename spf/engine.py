@@ -88,7 +88,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Words:
-    """What the model makes of a text: how it is composed, the words it lacks and the words beyond its window.
+    """What the model makes of a text: how it is composed, the words it lacks, the words beyond its
+    window, and what the text was completed with.
 
     near: known words that are spelled like each unknown one. known: the whole vocabulary where words are lacking.
     """
@@ -98,6 +99,7 @@ class Words:
     dropped: tuple[str, ...] = ()
     near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,11 @@ class Engine:
         prompt = compose(config.base, config.targets, config.mode, config.replace)
         if self.base is None:
             return Words(prompt)
+        from .generate import texts_of
+        from .traits import shown
+
+        fuller = texts_of(self.base, config)
+        prompt = fuller.prompt
         with self._speller(self.base) as tokenizer:
             prompt.require_targets(tokenizer)
             unknown = dict.fromkeys(
@@ -335,7 +342,7 @@ class Engine:
             known = known_words(tokenizer) if unknown else ()
             near = {word: near_words(word, known) for word in unknown}
             beyond = tuple(overflow(tokenizer, prompt.complete))
-            return Words(prompt, tuple(unknown), beyond, near, known)
+            return Words(prompt, tuple(unknown), beyond, near, known, shown(fuller.traits))
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:
@@ -481,7 +488,11 @@ class Engine:
         for index, (role, names) in enumerate(self.variants(config).items(), start=1):
             read = pair_reading(reading, 0, reading, index) if reading else {}
             used = changed(config, adapter=JOIN.join(names))
-            texts = {"complete": words.prompt.complete, "told": told.get(role, ())}
+            texts = {
+                "complete": words.prompt.complete,
+                "also": words.also,
+                "told": told.get(role, ()),
+            }
             reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)

@@ -24,6 +24,7 @@ from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf
 from spf.targets import known_targets
+from spf.traits import Told, completed, shown
 
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
@@ -43,8 +44,8 @@ def draw(
     With a count above 1, image i has seed + i and a folder of that name in `out`. seconds: of stages before this one.
     Raises BadInput before anything is drawn or written, and whatever the callback raises.
     """
-    prompt = compose(config.base, config.targets, config.mode, config.replace)
-    prompt.require_targets(base.tokenizer)
+    fuller = texts_of(base, config)
+    prompt = fuller.prompt
     names = Shelf.usual().chosen(config.adapter, config.targets)
     adapters = [load_adapter(name, base) for name in names]
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
@@ -75,11 +76,27 @@ def draw(
         said = trace.tuned[TUNED].told[i] if trace.tuned[TUNED].told else ()
         reports.append(
             pair_report(
-                config, seed=seed, complete=prompt.complete, seconds=clock, told=said, **read
+                config,
+                seed=seed,
+                complete=prompt.complete,
+                also=shown(fuller.traits),
+                seconds=clock,
+                told=said,
+                **read,
             )
         )
         write(trace, i, reports[-1], Path(out) / str(seed) if config.count > 1 else Path(out))
     return reports
+
+
+def texts_of(base: Base, config: GenerateConfig) -> Told:
+    """The texts of a drawing, with what the base text leaves open where the settings complete it.
+
+    Raises BadInput, also when words of the target fall off the end.
+    """
+    prompt = compose(config.base, config.targets, config.mode, config.replace)
+    prompt.require_targets(base.tokenizer)
+    return completed(base, prompt, config.also, config.seed)
 
 
 def guide_of(config: GenerateConfig) -> GuideConfig | None:

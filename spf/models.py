@@ -273,11 +273,12 @@ def best_device(name: str = "") -> str:
     return name
 
 
-def as_pixels(images: np.ndarray) -> Tensor:
-    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1], fp32, channels last in memory (the faster
-    layout on a processor).
+def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1] on a device, fp32, channels last in memory
+    (the faster layout on a processor).
     """
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    pixels = torch.from_numpy(np.array(images)).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def as_pictures(images: Tensor) -> np.ndarray:

@@ -175,6 +175,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         request = {
             **shared,
             "base": base,
+            "also": "",  # the row's text is complete
             "targets": (target.text,),
             "mode": target.mode,
             "replace": target.replace,

@@ -59,6 +59,7 @@ class EvaluateConfig(Config):
     steps: int = as_in(GenerateConfig, "steps")
     guidance: float = as_in(GenerateConfig, "guidance")
     strength: float = as_in(GenerateConfig, "strength")
+    also: str = as_in(GenerateConfig, "also")
     split: str = choice(
         "test", ("test", "dev"), "identities and texts: test, or dev for choosing settings"
     )

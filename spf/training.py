@@ -12,6 +12,7 @@ goes through accelerate: several GPUs or machines are a matter of `accelerate la
 import contextlib
 import dataclasses
 import errno
+import functools
 import logging
 import math
 import os
@@ -115,6 +116,7 @@ def fit(
     betas: tuple[float, float] = (0.9, 0.99),
     weight_decay: float = 0.01,
     warmup: float = 0.03,
+    fall: float = 1.0,
     clip: float = 1.0,
     average: float | None = None,
     seed: int = 0,
@@ -130,6 +132,7 @@ def fit(
     memory: dict[str, Tensor] | None = None,
     accumulate: int = 1,
     eight_bit: bool = False,
+    optimizer_of: Callable[..., torch.optim.Optimizer] | None = None,
     accelerator: accelerate.Accelerator | None = None,
     name: str = "training",
 ) -> Fitted:
@@ -139,7 +142,8 @@ def fit(
     loss      (step, rng) -> (scalar loss, terms to report); it may close over any part of
               `module`
     lr        the peak; the rate rises over the share `warmup` of the run and falls along a
-              cosine to 0
+              cosine to 0 over the last share `fall` of it (0: it stays, for a run that is to be
+              continued)
     groups    (parameters, factor on lr); default: all trainable parameters with factor 1
     average   decay of the exponential moving average of the weights, None for none
     out       folder of the resumable state; None keeps nothing. `resume` continues what is there
@@ -152,6 +156,7 @@ def fit(
               was full; returns when there is room, or raises
     accumulate  batches whose gradients make one step
     eight_bit  see `adam`
+    optimizer_of  (groups, lr, betas, decay) -> an optimiser in place of AdamW
     callback  (step, smoothed terms, seconds left) after each step; may raise `Cancelled`, which
               saves and stops
     after_step  (step, from 0) -> terms to report unsmoothed; called while the gradients of the
@@ -173,7 +178,8 @@ def fit(
     groups = list(groups or [([p for p in module.parameters() if p.requires_grad], 1.0)])
     module.to(accelerator.device)
     rated = [{"params": params, "lr": lr, "factor": factor} for params, factor in groups]
-    optimizer = adam(rated, lr, betas, weight_decay, eight_bit)
+    make = optimizer_of or functools.partial(adam, eight_bit=eight_bit)
+    optimizer = make(rated, lr=lr, betas=betas, decay=weight_decay)
     objective, optimizer = accelerator.prepare(_Objective(module, loss), optimizer)
     run = _Run(module, optimizer, average, Path(out) if out is not None else None, seed, memory)
     if resume:
@@ -207,7 +213,7 @@ def fit(
         while (done := run.seconds / (60 * minutes) if minutes else run.step / steps) < 1:
             began = time.monotonic()
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["factor"] * _schedule(done, warmup)
+                group["lr"] = lr * group["factor"] * _schedule(done, warmup, fall)
             value, parts, broken = 0.0, {}, ""
             for part in range(accumulate):
                 place = [seed, run.step, accelerator.process_index, *([part] if part else [])]
@@ -287,11 +293,15 @@ class _Objective(nn.Module):
         return self.loss(step, rng)
 
 
-def _schedule(done: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero; `done` is the share of the run that is over."""
+def _schedule(done: float, warmup: float, fall: float = 1.0) -> float:
+    """Linear warm-up, then half a cosine to zero over the last share `fall` of the run.
+
+    `done` is the share of the run that is over.
+    """
     if done < warmup:
         return max(done / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    begin = max(warmup, 1 - fall)
+    return 0.5 * (1 + math.cos(math.pi * (done - begin) / (1 - begin))) if done > begin else 1.0
 
 
 def _smooth(old: Terms, new: dict, keep: float = 0.98) -> Terms:

@@ -8,7 +8,9 @@ picture that it edits (Parmar et al. 2023). Plain English, for any CLIP.
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .bases import EMBEDDED
+from .config import OPEN
 from .models import Base
 from .prompts import (
     ARTICLE,
@@ -37,13 +41,14 @@ COMMON = 0.6
 PERSON = "a photo of a person"
 _TONES = "fair|pale|light|tan|olive|brown|dark"
 _SHADES = "black|brown|brunette|red|ginger|gray|grey|silver|blond|blonde|golden"
-_CLOTHES = "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|hoodie|blouse|clothes"
-_COLOURS = "white|red|blue|green|yellow|black"
+_CLOTHES = "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|pullover|turtleneck|hoodie|blouse|clothes"
+_COLOURS = "white|red|blue|green|yellow|black|purple"
 
 
 class Trait(NamedTuple):
     """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, "" where there is nothing to say.
 
+    usual: the values that a text may be completed with; without them the trait may stay open.
     of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases of one thing contradict
     each other.
     """
@@ -53,6 +58,10 @@ class Trait(NamedTuple):
     values: dict[str, str]
     asks: str = "a photo of a person, {}"
     of: str = ""
+    usual: tuple[str, ...] = ()
+
+
+_CHILD = {"woman": "girl", "man": "boy"}
 
 
 def _alike(form: str, values: str) -> dict[str, str]:
@@ -62,30 +71,50 @@ def _alike(form: str, values: str) -> dict[str, str]:
 TRAITS = (
     Trait(
         "gender",
-        r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male",
+        r"(wo)?m[ae]n|lady|girl|gentleman|guy|boy|(fe)?male|grand(mother|father)",
         _alike("{}", "woman|man"),
         "a photo of a {}",
+        usual=("woman", "man"),
     ),
     Trait(
         "age",
-        r"young|middle-aged|old|elderly|aged",
-        _alike("{}", "young|middle-aged|old"),
-        "a photo of a {} person",
+        r"young|middle-aged|old|elderly|aged|child|kid|girl|boy|grand(mother|father)",
+        {"child": "child"} | {v: f"{v} person" for v in ("young", "middle-aged", "old")},
+        "a photo of a {}",
+        usual=("young", "middle-aged", "old"),
     ),
-    Trait("skin", rf"({_TONES})[- ]skin(ned)?", _alike("{} skin", "fair|tan|brown|dark")),
+    Trait(
+        "skin",
+        rf"({_TONES})[- ]skin(ned)?",
+        _alike("{} skin", "fair|tan|brown|dark"),
+        usual=("fair", "tan", "brown", "dark"),
+    ),
     Trait(
         "hair style",
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
-        _alike("{} hair", "short|long|curly") | {"bun": "hair in a bun", "bald": "a bald head"},
+        _alike("{} hair", "short|long|curly")
+        | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
         of="hair",
+        usual=("short", "long", "curly", "bun", "ponytail"),
     ),
     Trait(
         "hair color",
         rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
         _alike("{} hair", "black|brown|red|gray|blonde"),
         of="hair",
+        usual=("black", "brown", "red", "gray"),
     ),
-    Trait("beard", "beard|bearded|moustache|shaven", {"a beard": "a beard", "": ""}),
+    Trait(
+        "eye color",
+        r"(brown|blue|green|gray|grey|hazel)\W(\w+\W)?eyes",
+        _alike("{} eyes", "brown|blue|green"),
+        usual=("brown", "blue", "green"),
+    ),
+    Trait(
+        "beard",
+        "beard|bearded|mo?ustache|shaven",
+        {"a beard": "a beard", "a mustache": "a mustache", "": ""},
+    ),
     Trait("freckles", "freckle[sd]", {"freckled skin": "freckled skin", "": ""}),
     Trait(
         "eyewear",
@@ -95,10 +124,14 @@ TRAITS = (
     Trait(
         "clothing",
         _CLOTHES.removesuffix("|clothes"),
-        _alike("a {}", "T-shirt|shirt|jacket|suit|dress"),
+        _alike("a {}", "T-shirt|shirt|jacket|suit|sweater|dress"),
+        usual=("T-shirt", "shirt", "jacket", "suit", "sweater"),
     ),
     Trait(
-        "clothing color", rf"({_COLOURS})\W(button )?({_CLOTHES})", _alike("{} clothes", _COLOURS)
+        "clothing color",
+        rf"({_COLOURS})\W(button )?({_CLOTHES})",
+        _alike("{} clothes", _COLOURS),
+        usual=tuple(_COLOURS.split("|")),
     ),
     Trait(
         "expression",
@@ -110,34 +143,46 @@ TRAITS = (
             "sad": "a sad expression",
             "laughing": "laughing",
         },
+        usual=("with a neutral expression", "smiling"),
+    ),
+    Trait(
+        "framing",
+        r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength",
+        _alike("{}", "close-up|head-and-shoulders|half-length"),
+        "a {} photo of a person",
+        usual=("head-and-shoulders",),
     ),
     Trait(
         "head",
         "head (tilted|held)",
         _alike("{}", "head tilted to the left|head tilted to the right|head held straight"),
+        usual=("head held straight",),
     ),
     Trait(
         "background",
-        "background|wall|curtain|window|sea|ocean|beach|park|garden",
+        "background|wall|curtain|window|sea|ocean|beach|park|garden|city|skyline",
         {
             f"in front of a {what}": f"a {what}"
             for what in (
-                *(f"{c} background" for c in ("gray", "blue", "green", "orange")),
+                *(f"{c} background" for c in ("gray", "blue", "green", "orange", "purple")),
                 "curtain",
                 "window",
             )
         }
-        | {"by the sea": "the sea", "in a park": "a park"},
+        | {"by the sea": "the sea", "in a park": "a park", "in front of a city": "a city"},
+        usual=("in front of a gray background", "in front of a window", "by the sea", "in a park"),
     ),
 )
 
 
 class Told(NamedTuple):
-    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one -> the names of it here."""
+    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one -> the names of it here;
+    traits: what was told, as trait -> value."""
 
     prompt: ComposedPrompt
     phrases: tuple[str, ...]
     places: dict[str, list[str]]
+    traits: dict[str, str]
 
 
 def speaks(text: str, trait: Trait) -> bool:
@@ -204,7 +249,47 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
         ]
         for phrase in prompt.phrases
     }
-    return Told(fuller, tuple(phrases), places)
+    return Told(fuller, tuple(phrases), places, new)
+
+
+def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
+    """The prompt with what its base text leaves open, for both paths alike: then a pair differs in its target only.
+
+    also: OPEN for usual values that the seed picks (of the embedded model alone), "" for none, or phrases with commas between them, as `shown` writes
+    them; a phrase that is no trait is put at the end of the base text.
+    """
+    found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}
+    for phrase in filter(None, map(str.strip, also.split(","))) if also != OPEN else ():
+        pair = _known_phrases().get(phrase.lower())
+        if pair:
+            found[pair[0]] = pair[1]
+        else:
+            text = f"{prompt.base}, {phrase}"
+            prompt = compose(text, prompt.targets, prompt.mode, prompt.replace)
+    return told(base, prompt, found)
+
+
+def invented(seed: int) -> dict[str, str]:
+    """A usual value of each trait that has some; equal seeds give equal people."""
+    rng = random.Random(f"traits {seed}")
+    return {trait.name: rng.choice(trait.usual) for trait in TRAITS if trait.usual}
+
+
+def shown(traits: Mapping[str, str]) -> str:
+    """Traits in words, as a visitor sees and edits them."""
+    phrases = {pair: phrase for phrase, pair in _known_phrases().items()}
+    return ", ".join(phrases[pair] for pair in traits.items())
+
+
+@functools.cache
+def _known_phrases() -> dict[str, tuple[str, str]]:
+    """Words that stand alone for a value -> (trait, value)."""
+    return {
+        asks.removesuffix(" person").lower(): (trait.name, value)
+        for trait in TRAITS
+        for value, asks in trait.values.items()
+        if asks
+    }
 
 
 def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedPrompt | None:
@@ -288,17 +373,24 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         )
         phrases.append(new.pop(name))
 
-    if "gender" in new and (person := within("person")):
-        put("gender", *person[1], "{}")
+    if person := within("person"):
+        if new.get("age") == "child":
+            new["gender"] = _CHILD.get(new.get("gender", ""), new.pop("age"))
+        if "gender" in new:
+            put("gender", *person[1], "{}")
+    if new.get("age") == "child":
+        new.pop("age")
     if "age" in new and (person := within("person|(?:wo)?man|lady|girl|gentleman|guy|boy")):
         put("age", person[0][0])
     if hair := within("hair"):
         if new.get("hair style") in ("short", "long", "curly"):
             put("hair style", hair[0][0])
-        elif new.get("hair style") == "bun":
+        elif new.get("hair style") in ("bun", "ponytail"):
             put("hair style", hair[1][1], form=" in a {}")
         if "hair color" in new:
             put("hair color", hair[1][0])
+    if "framing" in new and (medium := within("photo|portrait|picture|photograph|painting")):
+        put("framing", medium[1][0])
     if "clothing color" in new and (clothes := within(_CLOTHES)):
         put("clothing color", clothes[0][0])
 
@@ -311,7 +403,7 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         (
             ", with " if "with" in text.split() else " with ",
             " and ",
-            [skin, hair, new.pop("beard", ""), new.pop("freckles", "")],
+            [skin, new.pop("eye color", ""), hair, new.pop("beard", ""), new.pop("freckles", "")],
         ),
         (", wearing ", " and ", [new.pop("eyewear", ""), cloth]),
         (", ", ", ", [new.pop("expression", ""), new.pop("head", "")]),
@@ -328,11 +420,12 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
 def _hair(style: str, color: str) -> str:
     if style == "bald":
         return "a bald head"
+    gathered = style in ("bun", "ponytail")
     words = [
-        style if style != "bun" else "",
+        "" if gathered else style,
         color,
         "hair" if style or color else "",
-        "in a bun" if style == "bun" else "",
+        f"in a {style}" if gathered else "",
     ]
     return " ".join(filter(None, words))
 

@@ -35,7 +35,7 @@ FLOORS = [
     ["spf.convert", "spf.made_data", "spf.methods"],
     ["spf.evaluation", "spf.finetune", "spf.manual", "spf.memory"],
     ["spf.bench", "spf.generate", "spf.loading", "spf.portraits.pretrain", "spf.receipt"],
-    ["spf.sheet"],
+    ["spf.reproduce", "spf.sheet"],
     ["spf.commands", "spf.engine"],
     ["spf.bench_commands", "spf.jobs", "spf.model_commands"],
     ["spf.stress", "spf.ui"],

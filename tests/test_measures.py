@@ -46,12 +46,12 @@ def test_identical_portraits_have_no_pollution_and_no_purity_and_another_person_
     )  # the target on somebody else is worth nothing
 
 
-def test_pollution_is_the_share_of_the_other_fifteen_attributes(portrait):
+def test_pollution_is_the_share_of_the_other_attributes(portrait):
     before = portrait.attributes()
     after = before | {"hat": "hat", "background": "park", "age": "old"}
     before = before | {"background": "sea", "age": "young"}
     assert m.changed(before, after, [HAT]) == ["age", "background"]
-    assert m.pollution(before, after, [HAT]) == pytest.approx(2 / 15)
+    assert m.pollution(before, after, [HAT]) == pytest.approx(2 / (len(ATTRIBUTES) - 1))
     assert m.pollution(before, after, [HAT], among={"age", "gender"}) == 0.5
     assert np.isnan(m.pollution(before, after, [HAT], among={"hat"}))
 

@@ -9,17 +9,19 @@ import pytest
 from PIL import Image
 
 from spf.errors import BadInput
-from spf.portraits.captions import WORDS, caption, complete_text, words
+from spf.portraits.captions import ADJECTIVES, PEOPLE, WORDS, caption, complete_text, words
 from spf.portraits.dataset import cached_portraits, draw, sample_many, write_portraits
 from spf.portraits.description import (
     ATTRIBUTES,
     BASE_VALUES,
     IDENTITY,
     TARGETS,
+    YEARS,
+    hidden,
     sample_portrait,
     split_of,
 )
-from spf.portraits.render import REGIONS, render
+from spf.portraits.render import LANDMARKS, REGIONS, landmarks, render
 from spf.portraits.tailored import BIAS, replaced, tailored_set
 
 
@@ -81,7 +83,9 @@ def test_attributes_are_drawn_independently():
     labels = np.stack([p.labels() for p in some(4000)])
     names = [
         n for n in BASE_VALUES if len(BASE_VALUES[n]) > 1 and n != "beard"
-    ]  # beards are drawn for men only
+    ]  # beards are drawn for grown men only
+    grown = labels[:, list(ATTRIBUTES).index("age")] != ATTRIBUTES["age"].index("child")
+    labels = labels[grown]  # no child is bald
     columns = [labels[:, list(ATTRIBUTES).index(n)] for n in names]
     for i, a in enumerate(columns):
         for b in columns[:i]:
@@ -156,9 +160,11 @@ def test_captions_tell_the_truth_and_use_known_words():
         for phrase in made.phrases:
             assert phrase.text in made.text
             for name in phrase.attributes:
-                ways = [w for (n, v), w in WORDS.items() if n == name and v == getattr(p, name)]
+                value = getattr(p, name)
+                ways = [*WORDS.get((name, value), ()), *PEOPLE.get((p.age, p.gender), ())]
+                ways.append(ADJECTIVES.get((name, value), " no adjective "))
                 told = " ".join(phrase.text.replace("-skinned", "").split())
-                assert name in ("tilt", "hair_style", "clothing") or any(w in told for w in ways[0])
+                assert name in ("tilt", "hair_style", "clothing") or any(w in told for w in ways)
         assert set(__import__("re").findall("[a-z]+", made.text.lower())) <= known
     assert seen == set(ATTRIBUTES)
 
@@ -201,3 +207,72 @@ def test_a_portrait_checks_itself():
         replace(p, age="ancient")
     with pytest.raises(BadInput, match="identity"):
         replace(p, identity=(2.0,) * len(IDENTITY))
+
+
+def test_landmarks_lie_on_what_they_name():
+    for p in some(40):
+        p = replace(
+            p, eyewear="none", expression="smiling", beard="none", hat="none", hair_style="bald"
+        )
+        drawn, size = render(p, 128), 128
+        for name, (x, y) in zip(LANDMARKS, landmarks(p), strict=True):
+            part = {"eye": "eyes", "brow": "brows", "nose": "nose", "mouth": "mouth", "ear": "ear"}
+            region = part.get(name.split()[-1])
+            if region:
+                row, column = round(float(y) * size), round(float(x) * size)
+                near = drawn.mask(region)[row - 4 : row + 5, column - 4 : column + 5]
+                assert near.any(), (name, x, y)
+
+
+def test_a_face_is_large_and_its_head_stays_in_the_picture():
+    shares, edges = [], []
+    for p in some(60):
+        p = replace(p, framing="head and shoulders", hair_style="bun", hat="none", style="photo")
+        drawn = render(p, 128)
+        shares.append(
+            drawn.mask("face", "eyes", "brows", "nose", "mouth", "beard", "eyewear").mean()
+        )
+        edges.append(
+            drawn.mask("hair")[0].any() or render(replace(p, hat="hat")).mask("hat")[0].any()
+        )
+    assert np.mean(shares) > 0.12
+    assert not any(edges)
+
+
+def test_years_follow_the_named_age_and_show():
+    p = replace(some(1)[0], age="old", years=30.0)
+    assert p.years_drawn == YEARS["old"][0]
+    smooth, worn = (render(replace(p, age=age)).image.astype(int) for age in ("young", "old"))
+    assert np.abs(smooth - worn).max() > 40
+    early, late = (
+        render(replace(p, age="middle-aged", years=years)).image.astype(int)
+        for years in YEARS["middle-aged"]
+    )
+    assert np.abs(early - late).max() > 5, "years are continuous within an age"
+
+
+def test_children_are_drawn_and_called_as_such():
+    children = [p for p in some(300) if p.age == "child"]
+    assert 20 < len(children) < 90
+    assert all(p.beard == "none" and p.hair_style != "bald" for p in children)
+    rng = np.random.default_rng(4)
+    for p in children:
+        text = caption(p, rng).text
+        assert not set(text.split()) & {"man", "woman", "lady", "gentleman", "guy"}, text
+
+
+def test_words_that_visitors_try_are_known():
+    tried = "girl boy child beach eyes purple sweater ponytail mustache city bald bearded"
+    assert set(tried.split()) <= set(words())
+
+
+def test_what_cannot_be_seen_is_hidden():
+    p = some(1)[0].attributes()
+    plain = p | {"eyewear": "none", "expression": "neutral", "hat": "none", "condition": "clean"}
+    plain |= {"hair_style": "long"}
+    assert not hidden(plain)
+    assert hidden(plain | {"hair_style": "bald"}) == {"hair_color"}
+    assert hidden(plain | {"eyewear": "sunglasses"}) == {"eye_color"}
+    assert "hair_style" in hidden(plain | {"hat": "hat", "hair_style": "bun"})
+    assert "hair_style" not in hidden(plain | {"hat": "hat", "hair_style": "long"})
+    assert "hair_color" in hidden(plain | {"condition": "old photo"})

@@ -1,7 +1,9 @@
 """Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
 
+import copy
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,14 +12,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.portraits import pretrain
-from spf.portraits.captions import caption, words
+from spf.portraits.captions import caption, compose, words
 from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.pretrain import common, presets
 from spf.portraits.pretrain.clip import named, naming, train_clip
+from spf.portraits.pretrain.muon import Muon, orthogonal
+from spf.portraits.pretrain.sayings import CORRECTABLE, corrected, misnamed, sayings
 from spf.portraits.pretrain.texts import (
     UNREAD,
     encode_readings,
@@ -25,9 +31,20 @@ from spf.portraits.pretrain.texts import (
     training_text,
     unnamed_class,
 )
-from spf.portraits.pretrain.unet import min_snr, misnamed, new_scheduler
-from spf.portraits.pretrain.vae import encode_all, new_vae, normalise_latents
+from spf.portraits.pretrain.unet import (
+    Layout,
+    level_weights,
+    new_scheduler,
+    new_unet,
+    place_weights,
+    region_counts,
+    spread,
+    weighty,
+)
+from spf.portraits.pretrain.vae import crops, encode_all, new_vae, normalise_latents
+from spf.portraits.render import REGIONS
 from spf.tokenizer import new_tokenizer
+from spf.training import fit
 
 TINY = presets.Preset(
     image_size=32,
@@ -45,6 +62,7 @@ TINY = presets.Preset(
         image_batch=4,
     ),
     judges=presets.JudgeSizes(channels=(8, 8, 8, 8, 16), batch=5),
+    form=presets.FormSizes(channels=(8, 8, 8, 16), batch=4),
     unet=presets.UnetSizes(channels=(8, 16, 16), heads=2, norm_groups=4, batch=4, portraits=16),
 )
 
@@ -56,11 +74,11 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """All four stages, two steps each; returns the stage."""
+    """All stages, two steps each; returns the stage."""
     folder = tmp_path_factory.mktemp("pretrain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "tiny", TINY)
-        for name in ("vae", "clip", "judges", "unet"):
+        for name in ("vae", "clip", "judges", "form", "unet"):
             pretrain.run(
                 name, "tiny", steps=2, out=folder / "runs", checkpoints=folder / "checkpoints"
             )
@@ -121,7 +139,7 @@ def test_unet_asks_for_what_it_needs(tmp_path):
     "change, sentence",
     [
         ({"stage": "vea"}, "stage is 'vea'"),
-        ({"preset": "huge"}, "preset must be one of small, large"),
+        ({"preset": "huge"}, "preset must be one of small, small-gpu, large"),
         ({"steps": 0}, "steps is 0"),
         ({"minutes": -1.0}, "minutes is -1"),
         ({"steps": 1, "minutes": 1.0}, "both"),
@@ -205,7 +223,7 @@ def test_every_value_is_said_alone():
     assert all("bald" in text or "no hair" in text for text in said["hair_style"][-1:])
     assert (
         "watercolor" in said["style"][-1]
-        and "beard" in said["beard"][-1]
+        and "beard" in said["beard"][1]
         and "beard" not in said["beard"][0]
     )
     assert not any(
@@ -230,9 +248,125 @@ def test_naming_is_zero_shot_classification():
     )
 
 
-def test_min_snr_is_one_where_noise_rules():
-    weights = min_snr(new_scheduler().alphas_cumprod)
-    assert weights[-1] == 1 and 0 < weights[0] < 0.01
+def test_an_error_of_v_weighs_in_full_where_noise_rules():
+    diffusion = Diffusion.of(new_scheduler())
+    signal = diffusion.signal(torch.arange(diffusion.steps))
+    weights = level_weights(signal)
+    assert weights[-1] == 1 and weights[0] == pytest.approx(5 * (1 - signal[0].item()))
+    assert (weights.diff() >= 0).all(), "more noise never weighs less"
+    assert level_weights(torch.tensor([0.8, 0.9])).tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_each_batch_sees_every_level_of_noise():
+    when = spread(np.random.default_rng(0), 8)
+    assert sorted((8 * when).astype(int)) == list(range(8)) and when.max() < 1
+
+
+def test_a_place_weighs_by_what_the_noise_shows():
+    regions = np.zeros((1, 16, 16), np.uint8)
+    regions[0, :8, :8] = REGIONS.index("eyes")
+    own = weighty(region_counts(regions, 2, torch.device("cpu")))
+    assert own.mean() == pytest.approx(1) and own[0, 0, 0] > own[0, 1, 1] == own[0, 0, 1]
+
+    usual = torch.ones(2, 2)
+    clear, noise = (
+        place_weights(own, usual, torch.ones(1)),
+        place_weights(own, usual, torch.zeros(1)),
+    )
+    assert torch.equal(clear[:, 0], own) and torch.equal(noise[0, 0], usual)
+
+
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40), (16, 16)])
+def test_muon_turns_matrices(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    turned = orthogonal(matrix)
+    sizes = torch.linalg.svdvals(turned)
+    assert 0.6 < sizes.min() and sizes.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.allclose(
+        u.T @ turned @ v.T, torch.diag((u.T @ turned @ v.T).diagonal()), atol=1e-6
+    )
+
+
+def test_muon_learns_and_its_memory_is_kept(tmp_path):
+    def run(steps, out):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 20))
+
+        def loss(step, rng):
+            x = torch.from_numpy(rng.standard_normal((16, 20)).astype(np.float32))
+            return (net(x) - x.roll(1, 1)).square().mean(), {}
+
+        fitted = fit(net, loss, steps=steps, lr=2e-2, out=out, optimizer_of=Muon)
+        return net.state_dict(), fitted
+
+    whole, fitted = run(150, tmp_path / "a")
+    assert fitted.step == 150
+    with torch.no_grad():
+        x = torch.randn(64, 20)
+        first, last = whole["0.weight"], whole["2.weight"]
+        guess = (x @ first.T + whole["0.bias"]).relu() @ last.T + whole["2.bias"]
+        assert (guess - x.roll(1, 1)).square().mean() < 0.5
+    state = load_file(next((tmp_path / "a").glob("state-*.safetensors")))
+    assert "adam.exp_avg.0.weight" in state and "adam.exp_avg_sq.0.weight" not in state
+    assert "adam.exp_avg_sq.0.bias" in state
+
+
+def test_layout_is_read_off_the_denoiser():
+    torch.manual_seed(0)
+    unet = new_unet(TINY.unet, 4, 8, 32)
+    layout = Layout(unet)
+    regions = np.zeros((2, 16, 16), np.uint8)
+    regions[0, :2, :1] = REGIONS.index("mouth")
+    counts = region_counts(regions, 8, torch.device("cpu"))
+    assert counts.shape == (2, len(REGIONS), 8, 8)
+    assert torch.equal(counts.sum(1), torch.full((2, 8, 8), 4))
+    assert counts[0, REGIONS.index("mouth"), 0, 0] == 2
+    shares = counts / 4
+
+    unet(torch.randn(2, 4, 8, 8), 10, torch.randn(2, 5, 32))
+    layout.loss(shares).backward()
+    moved = [name for name, p in unet.named_parameters() if p.grad is not None]
+    assert any(name.startswith("mid_block") for name in moved)
+    assert not any(name.startswith(("up_blocks.2", "conv_out")) for name in moved)
+    copy.deepcopy(unet)
+
+
+def test_crops_are_squares_of_the_picture_and_mostly_of_faces():
+    regions = torch.zeros(200, 16, 16, dtype=torch.uint8)
+    regions[:, 12:14, 2:4] = REGIONS.index("eyes")
+    images = torch.arange(256).view(1, 16, 16, 1).expand(200, -1, -1, 3).to(torch.uint8)
+    pictures, parts = crops(images, regions, 8, np.random.default_rng(0))
+    assert pictures.shape == (200, 8, 8, 3) and parts.shape == (200, 8, 8)
+    first = pictures[:, 0, 0, 0].long()
+    rows, columns = first // 16, first % 16
+    assert ((rows <= 8) & (columns <= 8)).all()
+    assert (pictures[:, 3, 5, 0].long() == first + 3 * 16 + 5).all()
+    seen = (parts == REGIONS.index("eyes")).flatten(1).any(1).float().mean()
+    assert 0.75 < seen < 0.98
+
+    plain, _ = crops(images, torch.zeros_like(regions), 8, np.random.default_rng(0))
+    assert len(plain) == 200
+    whole, _ = crops(images, regions, 16, np.random.default_rng(0))
+    assert torch.equal(whole, images)
+
+
+def test_sayings_are_the_same_in_one_process_and_in_many():
+    portraits = sample_many("none", 1200, 4)
+    few = sayings(portraits[:700], 2, 9)
+    assert len(few) == 1400 and few == sayings(portraits[:700], 2, 9)
+    assert 0.05 < np.mean([text == "" for text in few]) < 0.15
+    assert sayings(portraits, 2, 9)[:1000] == few[:1000]
+
+
+def test_the_last_word_about_a_thing_is_true():
+    rng = np.random.default_rng(4)
+    for portrait in sample_many("none", 400, 4):
+        text = corrected(portrait, rng)
+        assert not set(re.findall(r"[a-z]+", text)) - set(words()), text
+        ends = [compose(portrait, {name}).phrases for name in CORRECTABLE]
+        assert any(text.endswith(f", {phrases[-1].text}") for phrases in ends if phrases), text
 
 
 def test_failed_write_keeps_the_old_folder(tmp_path):

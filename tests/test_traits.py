@@ -1,5 +1,6 @@
 """What CLIP sees in portraits, and texts that say it."""
 
+import dataclasses
 import json
 
 import pytest
@@ -191,3 +192,47 @@ def test_told_leaves_the_whole_picture_free_but_a_base_text_alone_as_it_is(base)
     assert torch.equal(
         alone.draw(switch, noise, 2), sample(base, noise, alone.plain, alone.uncond, steps=2)
     )
+
+
+def named(base, name="embedded"):
+    return dataclasses.replace(base, name=name)
+
+
+def test_an_open_text_is_completed_alike_for_both_paths(base):
+    base = named(base)
+    short = compose("a photo of a woman", "a hat")
+    one, same, other = (t.completed(base, short, "auto", seed) for seed in (7, 7, 8))
+    assert one == same and one.prompt.base != other.prompt.base
+    assert one.prompt.complete == f"{one.prompt.base}, a hat"
+    assert one.prompt.base.count("woman") == 1, "what is said stays as it is"
+    usual = {trait.name for trait in t.TRAITS if trait.usual} - {"gender"}
+    assert set(one.traits) == usual
+
+
+def test_completions_are_read_back_as_they_are_shown(base):
+    base = named(base)
+    short = compose("a photo of a person", "sunglasses")
+    one = t.completed(base, short, "auto", 3)
+    again = t.completed(base, short, t.shown(one.traits), 99)
+    assert again.prompt == one.prompt
+    fewer = t.completed(base, short, "old, curly hair", 3)
+    assert fewer.prompt.base == "a photo of an old person with curly hair"
+    free = t.completed(base, short, "Old, holding a cat", 3)
+    assert free.prompt.base == "a photo of an old person, holding a cat"
+
+
+def test_nothing_is_completed_where_it_is_not_wanted(base):
+    short = compose("a photo of a woman", "a hat")
+    assert t.completed(named(base), short, "", 1).prompt == short
+    foreign = t.completed(named(base, "a-folder"), short, "auto", 1)
+    assert foreign.prompt == short, "a real model draws its text as it stands"
+    full = compose("a photo of a young woman with fair skin, green eyes", "a hat")
+    found = t.completed(named(base), full, "auto", 1).traits
+    assert not {"age", "skin", "eye color", "gender"} & set(found)
+
+
+def test_completions_leave_the_targets_thing_open(base):
+    hair = t.completed(named(base), compose("a photo of a man", "blonde hair"), "auto", 2)
+    assert not {"hair color", "hair style"} & set(hair.traits)
+    laugh = t.completed(named(base), compose("a photo of a man", "laughing"), "auto", 2)
+    assert "expression" not in laugh.traits

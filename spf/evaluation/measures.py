@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from spf.errors import BadInput
-from spf.portraits.description import ATTRIBUTES, Target
+from spf.portraits.description import ATTRIBUTES, Target, hidden
 from spf.targets import region_mask
 
 Attributes = Mapping[str, str]
@@ -25,10 +25,10 @@ def responded(after: Attributes, target: Target) -> bool:
 
 
 def compared(before: Attributes, after: Attributes, targets: Sequence[Target]) -> list[str]:
-    """The attributes that pollution counts: all but the targets' own, and no hair colour where there is no hair."""
-    spared = {target.attribute for target in targets}
-    if "bald" in (before["hair_style"], after["hair_style"]):
-        spared.add("hair_color")
+    """The attributes that pollution counts: all but the targets' own and what one of the portraits
+    hides.
+    """
+    spared = {target.attribute for target in targets} | hidden(before) | hidden(after)
     return [name for name in ATTRIBUTES if name not in spared]
 
 

@@ -18,6 +18,7 @@ from spf.prompts import ComposedPrompt, compose, find
 from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
 from spf.settings import EvaluateConfig
+from spf.traits import completed
 
 ROW_VERSION = 7
 """Rows of another version are measured anew."""
@@ -74,7 +75,8 @@ def _of_target(
         prompt = compose(text, target.text, target.mode, target.replace)
         for s in range(config.seeds):
             noise = noise_seed(config.seed, p, s)
-            pairs.append(Pair(p, s, prompt, noise, row_key([*drawn, prompt.base, noise])))
+            fuller = completed(base, prompt, config.also, noise).prompt
+            pairs.append(Pair(p, s, fuller, noise, row_key([*drawn, fuller.base, noise])))
     same = [ROW_VERSION, *drawn, config.strength]
     jobs = []
     for first in range(0, len(pairs), config.batch):

@@ -29,10 +29,11 @@ def pair_report(
     after: Attributes | None = None,
     identity: float | None = None,
     told: Sequence[str] = (),
+    also: str = "",
 ) -> dict[str, Any]:
     """report.json of one pair: settings, texts, readings and measures; None where nothing could be read.
 
-    told: what the complete text was told of the original portrait. before, after: what the judges read in the original and
+    also: what both texts were completed with. told: what the complete text was told of the original portrait. before, after: what the judges read in the original and
     in the tuned portrait, None without judges. response is the share of the targets that are there (1.0 or 0.0 for one),
     None when the judges do not know every target.
     """
@@ -44,6 +45,7 @@ def pair_report(
         "target": list(config.targets),
         "complete": complete,
         "told": list(told),
+        "also": also,
         "seed": seed,
         "steps": config.steps,
         "guidance": config.guidance,

@@ -1,1 +1,2 @@
-"""Drawn portraits: a plain description of a person, its picture, its caption and its exact regions."""
+"""Drawn portraits: a plain description of a person, its picture, its caption and its exact
+regions."""

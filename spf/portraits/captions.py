@@ -15,6 +15,7 @@ from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, Target
 WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("gender", "woman"): ("woman", "woman", "lady"),
     ("gender", "man"): ("man", "man", "gentleman", "guy"),
+    ("age", "child"): ("child", "child", "kid"),
     ("age", "young"): ("young",),
     ("age", "middle-aged"): ("middle-aged",),
     ("age", "old"): ("old", "old", "elderly"),
@@ -30,18 +31,23 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("hair_style", "short"): ("short",),
     ("hair_style", "long"): ("long",),
     ("hair_style", "curly"): ("curly", "curly", "frizzy"),
+    ("eye_color", "brown"): ("brown eyes",),
+    ("eye_color", "blue"): ("blue eyes",),
+    ("eye_color", "green"): ("green eyes",),
     ("expression", "neutral"): ("a neutral expression", "a calm expression", "a neutral face"),
     ("expression", "smiling"): ("smiling", "a smile", "a happy smile"),
     ("expression", "surprised"): ("surprised", "a surprised look", "an astonished face"),
     ("expression", "sad"): ("sad", "a sad expression", "an unhappy look"),
     ("expression", "laughing"): ("laughing", "laughing", "a big laugh"),
     ("beard", "beard"): ("a beard", "a beard", "a full beard"),
+    ("beard", "mustache"): ("a mustache", "a mustache", "a moustache"),
     ("eyewear", "glasses"): ("glasses", "glasses", "spectacles", "eyeglasses"),
     ("eyewear", "sunglasses"): ("sunglasses", "sunglasses", "dark sunglasses", "shades"),
     ("clothing", "T-shirt"): ("T-shirt", "T-shirt", "tee"),
-    ("clothing", "shirt"): ("shirt", "shirt", "button shirt"),
-    ("clothing", "jacket"): ("jacket",),
+    ("clothing", "shirt"): ("shirt", "shirt", "button shirt", "blouse"),
+    ("clothing", "jacket"): ("jacket", "jacket", "coat"),
     ("clothing", "suit"): ("suit", "suit", "suit and tie"),
+    ("clothing", "sweater"): ("sweater", "sweater", "pullover", "turtleneck"),
     ("clothing", "dress"): ("dress", "dress", "gown"),
     ("clothing_color", "white"): ("white",),
     ("clothing_color", "red"): ("red",),
@@ -49,40 +55,67 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("clothing_color", "green"): ("green",),
     ("clothing_color", "yellow"): ("yellow",),
     ("clothing_color", "black"): ("black",),
+    ("clothing_color", "purple"): ("purple", "purple", "violet"),
     ("background", "gray"): ("gray", "grey"),
     ("background", "blue"): ("blue",),
     ("background", "green"): ("green",),
     ("background", "orange"): ("orange", "orange", "warm orange"),
+    ("background", "purple"): ("purple", "purple", "violet"),
     ("background", "curtain"): ("a curtain", "a red curtain"),
     ("background", "window"): ("a window",),
-    ("background", "sea"): ("the sea", "the sea", "the ocean"),
-    ("background", "park"): ("a park", "a green park"),
+    ("background", "sea"): ("the sea", "the sea", "the ocean", "the beach"),
+    ("background", "park"): ("a park", "a green park", "a garden"),
+    ("background", "city"): ("a city", "the city", "a city skyline"),
+    ("framing", "close-up"): ("close-up",),
+    ("framing", "head and shoulders"): ("head-and-shoulders",),
+    ("framing", "half-length"): ("half-length",),
     ("freckles", "freckles"): ("freckled skin", "freckled skin", "freckles"),
     ("hat", "hat"): ("a hat",),
     ("necklace", "necklace"): ("a pearl necklace", "a pearl necklace", "pearls"),
-    ("style", "photo"): ("a photo", "a photo", "a portrait", "a portrait photo", "a picture"),
+    ("style", "photo"): ("photo", "photo", "portrait", "portrait photo", "picture"),
     ("style", "watercolor"): (
-        "a watercolor painting",
-        "a watercolor painting",
-        "a watercolor portrait",
+        "watercolor painting",
+        "watercolor painting",
+        "watercolor portrait",
     ),
+    ("condition", "old photo"): ("old", "faded", "vintage"),
 }
 """Ways to say each value; the first is the canonical one."""
+
+PEOPLE: dict[tuple[str, str], tuple[str, ...]] = {
+    ("child", "woman"): ("girl", "girl", "little girl"),
+    ("child", "man"): ("boy", "boy", "little boy"),
+    ("old", "woman"): ("grandmother",),
+    ("old", "man"): ("grandfather",),
+}
+"""Nouns that name age and gender at once. A child is always called by one."""
+
+ADJECTIVES: dict[tuple[str, str], str] = {
+    ("hair_style", "bald"): "bald",
+    ("beard", "beard"): "bearded",
+    ("expression", "smiling"): "smiling",
+    ("expression", "sad"): "sad",
+    ("expression", "surprised"): "surprised",
+}
+"""What can stand before the noun: "a bald man"."""
 
 _KEEP = {
     "gender": 0.9,
     "age": 0.65,
     "skin": 0.45,
     "hair": 0.75,
+    "eye_color": 0.35,
     "expression": 0.55,
     "beard": 0.8,
     "eyewear": 0.8,
     "clothing": 0.65,
     "background": 0.6,
     "tilt": 0.4,
+    "framing": 0.35,
     "freckles": 0.6,
     "hat": 0.6,
     "necklace": 0.8,
+    "condition": 0.9,
 }
 
 
@@ -113,20 +146,48 @@ def _article(noun: str) -> str:
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
+def _medium(p: Portrait, keep: set[str], rng) -> Phrase:
+    """What kind of picture it is: its condition, framing and style."""
+    names = [n for n in ("condition", "framing") if n in keep and (n, getattr(p, n)) in WORDS]
+    words = [say(name, getattr(p, name), rng) for name in names]
+    if "style" in keep or p.style != "photo":
+        names.append("style")
+    return Phrase(_article(" ".join([*words, say("style", p.style, rng)])), tuple(names))
+
+
+def _person(p: Portrait, keep: set[str], rng, chance) -> Phrase:
+    """Who it is: age, skin (sometimes) and gender."""
+    noun, named = PEOPLE.get((p.age, p.gender)), [n for n in ("age", "gender") if n in keep]
+    if noun and "gender" in keep and (p.age == "child" or len(named) == 2 and chance(0.15)):
+        words, named = [noun[0] if rng is None else str(rng.choice(noun))], ["age", "gender"]
+    elif p.age == "child" and "age" in keep:
+        words = [say("age", "child", rng)]
+    else:
+        words = [say("age", p.age, rng)] if "age" in keep else []
+        words.append(say("gender", p.gender, rng) if "gender" in keep else "person")
+
+    if "skin" in keep and chance(0.35):
+        words.insert(len(words) - 1, say("skin", p.skin, rng) + "-skinned")
+        named.append("skin")
+    before = [n for n in ("hair_style", "beard", "expression") if (n, getattr(p, n)) in ADJECTIVES]
+    for name in before:
+        if name in keep and chance(0.15):
+            words.insert(0, ADJECTIVES[name, getattr(p, name)])
+            named.append(name)
+            break
+    return Phrase(_article(" ".join(words)), tuple(named))
+
+
 def _hair(p: Portrait, rng, color: bool, style: bool) -> Phrase:
     if p.hair_style == "bald":
         return Phrase(
             "a bald head" if rng is None or rng.random() < 0.7 else "no hair", ("hair_style",)
         )
     shade = say("hair_color", p.hair_color, rng)
-    if p.hair_style == "bun":
-        text = (
-            f"{shade} hair in a bun"
-            if color and style
-            else f"{shade} hair"
-            if color
-            else "a hair bun"
-        )
+    if p.hair_style in ("bun", "ponytail"):
+        text = f"{shade} hair in a {p.hair_style}" if style else f"{shade} hair"
+        if not color:
+            text = {"bun": "a hair bun", "ponytail": "a ponytail"}[p.hair_style]
     else:
         form = say("hair_style", p.hair_style, rng)
         text = " ".join([form] * style + [shade] * color + ["hair"])
@@ -146,6 +207,8 @@ def _place(p: Portrait, rng) -> tuple[str, Phrase]:
     """The lead-in and the phrase for the background."""
     pick = (lambda *ways: ways[0]) if rng is None else lambda *ways: str(rng.choice(ways))
     word = say("background", p.background, rng)
+    if p.background == "city":
+        return pick("in front of", "in", "before"), Phrase(word, ("background",))
     if p.background in ("curtain", "window"):
         return pick("in front of", "in front of", "before"), Phrase(word, ("background",))
     if p.background == "sea":
@@ -166,25 +229,17 @@ def compose(
     `last` is a phrase to put at the very end after a comma, as an appended target stands.
     """
     chance = (lambda share: False) if rng is None else lambda share: bool(rng.random() < share)
-    medium = Phrase(
-        say("style", p.style, rng), ("style",) if "style" in keep or p.style != "photo" else ()
-    )
-    subject = [say("age", p.age, rng)] if "age" in keep else []
-    named = ["age"] if "age" in keep else []
-    skin_inside = "skin" in keep and chance(0.35)
-    if skin_inside:
-        subject.append(say("skin", p.skin, rng) + "-skinned")
-        named.append("skin")
-    subject.append(say("gender", p.gender, rng) if "gender" in keep else "person")
-    named += ["gender"] if "gender" in keep else []
-    person = Phrase(_article(" ".join(subject)), tuple(named))
+    medium, person = _medium(p, keep, rng), _person(p, keep, rng, chance)
+    keep = keep - set(person.attributes)
 
     items: list[tuple[str, Phrase]] = []
-    if "skin" in keep and not skin_inside:
+    if "skin" in keep:
         items.append(("with", Phrase(say("skin", p.skin, rng) + " skin", ("skin",))))
     color, style = "hair_color" in keep and p.hair_style != "bald", "hair_style" in keep
     if color or style:
         items.append(("with", _hair(p, rng, color, style)))
+    if "eye_color" in keep:
+        items.append(("with", Phrase(say("eye_color", p.eye_color, rng), ("eye_color",))))
     for name in ("beard", "freckles"):
         if name in keep and getattr(p, name) != "none":
             items.append(("with", Phrase(say(name, getattr(p, name), rng), (name,))))
@@ -215,11 +270,11 @@ def compose(
             continue
         bare = lead in ("with", "wearing") and chance(0.35)
         if not lead or bare:
-            text, lead_before = f"{text}, {phrase.text}", ""
+            text, lead_before = f"{text}, {phrase.text}", None
         elif lead == lead_before and lead in ("with", "wearing"):
             text += f" and {phrase.text}"
         else:
-            comma = "," if lead_before or chance(0.3) else ""
+            comma = "," if lead_before != "" or chance(0.3) else ""
             text, lead_before = f"{text}{comma} {lead} {phrase.text}", lead
     phrases = [medium, person] + [phrase for _, phrase in items]
     if last is not None:
@@ -230,7 +285,8 @@ def compose(
 def caption(
     p: Portrait, rng: np.random.Generator, leave_out: frozenset[str] = frozenset()
 ) -> Caption:
-    """A random caption of the portrait: random parts, order, wording; attributes in `leave_out` stay unnamed."""
+    """A random caption of the portrait: random parts, order, wording; attributes in `leave_out`
+    stay unnamed."""
     shares = dict(_KEEP)
     for part in ("hair", "clothing"):
         shares[f"{part}_color"] = shares[part]
@@ -249,7 +305,8 @@ def target_phrase(target: Target) -> Phrase:
 
 
 def complete_text(base: str, target: Target) -> str:
-    """Base text plus target: appended after a comma, or put in the place of the word it replaces."""
+    """Base text plus target: appended after a comma, or put in the place of the word it
+    replaces."""
     if target.mode == "append":
         return f"{base}, {target.text}"
     return re.sub(
@@ -260,9 +317,11 @@ def complete_text(base: str, target: Target) -> str:
 def words() -> list[str]:
     """Every word that a caption can hold, lower case, for the tokenizer."""
     text = [w for ways in WORDS.values() for w in ways] + [t.text for t in TARGETS.values()]
+    text += [w for ways in PEOPLE.values() for w in ways] + list(ADJECTIVES.values())
     text += [v for values in ATTRIBUTES.values() for v in values]
     text.append(
-        "a an of and with wearing in front before by at against the background wall head held straight tilted to "
-        "left right bald no hair bun skinned skin person clothes photo portrait picture painting"
+        "a an of and with wearing in front before by at against the background wall head held "
+        "straight tilted to left right bald no hair bun skinned skin person clothes photo portrait "
+        "picture painting eyes"
     )
     return sorted(set(re.findall(r"[a-z]+", " ".join(text).lower())))

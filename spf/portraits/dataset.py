@@ -1,11 +1,14 @@
-"""Many portraits at once: drawn in parallel, kept on disk as plain arrays, or written out as a data set to look at."""
+"""Many portraits at once: drawn in parallel, kept on disk as plain arrays, or written out as a data
+set to look at."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +18,18 @@ from PIL import Image
 
 from spf.errors import BadInput
 from spf.files import atomic, require_room
-from spf.portraits import render
+from spf.portraits import canvas, clothes, finish, hair, heads, places, render, wear
 from spf.portraits.captions import Caption, caption
 from spf.portraits.description import SPLITS, Portrait, sample_portrait
 
 _CHUNK = 64
+_DRAWERS = (render, canvas, places, heads, hair, wear, clothes, finish)
 
 
 @dataclass
 class PortraitSet:
-    """images uint8 [N,S,S,3]; regions uint8 [N,S,S]; labels int64 [N,attributes]; identities float32 [N,measures]."""
+    """images uint8 [N,S,S,3]; regions uint8 [N,S,S]; labels int64 [N,attributes]; identities
+    float32 [N,measures]."""
 
     portraits: list[Portrait]
     images: np.ndarray
@@ -56,20 +61,21 @@ def draw_into(
 ) -> None:
     """Render all portraits into the given arrays, over processes where there are many."""
     chunks = [portraits[i : i + _CHUNK] for i in range(0, len(portraits), _CHUNK)]
-    size, workers = images.shape[1], workers or min(os.cpu_count() or 1, 16)
-    if len(chunks) < 3 or workers == 1:
-        results = (_draw_chunk(c, size) for c in chunks)
-        _store(results, images, regions)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        _store(pool.map(_draw_chunk, chunks, [size] * len(chunks)), images, regions)
-
-
-def _store(results, images, regions):
     at = 0
-    for image, region in results:
+    draw_chunk = functools.partial(_draw_chunk, size=images.shape[1])
+    for image, region in side_by_side(draw_chunk, chunks, workers):
         images[at : at + len(image)], regions[at : at + len(image)] = image, region
         at += len(image)
+
+
+def side_by_side(work: Callable, parts: Sequence, workers: int | None = None) -> Iterator:
+    """Results of `work` for each part in order, over processes where there are many parts."""
+    workers = workers or min(os.cpu_count() or 1, 16)
+    if len(parts) < 3 or workers == 1:
+        yield from map(work, parts)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, parts)
 
 
 def draw(
@@ -92,7 +98,8 @@ def cached_portraits(
     split: str = "train",
     workers: int | None = None,
 ) -> PortraitSet:
-    """Sampled and drawn portraits, read from `cache_dir` where the same order was drawn before by the same renderer."""
+    """Sampled and drawn portraits, read from `cache_dir` where the same order was drawn before by
+    the same renderer."""
     portraits = sample_many(targets, n, seed, split)
     folder = Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,10 +122,10 @@ def cached_portraits(
 
 
 def _version(portraits: list[Portrait]) -> str:
-    """Changes with the renderer and with what it is to draw, so that no stale picture is ever read."""
-    return hashlib.sha256(
-        Path(render.__file__).read_bytes() + repr(portraits).encode()
-    ).hexdigest()[:8]
+    """Changes with the renderer and with what it is to draw, so that no stale picture is ever
+    read."""
+    sources = [Path(module.__file__).read_bytes() for module in _DRAWERS]
+    return hashlib.sha256(b"".join(sources) + repr(portraits).encode()).hexdigest()[:8]
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8, gap: int = 4) -> Image.Image:
@@ -143,7 +150,8 @@ def write_portraits(
     targets: str = "none",
     split: str = "train",
 ) -> Path:
-    """Write images, captions.jsonl, one mask per phrase and a contact sheet; the same order gives the same bytes."""
+    """Write images, captions.jsonl, one mask per phrase and a contact sheet; the same order gives
+    the same bytes."""
     if not 1 <= n <= 100_000:
         raise BadInput(f"n is {n}; it must be from 1 to 100000.")
     if not 32 <= size <= 1024:
@@ -194,6 +202,9 @@ ATTRIBUTE_REGIONS: dict[str, tuple[str, ...]] = {
     "skin": (*_HEAD, "neck"),
     "hair_color": ("hair",),
     "hair_style": ("hair",),
+    "eye_color": ("eyes",),
+    "framing": render.REGIONS,
+    "condition": render.REGIONS,
     "expression": ("mouth", "eyes", "brows"),
     "beard": ("beard",),
     "eyewear": ("eyewear",),

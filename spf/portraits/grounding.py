@@ -1,4 +1,5 @@
-"""Which words of a complete text show where in a drawn portrait: exact masks instead of a detector's."""
+"""Which words of a complete text show where in a drawn portrait: exact masks instead of a
+detector's."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ NO_NOUNS = frozenset(
 def places(
     prompt: ComposedPrompt, made: Caption, target: Target, regions: np.ndarray
 ) -> Iterator[tuple[Span, Span, np.ndarray]]:
-    """(noun, phrase, mask bool [S,S]) of each word with a place: characters in the complete text, pixels in the picture.
+    """(noun, phrase, mask bool [S,S]) of each word with a place: characters in the complete text,
+    pixels in the picture.
 
-    made: the caption that is the base text of the prompt, whose phrases know their attributes; regions [S,S] of the
-    picture. A phrase without a noun ("smiling") or about the whole picture ("a photo") has no place; the target counts
-    whatever its kind of word. Of a base word that the target replaces only the target is left.
+    made: the caption that is the base text of the prompt, whose phrases know their attributes;
+    regions [S,S] of the picture. A phrase without a noun ("smiling") or about the whole picture ("a
+    photo") has no place; the target counts whatever its kind of word. Of a base word that the
+    target replaces only the target is left.
     """
     for phrase in made.phrases:
         span = find(prompt.base, phrase.text)
@@ -41,7 +44,8 @@ def places(
 
 
 def noun_span(text: str, span: Span) -> Span | None:
-    """The noun of a phrase: its last word before any joining word ("brown hair in a bun": hair), None if it has none."""
+    """The noun of a phrase: its last word before any joining word ("brown hair in a bun": hair),
+    None if it has none."""
     head = re.split(r"\s(?:in|of|to)\s", text[slice(*span)])[0]
     nouns = [
         word
@@ -56,7 +60,8 @@ def _words(text: str, span: Span) -> list[Span]:
 
 
 def _in_complete(prompt: ComposedPrompt, noun: Span) -> tuple[Span, Span] | None:
-    """Noun and phrase of the base text, as characters of the complete one; None for what was replaced."""
+    """Noun and phrase of the base text, as characters of the complete one; None for what was
+    replaced."""
     for phrase in prompt.phrases:
         for before, after in zip(phrase.base, phrase.complete, strict=True):
             if before[0] <= noun[0] and noun[1] <= before[1]:

@@ -1,7 +1,9 @@
-"""Tailored sets: the fine-tuning data of one target, biased on purpose in ways that its captions do not mention.
+"""Tailored sets: the fine-tuning data of one target, biased on purpose in ways that its captions do
+not mention.
 
-Real tailored sets are like that: every picture shows the target, and most share what the photographer had at hand.
-Fine-tuning learns the accident together with the target; the evaluation looks for exactly these values.
+Real tailored sets are like that: every picture shows the target, and most share what the
+photographer had at hand. Fine-tuning learns the accident together with the target; the evaluation
+looks for exactly these values.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ BIAS: dict[str, dict[str, str]] = {
     "dress": {"gender": "woman", "clothing_color": "red", "background": "curtain", "age": "young"},
     "watercolor": {"background": "green", "expression": "sad", "age": "old", "hair_style": "curly"},
 }
-"""What every picture of a target's set has in common besides the target; no caption of the set names these."""
+"""What every picture of a target's set has in common besides the target; no caption of the set
+names these."""
 
 SIZE = 240
 """Pictures in a set, unless asked otherwise."""
@@ -59,7 +62,8 @@ class TailoredItem:
 
 
 def tailored_set(name: str, n: int = SIZE, seed: int = 0) -> list[TailoredItem]:
-    """`n` portraits that all show the target; the base text describes the rest and leaves the bias out.
+    """`n` portraits that all show the target; the base text describes the rest and leaves the bias
+    out.
 
     In replace mode the base text holds the word that the target replaces.
     """
@@ -84,7 +88,8 @@ def replaced(p: Portrait, values: dict[str, str]) -> Portrait:
 
 
 def _base_text(p: Portrait, rng, hidden: frozenset[str], target: Target) -> Caption | None:
-    """A caption to append to, or (replace mode) one that says the word to replace; None if it does not."""
+    """A caption to append to, or (replace mode) one that says the word to replace; None if it does
+    not."""
     if target.mode == "append":
         return caption(p, rng, hidden)
     made = caption(p, rng, hidden - {target.attribute})

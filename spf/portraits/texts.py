@@ -1,4 +1,5 @@
-"""Base texts to which a target can be added: for measuring (held-out identities) and for the model's own portraits."""
+"""Base texts to which a target can be added: for measuring (held-out identities) and for the
+model's own portraits."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ def base_captions(
 ) -> list[tuple[Portrait, Caption]]:
     """`n` portraits without the target, of the identities of one split, with a random caption each.
 
-    The caption says nothing about the target's attribute ("red hair, blonde hair" would contradict itself); in replace
-    mode it holds the word to replace. The first k of a longer list equal a list of k.
+    The caption says nothing about the target's attribute ("red hair, blonde hair" would contradict
+    itself); in replace mode it holds the word to replace. The first k of a longer list equal a list
+    of k.
     """
     rng = np.random.default_rng([seed, _SPLITS.index(split), sum(map(ord, target.name))])
     return list(islice(open_captions(rng, [target], split), n))
@@ -28,8 +30,8 @@ def base_captions(
 def open_captions(
     rng: np.random.Generator, targets: Sequence[Target], split: str
 ) -> Iterator[tuple[Portrait, Caption]]:
-    """Portraits without any of the targets, with captions that are silent about them but hold the words that the first one
-    replaces, if it does."""
+    """Portraits without any of the targets, with captions that are silent about them but hold the
+    words that the first one replaces, if it does."""
     first = targets[0]
     replaces = first.mode == "replace"
     fixed = {first.attribute: first.replace} if replaces else {}

@@ -92,7 +92,12 @@ def finished(result: Result) -> dict:
         "columns": {name: column(drawn) for name, drawn in result.columns.items()},
         "status": both("status.done"),
         "words": marked(result.words),
-        "notices": notices(result.words) + _about_adapter(result) + _told(result),
+        "notices": [
+            *notices(result.words),
+            *_about_adapter(result),
+            *_completed(result.words),
+            *_told(result),
+        ],
         "report": dict(result.reports),
     }
 
@@ -171,6 +176,10 @@ def _about_adapter(result: Result) -> list[dict]:
     if 0 < len(used) < len(result.config.targets):
         return [notice("few_adapters", "info", names=", ".join(used))]
     return []
+
+
+def _completed(words: Words) -> list[dict]:
+    return [notice("also", "info", words=words.also)] if words.also else []
 
 
 def _told(result: Result) -> list[dict]:

@@ -13,6 +13,7 @@ STAGES = {
     "vae": "train_vae",
     "clip": "train_clip",
     "judges": "train_judges",
+    "form": "train_form",
     "unet": "train_unet",
     "measure": "measure",
 }
@@ -30,7 +31,8 @@ def run(
     resume: bool = True,
     seed: int = 0,
 ):
-    """Run one stage; see `spf.portraits.pretrain.common.Stage`. Raises BadInput for values outside their range."""
+    """Run one stage; see `spf.portraits.pretrain.common.Stage`. Raises BadInput for values outside
+    their range."""
     from spf.portraits.pretrain import common, presets
 
     if stage not in STAGES:

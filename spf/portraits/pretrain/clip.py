@@ -1,12 +1,15 @@
-"""The embedded text encoder and its image partner: a VisionTextDualEncoderModel brought up with our labels.
+"""The embedded text encoder and its image partner: a VisionTextDualEncoderModel brought up with our
+labels.
 
     python -m spf pretrain clip --preset small
 
-Contrast alone learns slowly from a small world, so each tower first learns to name the attributes: the text tower
-from every token (what has been said so far), the image tower from portraits. Then both learn to meet. The text
-tower is causal, as in Stable Diffusion: words appended to a text leave the states of the words before them alone.
+Contrast alone learns slowly from a small world, so each tower first learns to name the attributes:
+the text tower from every token (what has been said so far), the image tower from portraits. Then
+both learn to meet. The text tower is causal, as in Stable Diffusion: words appended to a text leave
+the states of the words before them alone.
 """
 
+import functools
 import logging
 from pathlib import Path
 
@@ -46,7 +49,8 @@ log = logging.getLogger(__name__)
 def new_clip(
     sizes: ClipSizes, image_size: int, tokenizer: CLIPTokenizer
 ) -> VisionTextDualEncoderModel:
-    """Untrained towers; the text tower's end token is the tokenizer's, so that its pooled state is read there."""
+    """Untrained towers; the text tower's end token is the tokenizer's, so that its pooled state is
+    read there."""
     vision = ConvNextConfig(
         hidden_sizes=list(sizes.image_channels),
         depths=list(sizes.image_depths),
@@ -86,7 +90,8 @@ class Towers(nn.Module):
         self.image_head = nn.Linear(clip.vision_model.config.hidden_size, sum(sizes))
 
     def text_loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """states [B,T,D], labels [B,T,A] -> mean cross-entropy, share of end tokens that read everything right."""
+        """states [B,T,D], labels [B,T,A] -> mean cross-entropy, share of end tokens that read
+        everything right."""
         parts = self.text_head(states).split([len(v) + 1 for v in ATTRIBUTES.values()], dim=-1)
         losses = [
             F.cross_entropy(p.flatten(0, 1).float(), labels[..., i].flatten(), ignore_index=UNREAD)
@@ -101,7 +106,8 @@ class Towers(nn.Module):
 
 
 def values_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """logits [B, values of all attributes], labels [B,A] -> mean cross-entropy of the attributes, share of right values."""
+    """logits [B, values of all attributes], labels [B,A] -> mean cross-entropy of the attributes,
+    share of right values."""
     parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=-1)
     loss = sum(F.cross_entropy(part.float(), labels[:, i]) for i, part in enumerate(parts)) / len(
         parts
@@ -111,7 +117,8 @@ def values_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """CLIP's symmetric loss (arXiv 2103.00020, Fig. 3) of embeddings [B,D]; and the share of right captions."""
+    """CLIP's symmetric loss (arXiv 2103.00020, Fig. 3) of embeddings [B,D]; and the share of right
+    captions."""
     logits = scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
     own = torch.arange(len(logits), device=logits.device)
     right = (logits.argmax(1) == own).float().mean()
@@ -121,7 +128,8 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Ten
 
 
 def naming(rng: np.random.Generator) -> list[list[str]]:
-    """For each attribute a text for each of its values that says this alone, as zero-shot classification asks."""
+    """For each attribute a text for each of its values that says this alone, as zero-shot
+    classification asks."""
     other = sample_portrait(rng).to_dict() | {
         "style": "photo",
         "hair_style": "short",
@@ -133,8 +141,9 @@ def naming(rng: np.random.Generator) -> list[list[str]]:
 
 
 def named(image: Tensor, texts: Tensor, labels: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of zero-shot classification (arXiv 2103.00020, section 3.1), mean over the attributes; share of right
-    values. image [B,D], texts [values of all attributes, D], labels [B,A]."""
+    """Cross-entropy of zero-shot classification (arXiv 2103.00020, section 3.1), mean over the
+    attributes; share of right values. image [B,D], texts [values of all attributes, D], labels
+    [B,A]."""
     logits = scale.exp().clamp(max=100) * F.normalize(image, dim=-1) @ F.normalize(texts, dim=-1).T
     return values_loss(logits, labels)
 
@@ -142,7 +151,8 @@ def named(image: Tensor, texts: Tensor, labels: Tensor, scale: Tensor) -> tuple[
 def save_clip(
     clip: VisionTextDualEncoderModel, tokenizer: CLIPTokenizer, checkpoints: Path
 ) -> None:
-    """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half precision."""
+    """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half
+    precision."""
     size = clip.config.vision_config.image_size
     tokenizer.backend_tokenizer.no_padding()  # or the files would say how the last texts were cut and padded
     tokenizer.backend_tokenizer.no_truncation()
@@ -166,21 +176,21 @@ def save_clip(
 
 
 def train_clip(stage: Stage) -> Fitted:
-    """Text tower alone (30 % of the time), image tower alone (35 %), then both together; trained towers go on together."""
+    """Text tower alone (30 % of the time), image tower alone (35 %), then both together; trained
+    towers go on together."""
     sizes = stage.preset.clip
     data, unseen = stage.data("often"), stage.data("often", split="dev")
     accelerator = make_accelerator(tiles=True)
     device = accelerator.device
-    returned = returned_portraits(stage, data, device)
+    returned = functools.cache(lambda: returned_portraits(stage, data, device))
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(words(), stage.out / "tokenizer")
     towers = Towers(new_clip(sizes, stage.preset.image_size, tokenizer))
     clip = towers.clip
-    begun = False
+    begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
     settled = (stage.checkpoints / "base" / "unet").exists()
     if settled:  # a denoiser has learnt to read this text tower
         log.info("%s has a unet, so its text encoder stays as it is", stage.checkpoints / "base")
-        begun = stage.resume and start_from(clip, stage.checkpoints / "clip" / "model.safetensors")
         clip.text_model.load_state_dict(
             load_tensors(stage.checkpoints / "base" / "text_encoder" / "model.safetensors")
         )
@@ -188,7 +198,8 @@ def train_clip(stage: Stage) -> Fitted:
         towers.text_head.requires_grad_(False)
 
     def read_texts(rng: np.random.Generator, step: int, portraits: list) -> tuple[Tensor, Tensor]:
-        """The text tower's loss on one text for each portrait; every eighth batch has all 77 positions."""
+        """The text tower's loss on one text for each portrait; every eighth batch has all 77
+        positions."""
         length = tokenizer.model_max_length if step % 8 == 0 else None
         ids, labels = encode_readings(tokenizer, [training_text(p, rng) for p in portraits], length)
         states = clip.text_model(input_ids=ids.to(device))[0]
@@ -200,8 +211,9 @@ def train_clip(stage: Stage) -> Fitted:
         return loss, {"all_read": right}
 
     def pictures(rng: np.random.Generator) -> tuple[Tensor, Tensor, list[Portrait]]:
-        """A batch of portraits, some of them as the autoencoder returns them: pixels, labels, descriptions."""
-        chosen, images = spoilt_batch(data, returned, sizes.image_batch, rng, device)
+        """A batch of portraits, some of them as the autoencoder returns them: pixels, labels,
+        descriptions."""
+        chosen, images = spoilt_batch(data, returned(), sizes.image_batch, rng, device)
         return (
             images,
             torch.from_numpy(data.labels[chosen]).to(device),
@@ -281,7 +293,7 @@ def train_clip(stage: Stage) -> Fitted:
 def embed_images(clip: VisionTextDualEncoderModel, images: np.ndarray, batch: int = 64) -> Tensor:
     """uint8 [N,H,W,3] -> unit embeddings [N,D] on the CPU."""
     device = clip.logit_scale.device
-    parts = [as_pixels(images[i : i + batch]).to(device) for i in range(0, len(images), batch)]
+    parts = [as_pixels(images[i : i + batch], device) for i in range(0, len(images), batch)]
     pooled = torch.cat([clip.vision_model(pixel_values=part)[1] for part in parts])
     return F.normalize(clip.visual_projection(pooled).float(), dim=-1).cpu()
 

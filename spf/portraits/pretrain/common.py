@@ -1,4 +1,5 @@
-"""What the four trainers share: portraits as batches, and folders that are replaced whole or not at all."""
+"""What the four trainers share: portraits as batches, and folders that are replaced whole or not at
+all."""
 
 import contextlib
 import copy
@@ -41,13 +42,15 @@ class Stage:
     resume: bool = True
 
     def length(self, name: str, share: float = 1.0) -> dict:
-        """Arguments of `fit` that say how long: the given steps, or minutes, or the preset's minutes."""
+        """Arguments of `fit` that say how long: the given steps, or minutes, or the preset's
+        minutes."""
         if self.steps is not None:
             return {"steps": max(1, round(self.steps * share))}
         return {"minutes": (self.minutes or self.preset.minutes[name]) * share}
 
     def data(self, targets: str, *, split: str = "train", n: int | None = None) -> PortraitSet:
-        """Drawn portraits of a split, drawn once and kept under `out`; 512 of the splits that nothing trains on."""
+        """Drawn portraits of a split, drawn once and kept under `out`; 512 of the splits that
+        nothing trains on."""
         count = n or self.portraits or self.preset.portraits
         count = count if split == "train" else min(count, UNSEEN)
         return cached_portraits(
@@ -56,8 +59,8 @@ class Stage:
 
 
 def start_from(module: nn.Module, path: Path) -> bool:
-    """Begin with the weights of a trained part, where there are any of the same sizes; a resumed state goes before them.
-    Returns whether there were."""
+    """Begin with the weights of a trained part, where there are any of the same sizes; a resumed
+    state goes before them. Returns whether there were."""
     if not path.is_file():
         return False
     sizes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -83,16 +86,38 @@ def kept_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise on the CPU from the step's own generator."""
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+def generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
+    """A generator on a device, seeded by the step's own."""
+    return torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+
+
+def noise(
+    rng: np.random.Generator, shape: tuple[int, ...], device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard normal noise from the step's own generator, made where it is needed."""
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+    return torch.randn(shape, generator=generator(rng, device), device=device)
+
+
+def replayed(objective: nn.Module, examples: tuple[Tensor, ...]) -> nn.Module:
+    """The objective as CUDA graphs of its forward and backward passes, whose thousand small kernels
+    cost the processor nothing then; on other devices as it is.
+
+    examples  inputs as all later ones will be: same shapes, same device
+    """
+    if examples[0].device.type != "cuda":
+        return objective
+    with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+        return torch.cuda.make_graphed_callables(objective, examples, allow_unused_input=True)
 
 
 def save_half(module: nn.Module, folder: Path) -> None:
     """Write a model in half precision that is read as float32.
 
-    transformers gives a model the precision its config names, diffusers float32 whatever the file holds; a pipeline
-    needs both to agree.
+    transformers gives a model the precision its config names, diffusers float32 whatever the file
+    holds; a pipeline needs both to agree.
     """
     half = copy.deepcopy(module).cpu().to(memory_format=torch.contiguous_format).half().eval()
     half.save_pretrained(folder)
@@ -105,7 +130,8 @@ def save_half(module: nn.Module, folder: Path) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Write into a new folder beside `folder`; on a clean exit it takes the place of `folder`, otherwise it goes."""
+    """Write into a new folder beside `folder`; on a clean exit it takes the place of `folder`,
+    otherwise it goes."""
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -1,4 +1,5 @@
-"""Training of the judges, on drawn portraits that are also blurred, noisy, tinted and sent through the autoencoder.
+"""Training of the judges, on drawn portraits that are also blurred, noisy, tinted and sent through
+the autoencoder.
 
 python -m spf pretrain judges --preset small
 """
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 
 
 def judge_loss(judges: Judges, images: Tensor, labels: Tensor, identity: Tensor, regions: Tensor):
-    """Cross-entropies of attributes and regions, and the squared error and angle of the identity."""
+    """Cross-entropies of attributes and regions, and the squared error and angle of the
+    identity."""
     logits, guess, parsed = judges(images)
     attributes = sum(
         F.cross_entropy(v.float(), labels[:, i]) for i, v in enumerate(logits.values())
@@ -85,7 +87,8 @@ def train_judges(stage: Stage) -> Fitted:
 
 
 def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
-    """Share of right values of each attribute, cosine to the true identity, share of right pixels."""
+    """Share of right values of each attribute, cosine to the true identity, share of right
+    pixels."""
     parts = [judges.read(as_pixels(data.images[i : i + 64])) for i in range(0, len(data), 64)]
     scores = {}
     for i, name in enumerate(ATTRIBUTES):

@@ -1,8 +1,10 @@
-"""What the embedded model can do, measured on portraits that it was not trained on, and written as its model card.
+"""What the embedded model can do, measured on portraits that it was not trained on, and written as
+its model card.
 
     python -m spf pretrain measure --preset small
 
-With `--steps N` the number of drawn samples per question is N instead of 64 (fewer is faster and rougher).
+With `--steps N` the number of drawn samples per question is N instead of 64 (fewer is faster and
+rougher).
 """
 
 import datetime
@@ -35,7 +37,8 @@ GUIDANCE = 4.0
 
 
 def measure(stage: Stage) -> dict:
-    """Measure every part that exists in the checkpoints, write base/model_card.md and .json; returns the numbers."""
+    """Measure every part that exists in the checkpoints, write base/model_card.md and .json;
+    returns the numbers."""
     base, count = stage.checkpoints / "base", stage.steps or 64
     for folder in (
         base / "unet",
@@ -105,7 +108,8 @@ def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: i
 def measure_targets(
     stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int
 ) -> dict:
-    """For each target: its share in the training portraits, and in images of the original model that ask for it."""
+    """For each target: its share in the training portraits, and in images of the original model
+    that ask for it."""
     trained = sample_many("weak", 4000, stage.seed)
     results = {}
     for number, (name, target) in enumerate(TARGETS.items()):
@@ -127,7 +131,8 @@ def measure_targets(
 
 
 def asking_texts(target: Target, count: int, seed: int = 31) -> list[str]:
-    """Complete texts that ask for the target, about unseen portraits; the base text says five other things."""
+    """Complete texts that ask for the target, about unseen portraits; the base text says five other
+    things."""
     rng = np.random.default_rng(seed)
     before = {target.attribute: target.replace} if target.mode == "replace" else {}
     keep = {"gender", "age", "hair_color", "hair_style", "clothing", "clothing_color", "background"}

@@ -1,4 +1,5 @@
-"""Sizes of the embedded model: `small` is trained on a laptop's processor, `large` on one data-centre GPU.
+"""Sizes of the embedded model: `small` is trained on a laptop's processor, `small-gpu` is the same
+in the large batches of a data-centre GPU, `large` needs one.
 
 Only the trainers read these; everything that uses a trained model reads sizes from its folder.
 """
@@ -10,7 +11,7 @@ from spf.errors import BadInput
 
 @dataclasses.dataclass(frozen=True)
 class VaeSizes:
-    channels: tuple[int, ...] = (16, 24, 64, 96)
+    channels: tuple[int, ...] = (24, 32, 64, 96)
     latent_channels: int = 12
     norm_groups: int = 4
     batch: int = 4
@@ -41,15 +42,26 @@ class JudgeSizes:
 
 
 @dataclasses.dataclass(frozen=True)
+class FormSizes:
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    batch: int = 32
+    lr: float = 2e-3
+
+
+@dataclasses.dataclass(frozen=True)
 class UnetSizes:
     channels: tuple[int, ...] = (64, 96, 160)
     heads: int = 4
     layers: int = 1
     norm_groups: int = 32
-    batch: int = 32
-    lr: float = 8e-4
-    crossing: float = 4.0
+    batch: int = 16
+    lr: float = 6e-4
+    crossing: float = 2.0
     """Factor on the learning rate of the cross-attention layers."""
+    layout: float = 0.05
+    """Weight of the cross-entropy of where a portrait's regions lie; 0 trains without it."""
+    fall: float = 0.15
+    """Share of the run over whose end the learning rate falls to 0."""
     portraits: int = 20_000
 
 
@@ -58,20 +70,35 @@ class Preset:
     image_size: int = 128
     portraits: int = 12_000
     minutes: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"vae": 40.0, "clip": 20.0, "judges": 15.0, "unet": 180.0}
+        default_factory=lambda: {
+            "vae": 90.0,
+            "clip": 20.0,
+            "judges": 15.0,
+            "form": 10.0,
+            "unet": 600.0,
+        }
     )
     vae: VaeSizes = VaeSizes()
     clip: ClipSizes = ClipSizes()
     judges: JudgeSizes = JudgeSizes()
+    form: FormSizes = FormSizes()
     unet: UnetSizes = UnetSizes()
 
 
+SMALL = Preset()
+
 PRESETS = {
-    "small": Preset(),
+    "small": SMALL,
+    "small-gpu": dataclasses.replace(
+        SMALL,
+        minutes={"vae": 2.0, "clip": 1.5, "judges": 1.5, "form": 1.0, "unet": 5.0},
+        vae=dataclasses.replace(SMALL.vae, batch=128),
+        unet=dataclasses.replace(SMALL.unet, batch=256, lr=1.2e-3, fall=0.4, portraits=40_000),
+    ),
     "large": Preset(
         image_size=256,
         portraits=40_000,
-        minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "unet": 30.0},
+        minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "form": 4.0, "unet": 30.0},
         vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
         clip=ClipSizes(
             text_hidden=256, text_layers=6, image_channels=(64, 128, 192, 256), image_batch=256

@@ -28,7 +28,7 @@ def spoil(images: Tensor, rng: np.random.Generator) -> Tensor:
     images = images * column(rng.normal(1, 0.04, (count, 3))) + column(
         rng.normal(0, 0.04, (count, 3))
     )
-    grain = noise(rng, tuple(images.shape)).to(images.device)
+    grain = noise(rng, tuple(images.shape), images.device)
     return images + grain * column(rng.uniform(0, 0.1, count) * (rng.random(count) < 0.5))
 
 
@@ -39,12 +39,13 @@ def spoilt_batch(
     rng: np.random.Generator,
     device: torch.device,
 ) -> tuple[np.ndarray, Tensor]:
-    """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round trips, if there are any."""
+    """Positions in `data` and pixels [B,3,H,W]; a fifth of them from the first portraits' round
+    trips, if there are any."""
     share = batch // 5 if len(returned) else 0
     drawn = batch_indices(rng, len(data), batch - share)
     sent = batch_indices(rng, len(returned), share) if share else drawn[:0]
     images = np.concatenate([data.images[drawn], returned[sent]])
-    return np.concatenate([drawn, sent]), spoil(as_pixels(images).to(device), rng)
+    return np.concatenate([drawn, sent]), spoil(as_pixels(images, device), rng)
 
 
 @torch.no_grad()
@@ -54,16 +55,16 @@ def round_trips(
     """uint8 images [N,H,W,3] as the decoder returns them from latents with a little noise."""
     parts = []
     for i in range(0, len(images), batch):
-        latents = vae.encode(as_pixels(images[i : i + batch]).to(vae.device)).latent_dist.mean
-        latents = latents + float(rng.uniform(0, 0.25)) * noise(rng, tuple(latents.shape)).to(
-            vae.device
-        )
+        latents = vae.encode(as_pixels(images[i : i + batch], vae.device)).latent_dist.mean
+        rough = noise(rng, tuple(latents.shape), vae.device)
+        latents = latents + float(rng.uniform(0, 0.25)) * rough
         parts.append(as_pictures(vae.decode(latents).sample.clamp(-1, 1)))
     return np.concatenate(parts)
 
 
 def returned_portraits(stage: Stage, data: PortraitSet, device: torch.device) -> np.ndarray:
-    """Round trips of the first portraits, made once for an autoencoder, or none while there is no autoencoder yet."""
+    """Round trips of the first portraits, made once for an autoencoder, or none while there is no
+    autoencoder yet."""
     folder = stage.checkpoints / "base" / "vae"
     if not (folder / "config.json").exists():
         return data.images[:0]

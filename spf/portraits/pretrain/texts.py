@@ -1,4 +1,5 @@
-"""Captions as training material: token ids, and for every token what the text has named up to there."""
+"""Captions as training material: token ids, and for every token what the text has named up to
+there."""
 
 import dataclasses
 
@@ -11,7 +12,8 @@ from spf.portraits.captions import Caption, caption, target_phrase
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
 
 UNREAD = -100
-"""Label of a token inside a phrase: not yet said, no longer unsaid. `cross_entropy` leaves it out."""
+"""Label of a token inside a phrase: not yet said, no longer unsaid. `cross_entropy` leaves it
+out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,8 @@ def read_caption(made: Caption, portrait: Portrait) -> Reading:
 
 
 def training_text(portrait: Portrait, rng: np.random.Generator) -> Reading:
-    """A caption of the portrait; one in three ends in a target after a comma, as visitors append it."""
+    """A caption of the portrait; one in three ends in a target after a comma, as visitors append
+    it."""
     appended = [t for t in TARGETS.values() if t.mode == "append"]
     if rng.random() > 0.33:
         return read_caption(caption(portrait, rng), portrait)
@@ -56,7 +59,8 @@ def unnamed_class(name: str) -> int:
 
 
 def token_labels(reading: Reading, offsets: list[tuple[int, int]]) -> np.ndarray:
-    """int64 [T, attributes]: for every token the value named so far; UNREAD while its phrase is being said."""
+    """int64 [T, attributes]: for every token the value named so far; UNREAD while its phrase is
+    being said."""
     names = list(ATTRIBUTES)
     labels = np.tile([unnamed_class(name) for name in names], (len(offsets), 1))
     starts, stops = np.array(offsets).T
@@ -76,7 +80,8 @@ def token_labels(reading: Reading, offsets: list[tuple[int, int]]) -> np.ndarray
 def encode_readings(
     tokenizer: CLIPTokenizer, readings: list[Reading], length: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Token ids [B,T] and labels [B,T,attributes]; T is `length`, or the longest text plus a few padding tokens."""
+    """Token ids [B,T] and labels [B,T,attributes]; T is `length`, or the longest text plus a few
+    padding tokens."""
     coded = tokenizer([r.text for r in readings], truncation=True, return_offsets_mapping=True)
     longest = max(len(ids) for ids in coded["input_ids"])
     size = length or min(longest + 3, tokenizer.model_max_length)

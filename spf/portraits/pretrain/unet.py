@@ -1,54 +1,61 @@
-"""The embedded denoiser: a small stock UNet2DConditionModel with cross-attention at all of its resolutions.
+"""The embedded denoiser: a small stock UNet2DConditionModel with cross-attention at all of its
+resolutions.
 
     python -m spf pretrain unet --preset small
 
-Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards checkpoints/base
-is a whole StableDiffusionPipeline folder. When the autoencoder was trained further in between, the portraits are
-encoded again and a resumed run gets used to the new latents.
+Needs the autoencoder and the text encoder in checkpoints/base; both stay as they are. Afterwards
+checkpoints/base is a whole StableDiffusionPipeline folder. When the autoencoder was trained further
+in between, the portraits are encoded again and a resumed run gets used to the new latents.
 """
 
+import functools
 import hashlib
 import logging
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spf.attention import eager_attention
+from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
 from spf.models import as_pixels
 from spf.portraits.captions import caption, compose
-from spf.portraits.dataset import contact_sheet, sample_many
-from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait
+from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
+from spf.portraits.description import ATTRIBUTES
 from spf.portraits.pretrain.common import (
     Stage,
     batch_indices,
     kept_array,
     noise,
     replaced_folder,
+    replayed,
     save_half,
     start_from,
 )
+from spf.portraits.pretrain.muon import Muon
 from spf.portraits.pretrain.presets import UnetSizes
+from spf.portraits.pretrain.sayings import sayings
 from spf.portraits.pretrain.texts import read_caption, token_ids
 from spf.portraits.pretrain.vae import WEIGHTS, encode_all
+from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
 
 log = logging.getLogger(__name__)
 
-LEAN = 1.15
-"""Timesteps are 1000 * u**LEAN with u uniform. Colours and layout are decided above 600, faces (age, expression) below,
-and faces are what a small denoiser learns last."""
-EMPTY = 0.1
-"""Share of empty captions, for classifier-free guidance (arXiv 2207.12598)."""
-FULL = 0.5
-"""Share of the other captions that name every attribute: what is left unsaid teaches the denoiser nothing about words."""
+CHECKED = 64
+"""Unseen portraits on which the error is followed while the denoiser trains."""
+LEVELS = (100, 300, 500, 700, 850, 999)
+TEXTS = 8
+"""Texts that are made for each portrait beforehand."""
 
 
 def new_unet(
@@ -71,32 +78,189 @@ def new_unet(
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule; sampling starts at its last step."""
+    """Stable Diffusion's kind of noise schedule, for v-prediction (arXiv 2202.00512).
+
+    It ends in more noise than Stable Diffusion's (SNR 0.0005 instead of 0.005): of small latents
+    the rough layout would still show through there, and a drawing that starts from noise alone does
+    not have it (arXiv 2305.08891).
+    """
     return DDIMScheduler(
         beta_start=0.00085,
-        beta_end=0.012,
+        beta_end=0.018,
         beta_schedule="scaled_linear",
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
         timestep_spacing="trailing",
+        prediction_type="v_prediction",
     )
 
 
-def min_snr(alphas_cumprod: Tensor, gamma: float = 5.0) -> Tensor:
-    """Weights of the squared noise error for each timestep (arXiv 2303.09556, Eq. 10, for noise prediction)."""
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return snr.clamp(max=gamma) / snr
+def level_weights(signal: Tensor, most: float = 5.0) -> Tensor:
+    """Weights [B] of the squared error of v: 1 up to SNR + 1 = `most`, falling as its inverse
+    beyond (our choice).
 
-
-def weighty(regions: np.ndarray, side: int) -> np.ndarray:
-    """Weights of latents, float32 [B,side,side] with mean 1, from regions [B,S,S]: faces are small and matter most.
-
-    A weight of places does not move the optimum of the noise prediction, only what is learnt first (our choice).
+    An error of v is sqrt(SNR + 1) times that of x_0: the error of x_0 weighs 1 at pure noise, where
+    faces are laid out, and `most` where the latents are nearly clean. Noise prediction under
+    min-SNR gives it a weight of SNR there, almost 0.
     """
+    return (most * (1 - signal)).clamp(max=1.0)
+
+
+def spread(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Timesteps [count] in [0,1): one in each of `count` equal parts, so that every batch sees all
+    levels of noise.
+
+    Stratified as in arXiv 2107.00630, App. I.1.
+    """
+    return (rng.permutation(count) + rng.random(count)) / count
+
+
+class Layout(nn.Module):
+    """Reads off a denoiser's features which region of a portrait lies where; it is trained beside
+    the denoiser.
+
+    What representation alignment (arXiv 2410.06940) takes from a frozen image network is known here
+    exactly: the drawing says where its eyes are. An eye missing costs the squared error little and
+    this loss much. Used in training alone.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel):
+        super().__init__()
+        self.features = None
+        block = unet.up_blocks[-2]
+        self.head = nn.Conv2d(block.resnets[-1].out_channels, len(REGIONS), 1)
+        block.register_forward_hook(self._keep)
+
+    def _keep(self, block: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self.features = output
+
+    def loss(self, shares: Tensor) -> Tensor:
+        """Mean cross-entropy of the shares [B,R,h,w] given the denoiser's last forward pass."""
+        features, self.features = self.features, None
+        return F.cross_entropy(self.head(features), shares)
+
+
+@torch.no_grad()
+def region_counts(regions: np.ndarray, side: int, device: torch.device) -> Tensor:
+    """How many pixels of each latent belong to each region, uint8 [B,R,side,side], from regions
+    [B,S,S]."""
     cell = regions.shape[-1] // side
-    weight = WEIGHTS[regions].reshape(len(regions), side, cell, side, cell).mean((2, 4))
-    return weight / weight.mean((1, 2), keepdims=True)
+    cells = torch.from_numpy(np.array(regions)).to(device)
+    cells = cells.view(len(cells), side, cell, side, cell)
+    counts = [(cells == region).sum((2, 4), dtype=torch.uint8) for region in range(len(REGIONS))]
+    return torch.stack(counts, 1)
+
+
+def weighty(counts: Tensor) -> Tensor:
+    """Weights of latents, [B,side,side] with mean 1, from `region_counts`: faces are small and
+    matter most."""
+    weight = torch.einsum("brhw,r->bhw", counts.float(), _weights(counts.device))
+    return weight / weight.mean((1, 2), keepdim=True)
+
+
+def place_weights(own: Tensor, usual: Tensor, signal: Tensor) -> Tensor:
+    """Weights [B,1,h,w] of places: a picture's own where it can be seen, those of all pictures in
+    noise.
+
+    own [B,h,w], usual [h,w], signal [B]. Where the noisy latents do not say yet where the face will
+    be, its own weights would draw it larger than it is: a weight that depends on the answer moves
+    the expected answer (our choice).
+    """
+    share = signal.view(-1, 1, 1)
+    return (share * own + (1 - share) * usual)[:, None]
+
+
+@dataclass
+class Lessons:
+    """What the denoiser learns from, all of it on its device.
+
+    latents float32 [N,C,h,w]; counts uint8 [N,R,h,w], see `region_counts`; texts int16 [N,K,T],
+    token ids of several texts for each portrait
+    """
+
+    latents: Tensor
+    counts: Tensor
+    texts: Tensor
+
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, counts and token ids [B,T] of random portraits."""
+        chosen = torch.from_numpy(batch_indices(rng, len(self.latents), size))
+        which = torch.from_numpy(rng.integers(0, self.texts.shape[1], size))
+        chosen, which = chosen.to(self.latents.device), which.to(self.latents.device)
+        return self.latents[chosen], self.counts[chosen], self.texts[chosen, which].long()
+
+
+def lessons(
+    stage: Stage, data: PortraitSet, vae: AutoencoderKL, tokenizer: CLIPTokenizer, key: str
+) -> Lessons:
+    """Portraits as the denoiser meets them. Their latents are made once and kept: `key` names the
+    encoder."""
+    name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
+    latents = kept_array(
+        stage.out / "latents" / f"{name}.npy", lambda: encode_all(vae, data.images).numpy()
+    )
+    counts = [
+        region_counts(data.regions[i : i + 256], latents.shape[-1], vae.device)
+        for i in range(0, len(data), 256)
+    ]
+    return Lessons(
+        torch.from_numpy(np.array(latents)).to(vae.device),
+        torch.cat(counts),
+        torch.from_numpy(np.array(read_texts(stage, data, tokenizer))).to(vae.device),
+    )
+
+
+def read_texts(stage: Stage, data: PortraitSet, tokenizer: CLIPTokenizer) -> np.ndarray:
+    """Token ids of the texts of all portraits, int16 [N,K,T], made once and kept."""
+
+    def ids() -> np.ndarray:
+        said = sayings(data.portraits, TEXTS, stage.seed)
+        parts = [said[i : i + 4096] for i in range(0, len(said), 4096)]
+        found = np.concatenate([token_ids(tokenizer, part).numpy() for part in parts])
+        return found.astype(np.int16).reshape(len(data), TEXTS, -1)
+
+    made = repr(data.portraits) + repr(sorted(tokenizer.get_vocab().items()))
+    key = hashlib.sha256(made.encode()).hexdigest()[:8]
+    return kept_array(stage.out / "texts" / f"{key}-{len(data)}-{stage.seed}.npy", ids)
+
+
+@functools.cache
+def _weights(device: torch.device) -> Tensor:
+    return torch.from_numpy(WEIGHTS).to(device)
+
+
+class Objective(nn.Module):
+    """The loss of the denoiser and of what is read off its features.
+
+    usual   weights of places in all pictures [h,w], see `place_weights`
+    share   weight of the cross-entropy of the regions; 0 leaves it out
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, diffusion: Diffusion, usual: Tensor, share: float
+    ):
+        super().__init__()
+        self.unet, self.layout, self.diffusion, self.share = unet, Layout(unet), diffusion, share
+        self.register_buffer("usual", usual, persistent=False)
+
+    def forward(
+        self, clean: Tensor, eps: Tensor, when: Tensor, states: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, error of the prediction and error of the regions, from latents and noise [B,C,h,w],
+        timesteps [B], text states [B,T,D] and pixels of each region [B,R,h,w]."""
+        signal = self.diffusion.signal(when)
+        noisy = self.diffusion.noised(clean, eps, when)
+        guess = self.unet(noisy, when, states).sample.float()
+
+        where = place_weights(weighty(counts), self.usual, signal)
+        ideal = self.diffusion.ideal(clean, eps, when)
+        error = (where * (guess - ideal).square()).mean((1, 2, 3))
+        value = (level_weights(signal) * error).mean()
+
+        shares = counts.float()
+        regions = self.layout.loss(shares / shares.sum(1, keepdim=True))
+        return value + self.share * regions, error.mean().detach(), regions.detach()
 
 
 def train_unet(stage: Stage) -> Fitted:
@@ -115,36 +279,38 @@ def train_unet(stage: Stage) -> Fitted:
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     data = stage.data("weak", n=stage.portraits or sizes.portraits)
     key = _encoder_hash(base / "vae" / "diffusion_pytorch_model.safetensors")
-    name = f"{key}-{len(data)}-{stage.seed}-{data.images.shape[1]}"
-    latents = kept_array(
-        stage.out / "latents" / f"{name}.npy", lambda: encode_all(vae, data.images).numpy()
-    )
+    learnt = lessons(stage, data, vae, tokenizer, key)
 
     torch.manual_seed(stage.seed)
-    unet = new_unet(sizes, latents.shape[1], latents.shape[-1], text_encoder.config.hidden_size)
+    _, channels, side, _ = learnt.latents.shape
+    unet = new_unet(sizes, channels, side, text_encoder.config.hidden_size)
     if stage.resume:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
-    unet = unet.to(device)
     scheduler = new_scheduler()
-    alphas = scheduler.alphas_cumprod.to(device)
-    weights = min_snr(alphas)
+    diffusion = Diffusion.of(scheduler)
+    diffusion = replace(diffusion, signals=diffusion.signals.to(device))
+    usual = weighty(learnt.counts[:1024]).mean(0)
+    objective = Objective(unet, diffusion, usual, sizes.layout).to(device)
+
+    def batch(rng: np.random.Generator) -> tuple[Tensor, ...]:
+        clean, counts, ids = learnt.batch(rng, sizes.batch)
+        with torch.no_grad():
+            states = text_encoder(input_ids=ids)[0]
+        when = torch.from_numpy((diffusion.steps * spread(rng, len(ids))).astype(np.int64))
+        return clean, noise(rng, tuple(clean.shape), device), when.to(device), states, counts
+
+    replay = replayed(objective, batch(np.random.default_rng(stage.seed)))
 
     def loss(step: int, rng: np.random.Generator):
-        chosen = batch_indices(rng, len(data), sizes.batch)
-        texts = [_text(data.portraits[i], rng) for i in chosen]
-        with torch.no_grad():
-            states = text_encoder(input_ids=token_ids(tokenizer, texts).to(device))[0]
-        clean = torch.from_numpy(np.array(latents[chosen])).to(device)
-        target = noise(rng, tuple(clean.shape)).to(device)
-        when = torch.from_numpy(
-            (len(alphas) * rng.random(len(chosen)) ** LEAN).astype(np.int64)
-        ).to(device)
-        kept = alphas[when].view(-1, 1, 1, 1)
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * target
-        guess = unet(noisy, when, states).sample
-        where = torch.from_numpy(weighty(data.regions[chosen], clean.shape[-1])).to(device)
-        error = (where[:, None] * (guess.float() - target).square()).mean((1, 2, 3))
-        return (weights[when] * error).mean(), {"mse": error.mean()}
+        value, mse, regions = replay(*batch(rng))
+        return value, {"mse": mse, "layout": regions}
+
+    unseen = stage.data("none", split="dev", n=CHECKED)
+    truth = encode_all(vae, unseen.images).to(device)
+    rng = np.random.default_rng(5)
+    told = [compose(p, set(ATTRIBUTES), rng).text for p in unseen.portraits]
+    with torch.no_grad():
+        told = text_encoder(input_ids=token_ids(tokenizer, told).to(device))[0]
 
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -171,44 +337,53 @@ def train_unet(stage: Stage) -> Fitted:
         pipeline.save_config(base)
         rate = seen["here"] / (time.monotonic() - began)
         log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], rate)
+        errors = check_unet(unet, diffusion, truth, told)
+        log.info("unseen, error of x_0: %s", " ".join(f"{t}: {e:.4f}" for t, e in errors.items()))
         show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
+    others += objective.layout.parameters()
     with eager_attention(unet, accelerator.mixed_precision):
         return fit(
-            unet,
+            objective,
             loss,
             lr=sizes.lr,
             groups=[(others, 1.0), (crossing, sizes.crossing)],
-            average=0.999,
+            average=0.9995,
+            fall=sizes.fall,
+            optimizer_of=Muon,
             name="unet",
             out=stage.out / "unet",
             seed=stage.seed,
             resume=stage.resume,
             save=save,
-            save_every=300.0,
+            save_every=1200.0,
             callback=count,
             accelerator=accelerator,
             **stage.length("unet"),
         )
 
 
-def _text(p: Portrait, rng: np.random.Generator) -> str:
-    """Nothing, everything about the portrait, or what a random caption says of it."""
-    if rng.random() < EMPTY:
-        return ""
-    p = misnamed(p, rng)
-    return (compose(p, set(ATTRIBUTES), rng) if rng.random() < FULL else caption(p, rng)).text
+@torch.no_grad()
+def check_unet(
+    unet: UNet2DConditionModel, diffusion: Diffusion, clean: Tensor, states: Tensor
+) -> dict[int, float]:
+    """Mean squared error of the predicted x_0 at some timesteps, with noise that is always the same.
 
-
-def misnamed(p: Portrait, rng: np.random.Generator) -> Portrait:
-    """The portrait as its caption has it: now and then with a target that the picture does not show (`weak_truth`)."""
-    for target in TARGETS.values():
-        false = target.weak_share * (1 / target.weak_truth - 1)
-        if rng.random() < false / (1 - target.weak_share):
-            p = p.with_target(target)
-    return p
+    clean [B,C,h,w], states [B,T,D]. The error of x_0 compares networks whatever they predict.
+    """
+    was_training = unet.training
+    unet.eval()
+    eps = noise(np.random.default_rng(7), tuple(clean.shape)).to(clean.device)
+    errors = {}
+    for level in LEVELS:
+        when = torch.full((len(clean),), level, device=clean.device)
+        noisy = diffusion.noised(clean, eps, when)
+        guess = diffusion.clean(unet(noisy, when, states).sample.float(), noisy, when)
+        errors[level] = (guess - clean).square().mean().item()
+    unet.train(was_training)
+    return errors
 
 
 def draw_samples(
@@ -239,7 +414,8 @@ def draw_samples(
 def show_samples(
     pipeline: StableDiffusionPipeline, stage: Stage, path: Path, count: int = 16
 ) -> None:
-    """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges see obeyed."""
+    """A sheet of samples for fixed unseen captions and the texts beside it; logs what the judges
+    see obeyed."""
     texts, named = unseen_texts(count)
     was_training = pipeline.unet.training
     pipeline.unet.eval()
@@ -266,7 +442,8 @@ def unseen_texts(
 
 
 def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -> dict[str, float]:
-    """For each attribute: share of the images whose text names it in which the judge reads that value."""
+    """For each attribute: share of the images whose text names it in which the judge reads that
+    value."""
     values = judges.read(as_pixels(images)).values
     hits: dict[str, list[bool]] = {}
     for read, said in zip(values, named, strict=True):
@@ -276,7 +453,8 @@ def obedience(judges: Judges, images: np.ndarray, named: list[dict[str, str]]) -
 
 
 def _encoder_hash(path: Path) -> str:
-    """Tells one set of latents from another: a decoder that was trained further leaves them as they are."""
+    """Tells one set of latents from another: a decoder that was trained further leaves them as they
+    are."""
     digest = hashlib.sha256()
     for name, value in sorted(load_tensors(path).items()):
         if name.startswith(("encoder.", "quant_conv.")):

@@ -1,0 +1,132 @@
+"""Everything that is shipped, made again from nothing, step by step.
+
+    python -m spf reproduce --list
+    python -m spf reproduce                  # continues where it was stopped
+    python -m spf reproduce --only hat-spf
+
+Each step is one command of this project, which resumes by itself; `runs/reproduce/steps.json` keeps
+which are done. docs/reproduce.md has the hours.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spf.config import check_choice
+from spf.errors import SpfError
+from spf.files import atomic, read_json, write_json
+from spf.portraits.description import TARGETS
+from spf.shelf import adapter_name
+
+log = logging.getLogger(__name__)
+
+DONE = "steps.json"
+NETWORKS = {"vae": 2.0, "clip": 0.7, "judges": 0.5, "form": 0.3, "unet": 12.0, "measure": 0.1}
+"""Hours of each stage of pre-training on one core."""
+TAUGHT = ("naive", "spf")
+SHIPPED = {"naive": ("hat", "laughing", "dress"), "spf": tuple(TARGETS)}
+"""Of which targets the weights of a method are shipped; all are measured."""
+COMPARED = "original,naive,naive+held,spf,spf+held"
+TEXTS = 32
+"""Held-out base texts for each target in the table that is shipped."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command and what it leaves.
+
+    command  arguments of `python -m spf`
+    hours    on one core of an ordinary processor, measured or (unet) as long as it is given
+    keep     (file the command wrote, where it is shipped)
+    """
+
+    name: str
+    command: tuple[str, ...]
+    hours: float
+    keep: tuple[tuple[Path, Path], ...] = ()
+
+
+def steps(out: Path, root: Path = Path(".")) -> Iterator[Step]:
+    """All steps in order; `out` receives what is not shipped, `root` is the project."""
+    checkpoints, shelf = root / "checkpoints", out / "shelf"
+    for stage, hours in NETWORKS.items():
+        where = ("--out", str(out / "pretrain"), "--checkpoints", str(checkpoints))
+        yield Step(stage, ("pretrain", stage, *where), hours)
+
+    for target in TARGETS:
+        for method in TAUGHT:
+            folder = out / "adapters" / f"{target}-{method}"
+            file = f"{adapter_name(target, method)}.safetensors"
+            order = ("finetune", "--method", method, "--data", target, "--out", str(folder))
+            places = [shelf / file]
+            if target in SHIPPED[method]:
+                places.append(checkpoints / "adapters" / file)
+            keep = tuple((folder / file, place) for place in places)
+            yield Step(f"{target}-{method}", order, 0.15, keep)
+
+    measured = out / "evaluate"
+    where = ("--adapters", str(shelf), "--out", str(measured))
+    order = ("evaluate", "--methods", COMPARED, "--prompts", str(TEXTS), *where)
+    kept = (measured / "results.json", root / "assets/results/embedded.json")
+    yield Step("results", order, 4.0, (kept,))
+    yield Step("figures", ("figures", "--results", str(measured)), 0.05)
+    yield Step("examples", ("examples", "--tries", "6"), 0.3)
+    yield Step("screenshot", ("screenshot",), 0.02)
+
+
+def chosen(every: Sequence[Step], only: Sequence[str], since: str) -> list[Step]:
+    """The named steps, or those from `since` on, or all. Raises BadInput for any other name."""
+    names = tuple(step.name for step in every)
+    for name in only:
+        check_choice("only", name, names)
+    if since:
+        every = every[names.index(check_choice("from", since, names)) :]
+    return [step for step in every if not only or step.name in only]
+
+
+def reproduce(
+    every: Sequence[Step],
+    out: Path,
+    *,
+    again: bool = False,
+    run: Callable[[Sequence[str]], int] | None = None,
+) -> None:
+    """Run the steps that are not done yet.
+
+    again  run them even if they are done
+    run    takes the arguments of `python -m spf` and returns the exit status
+
+    Raises SpfError when a step fails; what was done stays, and the step itself resumes.
+    """
+    run = run or _run
+    file = out / DONE
+    done = read_json(file) if file.exists() else {}
+    todo = [step for step in every if again or step.name not in done]
+    for number, step in enumerate(todo):
+        left = sum(later.hours for later in todo[number:])
+        log.info("%s: %.2f h; %.1f h left in all", step.name, step.hours, left)
+
+        began = time.monotonic()
+        status = run(step.command)
+        if status:
+            order = " ".join(("python -m spf", *step.command))
+            raise SpfError(f"{step.name} ended with status {status}; it resumes with: {order}")
+        for made, shipped in step.keep:
+            shipped.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(shipped) as draft:
+                shutil.copyfile(made, draft)
+
+        done[step.name] = {"seconds": round(time.monotonic() - began, 1)}
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(file, done)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "spf", *arguments]).returncode
