@@ -9,7 +9,8 @@ alone and multiplies whole ones at every iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -92,19 +93,35 @@ class Replay:
 
 
 def turns(ahead: list[Tensor]) -> list[Tensor]:
-    """The steps of weights at learning rate 1; those of one shape are computed together."""
+    """The steps of weights at learning rate 1; those of one shape are computed together.
+
+    Always in full float32: a Gram matrix rounded to TF32 may have negative eigenvalues, from which
+    the iterations run away.
+    """
     alike: dict[tuple[int, ...], list[int]] = {}
     for place, matrix in enumerate(ahead):
         alike.setdefault(tuple(matrix.shape), []).append(place)
 
     steps = list(ahead)
-    for shape, places in alike.items():
-        stack = torch.stack([ahead[place] for place in places]).flatten(2)
-        size = 0.2 * max(stack.shape[1:]) ** 0.5
-        turned = (size * orthogonal(stack)).view(len(places), *shape)
-        for place, step in zip(places, turned, strict=True):
-            steps[place] = step
+    with full_precision():
+        for shape, places in alike.items():
+            stack = torch.stack([ahead[place] for place in places]).flatten(2)
+            size = 0.2 * max(stack.shape[1:]) ** 0.5
+            turned = (size * orthogonal(stack)).view(len(places), *shape)
+            for place, step in zip(places, turned, strict=True):
+                steps[place] = step
     return steps
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Products of float32 matrices in float32, whatever the program chose for speed."""
+    held = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(held)
 
 
 def is_matrix(weight: Tensor) -> bool:
