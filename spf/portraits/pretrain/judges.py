@@ -14,7 +14,7 @@ from torch import Tensor
 from spf.evaluation.judges import Judges
 from spf.models import as_pixels
 from spf.portraits.dataset import PortraitSet
-from spf.portraits.description import ATTRIBUTES
+from spf.portraits.description import ATTRIBUTES, Portrait, hidden
 from spf.portraits.pretrain.common import Stage, replaced_folder, start_from
 from spf.portraits.pretrain.spoil import returned_portraits, spoilt_batch
 from spf.training import Fitted, fit, make_accelerator
@@ -22,18 +22,28 @@ from spf.training import Fitted, fit, make_accelerator
 log = logging.getLogger(__name__)
 
 
+HIDDEN = -100
+"""Label of what a picture hides: nothing is learnt from it (`cross_entropy` leaves it out)."""
+
+
+def seen_labels(portraits: list[Portrait]) -> np.ndarray:
+    """Indices of the values, int64 [N,attributes]; HIDDEN where nobody could read one."""
+    labels = np.stack([p.labels() for p in portraits])
+    for row, p in zip(labels, portraits, strict=True):
+        out_of_sight = hidden(p.attributes())
+        row[[name in out_of_sight for name in ATTRIBUTES]] = HIDDEN
+    return labels
+
+
 def judge_loss(judges: Judges, images: Tensor, labels: Tensor, identity: Tensor, regions: Tensor):
-    """Cross-entropies of attributes and regions, and the squared error and angle of the
-    identity."""
+    """Cross-entropies of attributes that can be seen and of regions, and the squared error and
+    angle of the identity."""
     logits, guess, parsed = judges(images)
     attributes = sum(
         F.cross_entropy(v.float(), labels[:, i]) for i, v in enumerate(logits.values())
     ) / len(logits)
-    right = (
-        torch.stack([v.argmax(1) == labels[:, i] for i, v in enumerate(logits.values())])
-        .float()
-        .mean()
-    )
+    guesses = torch.stack([v.argmax(1) for v in logits.values()], 1)
+    right = (guesses == labels)[labels != HIDDEN].float().mean()
     angle = 1 - F.cosine_similarity(guess.float(), identity).mean()
     person = F.mse_loss(guess.float(), identity) + angle
     parse = F.cross_entropy(parsed.float(), regions[:, ::2, ::2])
@@ -51,12 +61,13 @@ def train_judges(stage: Stage) -> Fitted:
     if stage.resume:
         start_from(judges, stage.checkpoints / "judges" / "judges.safetensors")
     returned = returned_portraits(stage, data, accelerator.device)
+    known = seen_labels(data.portraits)
 
     def loss(step: int, rng: np.random.Generator):
         chosen, images = spoilt_batch(data, returned, sizes.batch, rng, accelerator.device)
         labels, identity, regions = (
             torch.from_numpy(np.array(part[chosen])).to(accelerator.device)
-            for part in (data.labels, data.identities, data.regions)
+            for part in (known, data.identities, data.regions)
         )
         return judge_loss(judges, images, labels, identity, regions.long())
 
@@ -87,13 +98,14 @@ def train_judges(stage: Stage) -> Fitted:
 
 
 def judge_accuracy(judges: Judges, data: PortraitSet) -> dict[str, float]:
-    """Share of right values of each attribute, cosine to the true identity, share of right
-    pixels."""
+    """Share of right values of each attribute where it can be seen, cosine to the true identity,
+    share of right pixels."""
     parts = [judges.read(as_pixels(data.images[i : i + 64])) for i in range(0, len(data), 64)]
-    scores = {}
+    scores, known = {}, seen_labels(data.portraits)
     for i, name in enumerate(ATTRIBUTES):
         guess = torch.cat([p.probs[name] for p in parts]).argmax(1).cpu().numpy()
-        scores[name] = float((guess == data.labels[:, i]).mean())
+        in_sight = known[:, i] != HIDDEN
+        scores[name] = float((guess == known[:, i])[in_sight].mean())
     identity = torch.cat([p.identity for p in parts]).cpu()
     scores["identity"] = (
         F.cosine_similarity(identity, torch.from_numpy(np.array(data.identities))).mean().item()
