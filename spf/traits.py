@@ -399,11 +399,12 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
         words = new.pop("clothing color", ""), new.pop("clothing", "")
         cloth = f"a {' '.join(filter(None, words))}" if words[1] else f"{words[0]} clothes"
     skin = f"{new.pop('skin')} skin" if "skin" in new else ""
+    eyes = f"{new.pop('eye color')} eyes" if "eye color" in new else ""
     groups = [
         (
             ", with " if "with" in text.split() else " with ",
             " and ",
-            [skin, new.pop("eye color", ""), hair, new.pop("beard", ""), new.pop("freckles", "")],
+            [skin, eyes, hair, new.pop("beard", ""), new.pop("freckles", "")],
         ),
         (", wearing ", " and ", [new.pop("eyewear", ""), cloth]),
         (", ", ", ", [new.pop("expression", ""), new.pop("head", "")]),

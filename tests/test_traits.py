@@ -221,6 +221,18 @@ def test_completions_are_read_back_as_they_are_shown(base):
     assert free.prompt.base == "a photo of an old person, holding a cat"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(trait.name, value) for trait in t.TRAITS for value, asks in trait.values.items() if asks],
+)
+def test_what_is_written_of_a_trait_speaks_of_it(name, value):
+    text = "a photo of a person" if name == "gender" else "a photo of a woman"
+    edits, phrases = t.written(text, {name: value})
+    trait = next(trait for trait in t.TRAITS if trait.name == name)
+    if (name, value) != ("age", "child"):  # a woman is none
+        assert t.speaks(t._edited(text, edits), trait) and phrases
+
+
 def test_nothing_is_completed_where_it_is_not_wanted(base):
     short = compose("a photo of a woman", "a hat")
     assert t.completed(named(base), short, "", 1).prompt == short
