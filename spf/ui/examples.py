@@ -32,38 +32,38 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
-    "hat": GenerateConfig(WOMAN, "a hat", seed=9),
+    "hat": GenerateConfig(WOMAN, "a hat", seed=2),
     "laughing": GenerateConfig(
-        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=15
+        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=6
     ),
     "freckles": GenerateConfig(
         "a photo of a young man with short brown hair and glasses, by the sea",
         "freckled skin",
-        seed=3,
+        seed=6,
     ),
     "blonde": GenerateConfig(
         "a photo of a woman with curly hair, wearing a red jacket, in a park",
         "blonde hair",
-        seed=11,
+        seed=8,
     ),
     "dress": GenerateConfig(
         "a photo of a young woman, wearing a yellow T-shirt, before a window",
         "dress",
         "replace",
         "T-shirt",
-        seed=5,
+        seed=6,
     ),
     "watercolor": GenerateConfig(
         "a photo of a young woman with brown hair, wearing a green shirt, by the sea",
         "watercolor painting",
         "replace",
         "photo",
-        seed=11,
+        seed=2,
     ),
     "two": GenerateConfig(
-        "a photo of a young woman, wearing a blue T-shirt, in a park",
+        "a photo of a young woman with long brown hair, wearing a blue T-shirt, in a park",
         ("laughing", "blonde hair"),
-        seed=9,
+        seed=2,
     ),
 }
 """Settings of each example; the adapters are picked from the targets."""

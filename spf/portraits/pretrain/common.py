@@ -125,6 +125,7 @@ def save_half(module: nn.Module, folder: Path) -> None:
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         if "dtype" in part:
             part["dtype"] = "float32"
+        part.pop("_name_or_path", None)  # a place on this machine
     write_json(folder / "config.json", config)
 
 
