@@ -332,10 +332,9 @@ class Engine:
         from .generate import texts_of
         from .traits import shown
 
-        fuller = texts_of(self.base, config)
-        prompt = fuller.prompt
         with self._speller(self.base) as tokenizer:
-            prompt.require_targets(tokenizer)
+            fuller = texts_of(changed(self.base, tokenizer=tokenizer), config)
+            prompt = fuller.prompt
             unknown = dict.fromkeys(
                 (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
             )

@@ -103,6 +103,8 @@ def test_from_fine_tuning_to_the_table(spf, folder, tmp_path):
         "replace",
         "--replace",
         "photo",
+        "--also",
+        "",
         "--adapter",
         folder / "adapters" / "hat.safetensors",
         "--steps",

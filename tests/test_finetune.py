@@ -232,7 +232,7 @@ def test_bad_input_is_refused_before_anything_is_written(base, weights, tmp_path
 
 
 def test_rows_hold_what_the_pictures_and_texts_say(base):
-    data = tailored_rows(base, TARGETS["hat"], 5, 0, build("spf").config)
+    data = tailored_rows(base, TARGETS["hat"], 5, 0, build("spf", {"text": "caption"}).config)
     rows = data.rows
     assert (
         rows.latents.shape == (5, 4, 8, 8)
@@ -331,7 +331,7 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
     folder = userdata.store(
         tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
     )
-    rows = user_rows(base, userdata.load(folder), build("spf", SMALL))
+    rows = user_rows(base, userdata.load(folder), build("spf", SMALL | {"text": "caption"}))
     assert (
         rows.rows.latents.shape[0] == 5 and rows.texts[1] == "a photo of a woman with long hair 1"
     )

@@ -82,29 +82,29 @@ def test_the_verdict_says_what_is_there_and_what_changed():
     said = verdict(plain, plain | {"hat": "hat", "background": "sea"}, HAT)
     assert (
         said["sentence"]["en"]
-        == "The hat is there. 14 of 15 other attributes are unchanged; background changed."
+        == "The hat is there. 17 of 18 other attributes are unchanged; background changed."
     )
-    assert said["sentence"]["zh"] == "已出现：the hat。其余 15 个属性中 14 个未变；改变的有：背景。"
+    assert said["sentence"]["zh"] == "已出现：the hat。其余 18 个属性中 17 个未变；改变的有：背景。"
     assert [(c["label"]["en"], c["from"]["en"], c["to"]["en"]) for c in said["changed"]] == [
         ("background", "gray", "sea")
     ]
     assert (
-        len(said["unchanged"]) == 14
+        len(said["unchanged"]) == 17
         and not said["clean"]
-        and said["score"]["en"] == "target there, 1 of 15 others changed"
+        and said["score"]["en"] == "target there, 1 of 18 others changed"
     )
 
 
 @pytest.mark.parametrize(
     ("names", "after", "start"),
     [
-        (["hat"], {}, "The hat is not there. All 15 other"),
+        (["hat"], {}, "The hat is not there. All 18 other"),
         (["sunglasses"], {"eyewear": "sunglasses"}, "The sunglasses are there."),
         (["freckles"], {"freckles": "freckles"}, "Freckled skin is there."),
         (
             ["hat", "freckles"],
             {"hat": "hat"},
-            "The hat is there, but not freckled skin. All 14 other",
+            "The hat is there, but not freckled skin. All 17 other",
         ),
         (
             ["hat", "freckles"],
@@ -125,14 +125,14 @@ def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
     plain = before()
     said = verdict(plain, plain | {"age": "old"}, [])
     assert "never" not in said["sentence"]["en"] and said["sentence"]["en"].endswith(
-        "15 of 16 other attributes are unchanged; age changed."
+        "18 of 19 other attributes are unchanged; age changed."
     )
     assert verdict(plain, plain, HAT, tuned=False)["sentence"]["en"].startswith(
         "No tuned model is active"
     )
     assert (
         verdict(plain, plain, [], asked=False)["sentence"]["en"]
-        == "All 16 other attributes are unchanged."
+        == "All 19 other attributes are unchanged."
     )
 
 
@@ -285,6 +285,7 @@ def test_fields_become_checked_settings():
         "a hat + freckled skin",
         "append",
         "T-shirt",
+        "auto",
         "hat",
         7,
         30,
@@ -310,7 +311,7 @@ def test_fields_become_checked_settings():
 def test_bad_fields_get_a_sentence(engine, values):
     desk = runs.Runs(engine)
     request = SimpleNamespace(session_hash="s")
-    rest = ["", "a hat", "append", "", AUTO, 7, 30, 4][len(values) :]
+    rest = ["", "a hat", "append", "", AUTO, AUTO, 7, 30, 4][len(values) :]
     *_, (shown, _, go, halt) = desk.run(request, False, *values, *rest)
     assert (
         shown["phase"] == "failed"
@@ -338,6 +339,7 @@ def test_numbers_are_checked_again_behind_the_widgets(engine, bad):
             target="a hat",
             mode="append",
             replace="",
+            also="",
             adapter="hat",
             seed=1,
             steps=5,
@@ -352,7 +354,17 @@ def test_numbers_are_checked_again_behind_the_widgets(engine, bad):
 def test_a_bug_gives_a_code_and_the_log_has_the_story(engine, caplog):
     engine.fault = RuntimeError("secret /home/me token hf_CANARY")
     *_, last = runs.Runs(engine).run(
-        SimpleNamespace(session_hash="s"), False, "a woman", "a hat", "append", "", AUTO, 1, 5, 4.0
+        SimpleNamespace(session_hash="s"),
+        False,
+        "a woman",
+        "a hat",
+        "append",
+        "",
+        AUTO,
+        AUTO,
+        1,
+        5,
+        4.0,
     )
     code = re.search(r"Code (\w+)", last[0]["status"]["en"])[1]
     assert "CANARY" not in json.dumps(last[0]) and code in caplog.text and "CANARY" in caplog.text
@@ -360,7 +372,7 @@ def test_a_bug_gives_a_code_and_the_log_has_the_story(engine, caplog):
 
 def test_a_chain_shows_every_step_of_the_way_and_grows_without_repeating(engine):
     desk, request = runs.Runs(engine), SimpleNamespace(session_hash="s")
-    rest = ("append", "", AUTO, 3, 6, 4.0)
+    rest = ("append", "", AUTO, AUTO, 3, 6, 4.0)
     *_, (shown, _, go, _) = desk.run(request, True, "a photo of a woman", "a hat + dress", *rest)
     assert shown["phase"] == "done" and go["interactive"]
     assert [link["title"]["en"] for link in shown["strip"]] == ["+ a hat", "+ dress"]
@@ -400,7 +412,7 @@ def test_prefixes_use_the_adapters_of_their_own_targets():
 
 
 def test_maps_are_made_for_whoever_looks_and_once(engine):
-    desk, fields = runs.Runs(engine), ("a woman", "a hat", "append", "", AUTO, 1, 6, 4.0)
+    desk, fields = runs.Runs(engine), ("a woman", "a hat", "append", "", AUTO, AUTO, 1, 6, 4.0)
     press = lambda: list(desk.run(SimpleNamespace(session_hash="s"), False, *fields))[-1][1]  # noqa: E731
     asked = press()
     assert asked.keys() == {"ask", "request"} and asked["request"]["adapter"] == "hat"
@@ -434,7 +446,7 @@ def test_who_asks_for_maps_of_nonsense_gets_a_sentence(engine, request_, why):
 def test_stop_says_where_and_forgets_the_run(engine):
     desk, engine.pause = runs.Runs(engine), 0.02
     request = SimpleNamespace(session_hash="s")
-    run = desk.run(request, False, "a woman", "a hat", "append", "", AUTO, 1, 50, 4.0)
+    run = desk.run(request, False, "a woman", "a hat", "append", "", AUTO, AUTO, 1, 50, 4.0)
     for _ in range(6):
         shown = next(run)[0]
     stopped, go, halt = desk.stop(request)
@@ -463,6 +475,7 @@ def test_a_link_restores_every_field(engine, result):
         "a hat",
         "append",
         "",
+        CONFIG.also,
         AUTO,
         7,
         12,
@@ -768,7 +781,7 @@ def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
     desk = runs.Runs(engine)
-    fields = ("a woman", "a hat", "append", "", AUTO, 1, 30, 4.0)
+    fields = ("a woman", "a hat", "append", "", AUTO, AUTO, 1, 30, 4.0)
     *_, last = desk.run(SimpleNamespace(session_hash="s"), False, *fields)
     assert last[0]["phase"] == "done" and len(seen) == 1 and 8 <= seen[0] <= 40
     other = ("a man", *fields[1:])
@@ -833,7 +846,7 @@ def test_the_page_is_built_without_loading_a_model(engine, tmp_path):
     page = build(engine, examples.make(engine, tmp_path / "ex", ["hat"]))
     assert engine.base and page.config["analytics_enabled"] is False
     text = json.dumps(page.get_config_file(), default=str)
-    assert "All 15 other attributes are unchanged" in text, "the first result is part of the page"
+    assert "All 17 other attributes are unchanged" in text, "the first result is part of the page"
 
 
 def test_the_page_comes_before_torch():

@@ -221,7 +221,7 @@ def until(true, seconds=10.0):
 def test_the_first_pair_is_there_before_anything_is_computed(visit, engine):
     steps = engine.steps_done
     page = visit()
-    assert sentence(page) == "The hat is there. All 15 other attributes are unchanged."
+    assert sentence(page) == "The hat is there. All 17 other attributes are unchanged."
     assert page.locator(".spf-stage figure:visible img").count() == 3 and engine.steps_done == steps
     assert page.evaluate("document.querySelector('.spf-stage img').naturalWidth") == 512
     playwright.expect(page.locator(".spf-chrome .state")).to_have_text("model ready")
@@ -486,7 +486,7 @@ def test_a_saved_picture_brings_its_settings_back(visit, tmp_path):
     say(page, "The hat is there.")
     page.set_input_files(".spf-recall input", file)
     playwright.expect(page.locator(TARGET)).to_have_value("dress")
-    assert page.input_value("#seed input") == "5"
+    assert page.input_value("#seed input") == "6"
 
 
 def test_everything_can_be_taken_home(visit):
@@ -537,7 +537,7 @@ def test_a_link_brings_the_same_fields(visit):
     link = page.evaluate("navigator.clipboard.readText()")
     other = visit(link[link.index("?") :])
     playwright.expect(other.locator(TARGET)).to_have_value("dress")
-    assert other.input_value("#seed input") == "5" and other.is_checked(
+    assert other.input_value("#seed input") == "6" and other.is_checked(
         "#mode input[value=replace]"
     )
     bad = visit("?base=a+woman&steps=0")
@@ -548,7 +548,7 @@ def test_a_link_brings_the_same_fields(visit):
 
 def test_chinese_visitors_read_chinese(visit):
     page = visit(locale="zh-CN")
-    assert sentence(page) == "已出现：the hat。其余 15 个属性全部未变。"
+    assert sentence(page) == "已出现：the hat。其余 17 个属性全部未变。"
     assert (
         page.inner_text(GENERATE) == "生成"
         and "基础文本" in page.inner_text("#base")

@@ -471,6 +471,9 @@ def test_one_row_by_hand():
         "skin": "fair",
         "hair_color": "red",
         "hair_style": "long",
+        "eye_color": "green",
+        "framing": "close-up",
+        "condition": "clean",
         "expression": "smiling",
         "beard": "none",
         "eyewear": "none",
@@ -497,11 +500,11 @@ def test_one_row_by_hand():
     row = measured(desk.looked_at(reading(before), 0, tuned, 0, TARGETS["hat"], **more))
     assert (
         row["response"] == 1
-        and row["pollution"] == pytest.approx(3 / 15)
+        and row["pollution"] == pytest.approx(3 / 18, abs=1e-6)
         and row["changed"] == ["age", "background", "tilt"]
     )
     assert row["pollution_bias"] == 0.5 and row["pollution_other"] == pytest.approx(
-        1 / 11, abs=1e-6
+        1 / 14, abs=1e-6
     )  # age, expression, background, gender
     assert row["pollution_clear"] == pytest.approx(
         2 / 3, abs=1e-6

@@ -15,6 +15,7 @@ KEYS = [
     "target",
     "complete",
     "told",
+    "also",
     "seed",
     "steps",
     "guidance",
@@ -56,12 +57,12 @@ def test_report_of_a_polluted_pair(before):
     assert list(found) == KEYS
     assert (
         found["response"] == 1.0
-        and found["pollution"] == round(1 / 15, 4)
+        and found["pollution"] == round(1 / 18, 4)
         and found["changed"] == ["background"]
     )
     assert (
         found["attributes"]["background"] == {"original": "sea", "tuned": "park"}
-        and len(found["attributes"]) == 16
+        and len(found["attributes"]) == 19
     )
     assert found["identity"] == 0.9123 and found["seconds"] == {"pair": 1.235}
     assert json.loads(json.dumps(found, allow_nan=False)) == found

@@ -368,7 +368,7 @@ def test_stock_diffusers_reads_the_result(tmp_path, name):
         requires_safety_checker=False,
     )
     pipe.load_lora_weights(tmp_path, weight_name=f"hat-{name}.lora.safetensors")
-    torch.testing.assert_close(predicted(base), ours, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(predicted(base), ours, rtol=1e-3, atol=2e-3)  # halves in the file
     assert (ours - before).abs().max() > 0.02  # far more than the tolerance
     pipe.unload_lora_weights()
     assert torch.equal(predicted(base), before)

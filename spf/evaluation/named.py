@@ -16,11 +16,14 @@ from spf.portraits.captions import WORDS
 from spf.portraits.description import ATTRIBUTES, Target
 from spf.words import normal, plain
 
+_MEDIUM = r"[- ](?:[\w-]+[- ]){0,2}(?:photo|photograph|picture|portrait|painting)\b"
 _THINGS = {
     "skin": r"[- ](?:\w+[- ])?skin(?:ned)?",
     "hair_color": r"[- ](?:\w+[- ])?(?:hair|bun)",
     "hair_style": r"[- ](?:\w+[- ])?hair",
     "background": r"[- ](?:\w+[- ])?(?:background|wall)",
+    "condition": _MEDIUM,
+    "age": rf"(?!{_MEDIUM})",  # an old photo is of anybody
 }
 """What the values of an attribute stand before."""
 _ALONE = ("background",)

@@ -448,8 +448,9 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
 def _mark(path: Path) -> str:
     """Tells a file, or the files of a folder, from what lies there at another time."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
+    there = [one for one in files if one.exists()]  # a missing one is told where it is read
     return "|".join(
-        f"{one.resolve()} {one.stat().st_mtime_ns} {one.stat().st_size}" for one in files
+        f"{one.resolve()} {one.stat().st_mtime_ns} {one.stat().st_size}" for one in there
     )
 
 

@@ -332,12 +332,12 @@ def hidden(values: Mapping[str, str]) -> frozenset[str]:
     A text may name them all the same; nothing that cannot be seen counts as changed or kept.
     """
     unseen = set()
-    if values["hair_style"] == "bald":
+    if values.get("hair_style") == "bald":
         unseen.add("hair_color")
-    if values["eyewear"] == "sunglasses" or values["expression"] == "laughing":
+    if values.get("eyewear") == "sunglasses" or values.get("expression") == "laughing":
         unseen.add("eye_color")
-    if values["condition"] == "old photo":
+    if values.get("condition") == "old photo":
         unseen |= {"skin", "hair_color", "eye_color", "clothing_color", "background"}
-    if values["hat"] == "hat" and values["hair_style"] in ("short", "bald", "bun"):
+    if values.get("hat") == "hat" and values.get("hair_style") in ("short", "bald", "bun"):
         unseen.add("hair_style")
     return frozenset(unseen)
