@@ -186,7 +186,8 @@ class Columns:
     def matrix(self, tokens: int, device: torch.device) -> Tensor:
         """[1 or B, tokens, phrases], fp32; the same for every layer, so it is made once."""
         if self.made is None or self.made.shape[1] != tokens or self.made.device != device:
-            table = torch.zeros(len(self.rows), tokens, len(self.names))
+            shape = len(self.rows), tokens, len(self.names)
+            table = torch.zeros(shape, dtype=torch.float32)
             for index, row in enumerate(self.rows):
                 for name, columns in row.items():
                     share = 1 / len(columns) if columns and self.pool == "mean" else 1

@@ -245,7 +245,7 @@ class Magnet(PlainEdit):
         """lambda with a mean alpha of 1 over the bank: -log mean exp(-omega). Ours."""
         texts = [f"{attribute} {noun}" for attribute in said for noun in nouns[:8]]
         self.read(base, texts)
-        omegas = torch.tensor([self.known[text][1] for text in texts])
+        omegas = torch.tensor([self.known[text][1] for text in texts], dtype=torch.float32)
         return float(-torch.log(torch.exp(-omegas).mean()))
 
 
@@ -253,7 +253,7 @@ def alpha(omega: float, strength: float = 0.6) -> float:
     """How strongly the own attribute pulls: exp(lambda - omega), omega = cos(e_EOT, e_PAD). Zhuang
     et al. 2024.
     """
-    return float(torch.exp(torch.tensor(strength - omega)))
+    return float(torch.exp(torch.tensor(strength - omega, dtype=torch.float32)))
 
 
 def beta(omega: float) -> float:

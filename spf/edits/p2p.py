@@ -141,7 +141,8 @@ def mapping(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
         tokenizer(text, truncation=True, max_length=total).input_ids
         for text in (prompt.base, prompt.complete)
     )
-    moves, fresh = torch.zeros(total, total), torch.zeros(total)
+    moves = torch.zeros(total, total, dtype=torch.float32)
+    fresh = torch.zeros(total, dtype=torch.float32)
     for column, partner in enumerate(aligned(source, edited)):
         if partner is None:
             fresh[column] = 1
@@ -187,7 +188,7 @@ def _words(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
     """Columns [T] of the words that go (in the base text) and of the targets (in the complete
     one).
     """
-    gone, come = torch.zeros(tokenizer.model_max_length), torch.zeros(tokenizer.model_max_length)
+    gone, come = torch.zeros(2, tokenizer.model_max_length, dtype=torch.float32)
     if prompt.mode == "replace":
         gone[columns_of(tokenizer, prompt.base, [find(prompt.base, prompt.replace)])] = 1
     for phrase in prompt.target_phrases:

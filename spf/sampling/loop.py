@@ -50,9 +50,8 @@ def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
     on batch or device. Latents stay in fp32 also where a base is in half precision.
     """
     shape = (1, base.latent_channels, base.latent_size, base.latent_size)
-    noise = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
-    ]
+    own = (torch.Generator().manual_seed(int(seed)) for seed in seeds)
+    noise = [torch.randn(shape, generator=one, dtype=torch.float32) for one in own]
     if not noise:
         raise BadInput("seeds is empty but must hold one seed for each portrait.")
     return torch.cat(noise).to(base.device)

@@ -102,7 +102,7 @@ def said(
         names, targets = own[0], [phrase.text for phrase in prompts[0].target_phrases]
     else:
         names, targets = [f"phrase {number}" for number in range(max(map(len, own)))], [TARGET]
-    table = torch.zeros(len(prompts), len(names))
+    table = torch.zeros(len(prompts), len(names), dtype=torch.float32)
     for row, (some, distances) in enumerate(found):
         table[row, : len(some)] = distances
     alike = Said({}, names, targets, table.to(base.device), own)
