@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, JOIN
 from .errors import BadInput
-from .words import normal
+from .words import cleaned, normal, without_joiners
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,15 @@ def adapter_name(target: str, method: str) -> str:
     return target if method == "spf" else f"{target}-{method}"
 
 
+def called(path: Path) -> str:
+    """Name under which a file is chosen: its own, with a hyphen for what cannot stand in a list of
+    names.
+    """
+    name = cleaned(path.stem)
+    taken = {letter for letter in without_joiners(name) if not letter.isprintable()} | {JOIN, ","}
+    return "".join("-" if letter in taken else letter for letter in name)
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Folders with adapters. A name in one of them is never taken over by a later one."""
@@ -76,7 +85,7 @@ class Shelf:
         for folder in self.folders:
             for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem):
                 if not path.name.endswith(STOCK) and not path.name.startswith("."):
-                    found.setdefault(path.stem, path)
+                    found.setdefault(called(path), path)
         return found
 
     def file(self, name: str) -> Path:

@@ -1,5 +1,6 @@
 """One answer to "which adapter", for the page, the command line, evaluations and results."""
 
+import json
 import os
 
 import numpy as np
@@ -77,6 +78,28 @@ def test_what_a_setting_means(shelf, tmp_path):
     for name in ("crown", "../hat", "hat.safetensors/..", ""):
         with pytest.raises(BadInput, match="adapter is .* but must be one of: hat"):
             shelf.find(name)
+
+
+@pytest.mark.parametrize(
+    "stem, name",
+    [
+        ("hat+scarf", "hat-scarf"),
+        ("a, b", "a- b"),
+        (" two  spaces ", "two spaces"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("right\u202eleft", "right-left"),
+        ("broken\udce9", "broken-"),
+        ("帽子", "帽子"),
+    ],
+)
+def test_every_file_can_be_chosen_whatever_it_is_called(shelf, tmp_path, stem, name):
+    put(shelf.folders[0], "hat", "a hat")
+    path = put(tmp_path, "made", "a scarf").rename(shelf.folders[0] / f"{stem}.safetensors")
+    assert shelf.pick(["a scarf"]) == [name] and shelf.file(name) == path
+    given = GenerateConfig("a woman", ("a scarf",), adapter=f"hat+{name}").adapter
+    assert shelf.chosen(given, []) == ["hat", name]
+    json.dumps(shelf.choices()).encode("utf-8")
 
 
 def test_page_and_command_line_agree(shelf, tmp_path):
