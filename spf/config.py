@@ -183,7 +183,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
+    shown = "empty" if value is None else repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 

@@ -491,6 +491,36 @@ def test_a_link_restores_every_field(engine, result):
     ]
 
 
+def test_a_field_takes_what_a_link_may_say():
+    for name, setting in FORM.settings.items():
+        if setting.kind in (int, float):
+            field = FORM.widget(name, setting.start)
+            for value in setting.limits:
+                assert field.preprocess(field.postprocess(value)) == value, name
+
+
+@pytest.mark.parametrize(
+    "typed, said",
+    [
+        (-1, "seed is -1 but"),
+        (3.7, "seed is 3.7 but"),
+        (99999999999, "seed is 99999999999 but"),
+        (None, "seed is empty but"),
+        ("", "seed is '' but"),
+        ("1e3 ", "seed is '1e3 ' but"),
+        ([1], "seed is [1] but"),
+    ],
+)
+def test_a_seed_that_is_none_is_said_and_never_rounded(typed, said):
+    with pytest.raises(BadInput) as refused:
+        page.wanted(FORM, **{"base": "a woman", "target": "a hat", "seed": seed_of(typed)})
+    assert str(refused.value).startswith(f"{said} must be a whole number from 0 to ")
+
+
+def seed_of(typed):
+    return FORM.widget("seed", 0).preprocess(typed)
+
+
 @pytest.mark.parametrize(
     "bad", [{"seed": "many"}, {"steps": "0"}, {"mode": "erase"}, {"guidance": "nan"}, {"base": ""}]
 )

@@ -205,9 +205,7 @@ def _slider(setting: Setting, value: Any, choices: list, **more: Any):
 
 def _number(setting: Setting, value: Any, choices: list, **more: Any):
     low, high = setting.limits
-    precision = 0 if setting.kind is int else None
-    sizes = {"min_width": 100} | more
-    return Number(value, precision=precision, minimum=low, maximum=high, **sizes)
+    return Number(value, minimum=low, maximum=high, **{"min_width": 100} | more)
 
 
 def _dropdown(setting: Setting, value: Any, choices: list, **more: Any):
