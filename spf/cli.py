@@ -3,6 +3,8 @@
 Commands import what they need when they run, so that help comes at once.
 """
 
+import codecs
+import json
 import logging
 import sys
 from pathlib import Path
@@ -27,6 +29,8 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    codecs.register_error(escaped.__name__, escaped)
+    sys.stdout.reconfigure(errors=escaped.__name__)
     try:
         app(standalone_mode=False)
     except Cancelled:
@@ -37,6 +41,11 @@ def main() -> None:
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """What the encoding of the output lacks, written as JSON writes it."""
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 @app.callback()
@@ -220,7 +229,6 @@ def stress(
     seed: commands.Seed = 0,
 ) -> None:
     """Try to break the readers, the jobs, the engine and the page, and print what came of it as JSON."""
-    import json
     import tempfile
 
     from spf import stress as trials
@@ -261,8 +269,6 @@ def votes(
     file: Annotated[Path, typer.Option(help="the page's votes")] = Path("runs/votes.sqlite"),
 ) -> None:
     """Print what the blind votes add up to, as JSON."""
-    import json
-
     from spf.votes import Votes
 
     typer.echo(json.dumps({"count": Votes(file).count(), "rows": Votes(file).tally()}, indent=2))

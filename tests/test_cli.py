@@ -1,9 +1,14 @@
 """The command line: bad input is one sentence on stderr and exit code 2."""
 
+import codecs
+import json
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
+
+from spf import cli
 
 
 def spf(*arguments: str) -> subprocess.CompletedProcess:
@@ -31,3 +36,25 @@ def test_bad_input(arguments, words, tmp_path):
     done = spf(*arguments)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk"])
+def test_every_text_can_be_printed_in_every_encoding(tmp_path, monkeypatch, encoding):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    Image.new("RGB", (64, 64)).save(tmp_path / "Zoe\u0308 帽子 🎩.png")
+    (tmp_path / "Zoe\u0308 帽子 🎩.txt").write_text("a photo of a woman, a hat", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "spf", "check-data", tmp_path, "--target", "a scarf"],
+        capture_output=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(f'"{done.stdout.decode(encoding).replace(chr(10), " ").strip()}"')
+    assert "Zoe\u0308 帽子 🎩.png" in told
+
+
+@pytest.mark.parametrize("text", ["帽子", "🎩", "lone \udce9", "ё\u202e", 'a "b"'])
+def test_json_stays_json_where_an_encoding_lacks_letters(text):
+    codecs.register_error("escaped", cli.escaped)
+    written = json.dumps(text, ensure_ascii=False).encode("cp1252", "escaped")
+    assert json.loads(written.decode("cp1252")) == text
