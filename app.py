@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -141,17 +143,23 @@ def launch(page, options: argparse.Namespace) -> None:
 
 
 def temporary() -> Path:
-    """A folder for uploads that is this user's own: another user's cannot be written, nor
+    """A folder for uploads that is this user's own: one that others made or may write in is not
     trusted.
     """
     folder = Path(tempfile.gettempdir()) / f"spf-{getattr(os, 'getuid', lambda: 'own')()}"
-    try:
+    with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(folder)
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="spf-"))
-    return folder
+        if _private(folder) and os.access(folder, os.W_OK):
+            return folder
+    return Path(tempfile.mkdtemp(prefix="spf-"))
+
+
+def _private(folder: Path) -> bool:
+    made = folder.lstat()
+    if os.name != "posix":  # where each user has a temporary folder of their own
+        return True
+    writable = made.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(made.st_mode) and made.st_uid == os.getuid() and not writable
 
 
 def refused(sentence: str) -> SystemExit:

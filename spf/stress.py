@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from .encodings import decoded
 from .engine import Engine, Result
 from .errors import SpfError
 from .files import load_tensors, open_image, read_json
-from .jobs import ENDED, Jobs
+from .jobs import ENDED, Jobs, Status
 from .prompts import compose
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,10 @@ TEXTS = (
 )
 ALPHABET = "ah t,.;:()[]{}<>\\|'\"-–’“帽é\u0301\u200b\u202e\ud83d\x00\n\t0123456789"
 Show = Callable[[int, int], None]
+OVER = (*ENDED, "done")
+"""Phases of a job that no process works at."""
+PATIENCE = 120.0
+"""Seconds that a visitor waits for an answer."""
 
 
 def _quiet(done: int, total: int) -> None:
@@ -168,41 +174,70 @@ def fuzz(count: int, seed: int = 0, show: Show = _quiet) -> dict[str, dict[str, 
     return results
 
 
+@dataclass(frozen=True)
+class Life:
+    """One process of a job, watched to its end. first: when its first step was seen, None if it
+    made none. lasted: until its end or its kill; both in seconds.
+    """
+
+    status: Status
+    first: float | None
+    lasted: float
+    killed: bool = False
+
+
+def _live(jobs: Jobs, name: str, due: float = math.inf) -> Life:
+    """Watches a job that has just been started, and kills it once it is due."""
+    began, known, first = time.monotonic(), jobs.status(name).step, None
+    while True:
+        status, lasted = jobs.status(name), time.monotonic() - began
+        if first is None and status.step != known:
+            first = lasted
+        if status.phase in OVER:
+            return Life(status, first, lasted)
+        if lasted >= due and status.pid:
+            os.kill(status.pid, signal.SIGKILL)
+            while jobs.status(name).phase not in OVER:
+                time.sleep(0.1)
+            return Life(jobs.status(name), first, lasted, killed=True)
+        time.sleep(0.1)
+
+
 def kills(
     count: int, folder: str | Path, request: dict | None = None, seed: int = 0, show: Show = _quiet
 ) -> dict[str, Any]:
-    """A job killed `count` times at random moments and resumed: whether it ends in the weights of
-    one left alone.
+    """A job killed `count` times while it starts and while it trains, and resumed each time:
+    whether it ends in the weights of one left alone.
 
-    lost: the most seconds between the last kept state and a kill.
+    training: the kills after a step. lost: the most seconds of training that no state kept.
     """
     jobs, rng = Jobs(Path(folder) / "jobs", Path(folder) / "adapters"), random.Random(seed)
-    request = request or {"data": "hat", "method": "naive", "steps": 60, "images": 16}
+    request = request or {"data": "hat", "method": "naive", "steps": 120, "images": 16}
+    alone = _live(jobs, jobs.start(request))
+    starting = alone.first or alone.lasted
+    each = 2 * (alone.lasted - starting) / (count + 1)
 
-    def finished(name: str, to_kill: int) -> dict[str, Any]:
-        left, lost, began = to_kill, 0.0, time.monotonic()
-        while True:
-            status = jobs.status(name)
-            if status.phase == "done":
-                return {"status": status, "killed": to_kill - left, "lost": lost}
-            if status.phase in ENDED:
-                jobs.resume(name)
-                began = time.monotonic()
-            elif left and time.monotonic() - began > rng.uniform(5.0, 40.0):
-                state = jobs.root / name / "state" / "state.json"
-                if state.is_file() and status.step:
-                    lost = max(lost, time.time() - state.stat().st_mtime)
-                os.kill(status.pid, signal.SIGKILL)
-                left -= 1
-                show(to_kill - left, to_kill)
-                time.sleep(0.5)
-            time.sleep(0.2)
+    name, killed, training, lost = jobs.start(request), 0, 0, 0.0
+    life = _live(jobs, name, rng.uniform(0.5 * starting, starting + each))
+    while life.killed:
+        killed += 1
+        if life.first is not None:
+            training += 1
+            state = jobs.root / name / "state" / "state.json"
+            kept = time.time() - state.stat().st_mtime if state.is_file() else math.inf
+            lost = max(lost, min(kept, life.lasted - life.first))
+        show(killed, count)
+        jobs.resume(name)
+        due = rng.uniform(0.5 * starting, starting + each)
+        life = _live(jobs, name, due if killed < count else math.inf)
 
-    alone = finished(jobs.start(request), 0)["status"]
-    told = finished(jobs.start(request), count)
-    first, second = (load_tensors(one.adapter) for one in (alone, told["status"]))
-    equal = first.keys() == second.keys() and all((first[k] == second[k]).all() for k in first)
-    return {"killed": told["killed"], "equal": bool(equal), "lost": round(told["lost"], 1)}
+    ends = [one.status for one in (alone, life)]
+    told = {"killed": killed, "training": training, "lost": round(lost, 1)}
+    if any(status.phase != "done" for status in ends):
+        return told | {"equal": False, "ended": [status.message for status in ends]}
+    first, second = (load_tensors(status.adapter) for status in ends)
+    same = first.keys() == second.keys() and all((first[k] == second[k]).all() for k in first)
+    return told | {"equal": bool(same)}
 
 
 def _config(number: int) -> GenerateConfig:
@@ -276,11 +311,12 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
     first = 0
 
     def visit(index: int) -> None:
-        rng, client = random.Random(index), Client(url, verbose=False)
+        rng, client = random.Random(index), None
         while time.monotonic() - began < seconds:
             number = rng.randrange(6)
             config = _config(number)
             try:
+                client = client or Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
                 asked = {"base": config.base, "target": " + ".join(config.targets)}
                 answer = client.predict(**asked, seed=number, steps=2, api_name="/compare")
                 picture = hashlib.sha256(str(answer["portraits"]).encode()).hexdigest()
@@ -288,8 +324,11 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
                     same = known.setdefault(number, picture) == picture
                     told["right" if same else "wrong"] += 1
             except Exception as error:
+                busy = "Busy:" in str(error)
+                if not busy:
+                    log.exception("A visitor was not served.")
                 with lock:
-                    told["busy" if "usy" in str(error) or "503" in str(error) else "failed"] += 1
+                    told["busy" if busy else "failed"] += 1
                 time.sleep(rng.uniform(0.5, 2.0))
 
     workers = [threading.Thread(target=visit, args=(index,), daemon=True) for index in range(count)]
@@ -301,5 +340,5 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
         show(int(now), int(seconds))
         time.sleep(1.0)
     for worker in workers:
-        worker.join(120)
+        worker.join(PATIENCE)
     return dict(told) | {"growth": round(me.memory_info().rss / first - 1, 3)}

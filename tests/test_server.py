@@ -5,6 +5,8 @@ kind.
 import asyncio
 import json
 import logging
+import os
+import tempfile
 import threading
 import time
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import gradio as gr
 import httpx
 import pytest
 
+import app
 from spf.errors import BadInput
 from spf.ui import sturdy
 from spf.ui.boundary import Guarded
@@ -253,3 +256,27 @@ def test_a_port_that_is_none_is_refused_in_one_sentence(port):
 )
 def test_only_a_proxy_of_ours_names_who_asks(host, forwarded, asker):
     assert visitor(host, forwarded) == asker
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users share one temporary folder on posix alone")
+@pytest.mark.parametrize(
+    "found", ["none", "own", "for all to write", "a link", "a file", "others'"]
+)
+def test_uploads_lie_in_a_folder_that_nobody_else_made(tmp_path, monkeypatch, found):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    there = tmp_path / f"spf-{os.getuid()}"
+    if found == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        there.symlink_to(tmp_path / "elsewhere")
+    elif found == "a file":
+        there.write_text("x")
+    elif found != "none":
+        there.mkdir()
+        there.chmod(0o777 if found == "for all to write" else 0o700)
+    if found == "others'":
+        there.rename(tmp_path / "spf-12345")
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    got = app.temporary()
+    assert (got == there) == (found in ("none", "own"))
+    assert got.parent == tmp_path and got.is_dir() and not got.is_symlink()
+    assert got.stat().st_mode & 0o777 == 0o700 and got.name != "spf-12345"
