@@ -231,10 +231,11 @@ def test_generate_streams_and_ends_in_a_verdict(visit, engine):
     page = visit()
     page.fill(BASE, "a photo of an old knight with gray hair, wearing a red shirt, in a park")
     playwright.expect(page.locator("#hints")).to_contain_text("The model does not know: knight")
-    engine.pause = 0.03
+    engine.pause = 0.1
     page.click(GENERATE)
     say(page, "step")
-    assert page.is_disabled(GENERATE) and page.is_enabled(STOP)
+    playwright.expect(page.locator(STOP)).to_be_enabled()
+    playwright.expect(page.locator(GENERATE)).to_be_disabled()
     page.wait_for_selector(DONE, timeout=20_000)
     assert sentence(page).startswith("The hat is there.")
     assert (
@@ -254,7 +255,8 @@ def test_stop_stops_and_the_next_run_is_whole(visit, engine):
         page.wait_for_timeout(wait)
         page.keyboard.press("Escape")
         say(page, "Stopped at step")
-        assert page.is_enabled(GENERATE) and page.is_disabled(STOP)
+        playwright.expect(page.locator(GENERATE)).to_be_enabled()
+        playwright.expect(page.locator(STOP)).to_be_disabled()
         until(lambda: engine.running == 0)
         assert sentence(page).startswith("Stopped")
     engine.pause = 0
