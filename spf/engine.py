@@ -326,9 +326,8 @@ class Engine:
 
     def words(self, config: GenerateConfig) -> Words:
         """What the model makes of the texts. Raises BadInput, also when words of the target fall off the end."""
-        prompt = compose(config.base, config.targets, config.mode, config.replace)
         if self.base is None:
-            return Words(prompt)
+            return Words(compose(config.base, config.targets, config.mode, config.replace))
         from .generate import texts_of
         from .traits import shown
 

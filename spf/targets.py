@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from .portraits.canvas import region_mask
 from .portraits.description import TARGETS, Target
-from .portraits.render import REGIONS
 from .words import normal
 
 
@@ -19,13 +19,6 @@ def known_targets(texts: Sequence[str]) -> list[Target]:
         normal(words): target for target in TARGETS.values() for words in (target.name, target.text)
     }
     return [by_words[word] for word in map(normal, texts) if word in by_words]
-
-
-def region_mask(regions: np.ndarray, names: Collection[str]) -> np.ndarray:
-    """Where one of the named regions is: bool, in the shape of `regions`, int with indices into
-    REGIONS.
-    """
-    return np.isin(regions, [REGIONS.index(name) for name in names])
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:

@@ -17,15 +17,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spf.errors import BadInput
-from spf.evaluation.judges import Block
-from spf.files import load_tensors, read_json, save_tensors, write_json
+from spf.evaluation.judges import CONFIG, Block, Reader
+from spf.files import read_json
 from spf.portraits.render import LANDMARKS
 
-WEIGHTS, CONFIG = "form.safetensors", "config.json"
+WEIGHTS = "form.safetensors"
 GRID = 8  # cells a side from which the head reads
 
 
@@ -42,7 +41,7 @@ class Form:
         return self.formed >= threshold
 
 
-class FormJudge(nn.Module):
+class FormJudge(Reader):
     """A convolutional trunk whose head reads, from a grid, where the parts of the face lie and
     whether all is well."""
 
@@ -65,37 +64,15 @@ class FormJudge(nn.Module):
         out = self.head(self.trunk(images))
         return out[:, 0], 0.5 + out[:, 1:].view(len(out), -1, 2)
 
-    @torch.no_grad()
     def read(self, images: Tensor, batch: int = 64) -> Form:
         """Read images float [B,3,H,W] in [-1,1], any size. Raises BadInput for another shape."""
-        if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-            raise BadInput(
-                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one."
-            )
-        was_training = self.training
-        self.eval()
-        try:
-            parts = [self(self._sized(part)) for part in images.split(batch)]
-        finally:
-            self.train(was_training)
+        parts = self.batches(images, batch, lambda part: self(self.sized(part)))
         logits, landmarks = (torch.cat(some).float() for some in zip(*parts, strict=True))
         return Form(logits.sigmoid(), landmarks)
 
-    def _sized(self, images: Tensor) -> Tensor:
-        own = self.head[0].weight
-        images, side = images.to(own.device, own.dtype), (self.image_size, self.image_size)
-        if images.shape[-2:] == side:
-            return images
-        return F.interpolate(images, side, mode="bilinear", antialias=True)
-
     def save(self, folder: str | os.PathLike) -> None:
         """Write weights (half precision) and config.json into a folder."""
-        tensors = {
-            k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()
-        }
-        save_tensors(Path(folder) / WEIGHTS, tensors)
-        sizes = {"image_size": self.image_size, "channels": list(self.channels)}
-        write_json(Path(folder) / CONFIG, sizes | {"landmarks": list(LANDMARKS)})
+        self.write(folder, WEIGHTS, {"landmarks": list(LANDMARKS)})
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str | torch.device = "cpu") -> FormJudge:
@@ -104,6 +81,4 @@ class FormJudge(nn.Module):
         config = read_json(Path(folder) / CONFIG)
         if tuple(config["landmarks"]) != LANDMARKS:
             raise BadInput(f"The judge in {folder} knows other parts of the face; train it again.")
-        judge = cls(config["image_size"], tuple(config["channels"]))
-        judge.load_state_dict(load_tensors(Path(folder) / WEIGHTS))
-        return judge.to(device).eval()
+        return cls.built(folder, WEIGHTS, config, device)

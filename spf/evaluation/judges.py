@@ -8,9 +8,11 @@ reading = judges.read(images)        # attributes, identity and regions of each 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +52,60 @@ class Block(nn.Module):
         return F.relu(self.norm_second(self.second(x)) + x)
 
 
-class Judges(nn.Module):
+class Reader(nn.Module):
+    """A network that reads portraits of `image_size` pixels a side, and whose folder says how it is
+    built."""
+
+    image_size: int
+    channels: tuple[int, ...]
+
+    @torch.no_grad()
+    def batches(
+        self, images: Tensor, batch: int, work: Callable[[Tensor], tuple[Any, ...]]
+    ) -> list[tuple[Any, ...]]:
+        """What `work` makes of images [B,3,H,W] in [-1,1], batch by batch, while the network reads
+        and does not train. Raises BadInput for another shape."""
+        if images.ndim != 4 or images.shape[1] != 3 or not len(images):
+            raise BadInput(
+                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one "
+                "image."
+            )
+        was_training = self.training
+        self.eval()
+        try:
+            return [work(part) for part in images.split(batch)]
+        finally:
+            self.train(was_training)
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images [B,3,H,W] of any size as the network takes them: its side, device and
+        precision."""
+        own, side = next(self.parameters()), (self.image_size, self.image_size)
+        images = images.to(own.device, own.dtype)
+        if images.shape[-2:] == side:
+            return images
+        return F.interpolate(images, side, mode="bilinear", antialias=True)
+
+    def write(self, folder: str | os.PathLike, weights: str, names: dict[str, Any]) -> None:
+        """Write weights (half precision), and config.json with the sizes and what is read."""
+        tensors = {
+            k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()
+        }
+        save_tensors(Path(folder) / weights, tensors)
+        sizes = {"image_size": self.image_size, "channels": list(self.channels)}
+        write_json(Path(folder) / CONFIG, sizes | names)
+
+    @classmethod
+    def built(
+        cls, folder: str | os.PathLike, weights: str, config: dict[str, Any], device: Any
+    ) -> Self:
+        """The network of a folder's config and weights, ready to read."""
+        reader = cls(config["image_size"], tuple(config["channels"]))
+        reader.load_state_dict(load_tensors(Path(folder) / weights))
+        return reader.to(device).eval()
+
+
+class Judges(Reader):
     """One convolutional trunk with three outputs: a head per attribute, the identity, and a region
     for every pixel.
     """
@@ -98,20 +153,9 @@ class Judges(nn.Module):
             x = F.relu(conv(x))
         return dict(zip(ATTRIBUTES, logits, strict=True)), identity, self.region_head(x)
 
-    @torch.no_grad()
     def read(self, images: Tensor, batch: int = 64) -> Reading:
         """Read images float [B,3,H,W] in [-1,1], any size. Raises BadInput for another shape."""
-        if images.ndim != 4 or images.shape[1] != 3 or not len(images):
-            raise BadInput(
-                f"images have shape {tuple(images.shape)} but must be [B,3,H,W] with at least one "
-                "image."
-            )
-        was_training = self.training
-        self.eval()
-        try:
-            parts = [self._read_batch(part) for part in images.split(batch)]
-        finally:
-            self.train(was_training)
+        parts = self.batches(images, batch, self._read_batch)
         probs = {name: torch.cat([p[0][name] for p in parts]) for name in ATTRIBUTES}
         best = {name: p.argmax(1).tolist() for name, p in probs.items()}
         values = [
@@ -123,13 +167,8 @@ class Judges(nn.Module):
         )
 
     def _read_batch(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        size, own = images.shape[-2:], self.region_head.weight
-        x = images.to(own.device, own.dtype)
-        if size != (self.image_size, self.image_size):
-            x = F.interpolate(
-                x, (self.image_size, self.image_size), mode="bilinear", antialias=True
-            )
-        logits, identity, regions = self(x)
+        size = images.shape[-2:]
+        logits, identity, regions = self(self.sized(images))
         regions = F.interpolate(regions.float(), size, mode="bilinear").argmax(1)
         return (
             {k: v.float().softmax(1) for k, v in logits.items()},
@@ -139,18 +178,11 @@ class Judges(nn.Module):
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write weights (half precision) and config.json into a folder."""
-        tensors = {
-            k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()
-        }
-        save_tensors(Path(folder) / WEIGHTS, tensors)
         names = {
             "attributes": {k: list(v) for k, v in ATTRIBUTES.items()},
             "regions": list(REGIONS),
         }
-        write_json(
-            Path(folder) / CONFIG,
-            {"image_size": self.image_size, "channels": list(self.channels), **names},
-        )
+        self.write(folder, WEIGHTS, names)
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str | torch.device = "cpu") -> Judges:
@@ -163,6 +195,4 @@ class Judges(nn.Module):
             raise BadInput(
                 f"The judges in {folder} know other attributes or regions; train them again."
             )
-        judges = cls(config["image_size"], tuple(config["channels"]))
-        judges.load_state_dict(load_tensors(Path(folder) / WEIGHTS))
-        return judges.to(device).eval()
+        return cls.built(folder, WEIGHTS, config, device)

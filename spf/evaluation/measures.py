@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from spf.errors import BadInput
+from spf.portraits.canvas import region_mask
 from spf.portraits.description import ATTRIBUTES, Target, hidden
-from spf.targets import region_mask
 
 Attributes = Mapping[str, str]
 """Value of each attribute, as the judge reads it."""

@@ -6,6 +6,7 @@ coordinates lie.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 import numpy as np
@@ -31,6 +32,13 @@ REGIONS = (
 SUPERSAMPLE = 3
 
 Color = tuple[int, int, int]
+
+
+def region_mask(regions: np.ndarray, names: Collection[str]) -> np.ndarray:
+    """Where one of the named regions is: bool, in the shape of `regions`, int with indices into
+    REGIONS.
+    """
+    return np.isin(regions, [REGIONS.index(name) for name in names])
 
 
 def mix(a: Color, b: Color, t: float) -> Color:

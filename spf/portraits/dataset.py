@@ -223,4 +223,4 @@ ATTRIBUTE_REGIONS: dict[str, tuple[str, ...]] = {
 def phrase_mask(attributes: tuple[str, ...], regions: np.ndarray) -> np.ndarray:
     """bool [S,S]: the pixels of all regions in which the named attributes show."""
     wanted = {r for a in attributes for r in ATTRIBUTE_REGIONS[a]}
-    return np.isin(regions, [render.REGIONS.index(r) for r in wanted])
+    return canvas.region_mask(regions, wanted)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from spf.portraits.canvas import region_mask
 from spf.portraits.captions import Caption
 from spf.portraits.dataset import phrase_mask
 from spf.portraits.description import Target
-from spf.portraits.render import REGIONS
 from spf.prompts import ComposedPrompt, Span, find
 
 NO_NOUNS = frozenset(
@@ -38,7 +38,7 @@ def places(
         if both:
             yield *both, phrase_mask(phrase.attributes, regions)
     if target.regions:
-        mask = np.isin(regions, [REGIONS.index(name) for name in target.regions])
+        mask = region_mask(regions, target.regions)
         for span in (span for phrase in prompt.target_phrases for span in phrase.complete):
             yield noun_span(prompt.complete, span) or _words(prompt.complete, span)[-1], span, mask
 

@@ -271,14 +271,11 @@ def train_clip(stage: Stage) -> Fitted:
             groups=groups,
             lr=lr,
             average=0.998,
-            out=stage.out / f"clip-{name}",
             name=f"clip, {name}",
-            seed=stage.seed,
-            resume=stage.resume,
             save=save,
             save_every=120.0,
             accelerator=accelerator,
-            **stage.length("clip", share),
+            **stage.order("clip", f"clip-{name}", share),
         )
 
     if not settled:

@@ -41,12 +41,13 @@ class Stage:
     seed: int = 0
     resume: bool = True
 
-    def length(self, name: str, share: float = 1.0) -> dict:
-        """Arguments of `fit` that say how long: the given steps, or minutes, or the preset's
-        minutes."""
+    def order(self, name: str, folder: str = "", share: float = 1.0) -> dict:
+        """Arguments of `fit`: where a run keeps its state, its seed, and how long it lasts (a share
+        of the given steps, or minutes, or the preset's minutes)."""
+        order = {"out": self.out / (folder or name), "seed": self.seed, "resume": self.resume}
         if self.steps is not None:
-            return {"steps": max(1, round(self.steps * share))}
-        return {"minutes": (self.minutes or self.preset.minutes[name]) * share}
+            return order | {"steps": max(1, round(self.steps * share))}
+        return order | {"minutes": (self.minutes or self.preset.minutes[name]) * share}
 
     def data(self, targets: str, *, split: str = "train", n: int | None = None) -> PortraitSet:
         """Drawn portraits of a split, drawn once and kept under `out`; 512 of the splits that

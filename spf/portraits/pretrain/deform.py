@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
-from spf.portraits.render import REGIONS
+from spf.portraits.canvas import region_mask
 
 FACE = ("face", "eyes", "brows", "nose", "mouth", "beard", "eyewear", "ear")
 
@@ -51,13 +51,9 @@ def _box(mask: np.ndarray, grow: int = 0) -> tuple[slice, slice] | None:
     return rows, columns
 
 
-def _region(regions: np.ndarray, *names: str) -> np.ndarray:
-    return np.isin(regions, [REGIONS.index(name) for name in names])
-
-
 def _eye(regions: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice] | None:
     """The box around one of the two eyes (or lenses): the middle of the face parts them."""
-    eyes, face = _region(regions, "eyes"), _box(_region(regions, "face"))
+    eyes, face = region_mask(regions, ("eyes",)), _box(region_mask(regions, ("face",)))
     if eyes.sum() < 8 or face is None:
         return None
     middle = (np.nonzero(eyes)[1].min() + np.nonzero(eyes)[1].max() + 1) // 2
@@ -77,7 +73,7 @@ def _skin(image: np.ndarray, regions: np.ndarray, where: tuple[slice, slice]) ->
         slice(max(rows.start - grow, 0), rows.stop + grow),
         slice(max(columns.start - grow, 0), columns.stop + grow),
     )
-    face = _region(regions, "face")[near]
+    face = region_mask(regions, ("face",))[near]
     pixels = image[near][face]
     return np.median(pixels, 0) if len(pixels) else image[near].reshape(-1, 3).mean(0)
 
@@ -138,7 +134,7 @@ def eye_of_another_size(image, regions, rng):
 
 @kind
 def mouth_smeared(image, regions, rng):
-    where = _box(_region(regions, "mouth"), grow=3)
+    where = _box(region_mask(regions, ("mouth",)), grow=3)
     if where is None:
         return None
     rows, columns = where
@@ -154,13 +150,13 @@ def mouth_smeared(image, regions, rng):
 
 @kind
 def nose_missing(image, regions, rng):
-    where = _box(_region(regions, "nose"), grow=1)
+    where = _box(region_mask(regions, ("nose",)), grow=1)
     return where and _covered(image, where, _skin(image, regions, where))
 
 
 @kind
 def brow_missing(image, regions, rng):
-    brows = _region(regions, "brows")
+    brows = region_mask(regions, ("brows",))
     if brows.sum() < 8:
         return None
     columns = np.nonzero(brows)[1]
@@ -172,7 +168,7 @@ def brow_missing(image, regions, rng):
 @kind
 def blotches(image, regions, rng):
     """Two to four patches of a colour from elsewhere in the picture, on the face."""
-    face = np.argwhere(_region(regions, *FACE))
+    face = np.argwhere(region_mask(regions, FACE))
     if len(face) < 20:
         return None
     size = len(image)
@@ -190,7 +186,7 @@ def blotches(image, regions, rng):
 @kind
 def warped(image, regions, rng):
     """The face pulled out of shape by a smooth field of up to eight pixels."""
-    where = _box(_region(regions, *FACE))
+    where = _box(region_mask(regions, FACE))
     if where is None:
         return None
     size = len(image)
@@ -217,7 +213,7 @@ def warped(image, regions, rng):
 @kind
 def washed_out(image, regions, rng):
     """Half of the face blurred beyond recognition."""
-    where = _box(_region(regions, *FACE))
+    where = _box(region_mask(regions, FACE))
     if where is None:
         return None
     rows, columns = where
@@ -233,7 +229,7 @@ def washed_out(image, regions, rng):
 
 @kind
 def eyewear_broken(image, regions, rng):
-    where = _box(_region(regions, "eyewear"))
+    where = _box(region_mask(regions, ("eyewear",)))
     if where is None:
         return None
     rows, columns = where

@@ -67,13 +67,10 @@ def train_form(stage: Stage) -> Fitted:
         loss,
         lr=sizes.lr,
         average=0.998,
-        out=stage.out / "form",
-        seed=stage.seed,
-        resume=stage.resume,
         save=save,
         accelerator=accelerator,
         name="form",
-        **stage.length("form"),
+        **stage.order("form"),
     )
 
 

@@ -87,13 +87,10 @@ def train_judges(stage: Stage) -> Fitted:
         lr=sizes.lr,
         betas=(0.9, 0.99),
         average=0.998,
-        out=stage.out / "judges",
-        seed=stage.seed,
-        resume=stage.resume,
         save=save,
         accelerator=accelerator,
         name="judges",
-        **stage.length("judges"),
+        **stage.order("judges"),
     )
 
 

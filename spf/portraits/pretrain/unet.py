@@ -8,7 +8,6 @@ checkpoints/base is a whole StableDiffusionPipeline folder. When the autoencoder
 in between, the portraits are encoded again and a resumed run gets used to the new latents.
 """
 
-import functools
 import hashlib
 import logging
 import time
@@ -45,7 +44,7 @@ from spf.portraits.pretrain.muon import Muon
 from spf.portraits.pretrain.presets import UnetSizes
 from spf.portraits.pretrain.sayings import sayings
 from spf.portraits.pretrain.texts import read_caption, token_ids
-from spf.portraits.pretrain.vae import WEIGHTS, encode_all
+from spf.portraits.pretrain.vae import encode_all, region_weights
 from spf.portraits.render import REGIONS
 from spf.training import Fitted, fit, make_accelerator
 
@@ -155,7 +154,7 @@ def region_counts(regions: np.ndarray, side: int, device: torch.device) -> Tenso
 def weighty(counts: Tensor) -> Tensor:
     """Weights of latents, [B,side,side] with mean 1, from `region_counts`: faces are small and
     matter most."""
-    weight = torch.einsum("brhw,r->bhw", counts.float(), _weights(counts.device))
+    weight = torch.einsum("brhw,r->bhw", counts.float(), region_weights(counts.device))
     return weight / weight.mean((1, 2), keepdim=True)
 
 
@@ -223,11 +222,6 @@ def read_texts(stage: Stage, data: PortraitSet, tokenizer: CLIPTokenizer) -> np.
     made = repr(data.portraits) + repr(sorted(tokenizer.get_vocab().items()))
     key = hashlib.sha256(made.encode()).hexdigest()[:8]
     return kept_array(stage.out / "texts" / f"{key}-{len(data)}-{stage.seed}.npy", ids)
-
-
-@functools.cache
-def _weights(device: torch.device) -> Tensor:
-    return torch.from_numpy(WEIGHTS).to(device)
 
 
 class Objective(nn.Module):
@@ -354,14 +348,11 @@ def train_unet(stage: Stage) -> Fitted:
             fall=sizes.fall,
             optimizer_of=Muon,
             name="unet",
-            out=stage.out / "unet",
-            seed=stage.seed,
-            resume=stage.resume,
             save=save,
             save_every=1200.0,
             callback=count,
             accelerator=accelerator,
-            **stage.length("unet"),
+            **stage.order("unet"),
         )
 
 

@@ -8,6 +8,7 @@ pipeline works with scaling_factor 1.
 """
 
 import copy
+import functools
 import logging
 from pathlib import Path
 
@@ -52,6 +53,13 @@ _WEIGHTY = {
 WEIGHTS = np.array([_WEIGHTY.get(name, 1.0) for name in REGIONS], np.float32)
 """Weight of a pixel by its region: a face is a twentieth of the picture and most of what a portrait
 says."""
+
+
+@functools.cache
+def region_weights(device: torch.device) -> Tensor:
+    """WEIGHTS on a device, sent there once: a CUDA graph cannot be recorded while they travel."""
+    return torch.from_numpy(WEIGHTS).to(device)
+
 
 ROUGH = 0.15
 """Most noise, in deviations of a latent, that the decoder learns to see through once it decodes
@@ -265,13 +273,10 @@ def train_vae(stage: Stage) -> Fitted:
             lr=lr,
             weight_decay=0.0,
             average=0.999,
-            out=stage.out / f"{'decoder' if settled else 'vae'}-{name}",
             name=f"vae, {name}",
-            seed=stage.seed,
-            resume=stage.resume,
             save=save,
             accelerator=accelerator,
-            **stage.length("vae", share),
+            **stage.order("vae", f"{'decoder' if settled else 'vae'}-{name}", share),
         )
 
     phase("crops", sizes.crop, size, lr, 0.8)
@@ -298,8 +303,7 @@ def crops(
     corner = torch.from_numpy(rng.integers(0, side - crop + 1, (count, 2))).to(images.device)
     centred = torch.from_numpy(rng.random(count) < 0.8).to(images.device)
 
-    weights = torch.from_numpy(WEIGHTS).to(images.device)
-    points = (weights[regions.long()] >= 4).flatten(1).float()
+    points = (region_weights(images.device)[regions.long()] >= 4).flatten(1).float()
     found = points.sum(1, keepdim=True) > 0
     point = torch.multinomial(points + ~found, 1, generator=generator(rng, images.device))[:, 0]
     near = torch.stack([point // side, point % side], 1) - crop // 2
