@@ -1,8 +1,8 @@
 """The sole owner of the loaded model: one request at a time, a stream of progress, one result.
 
-Whoever holds the lock sets all state that its work depends on (adapter, recorder, scheduler copy) through context
-managers and trusts nothing that the last one left. Nothing here knows of a page; torch is imported with the model, so
-that a page can be served before.
+Whoever holds the lock sets all state that its work depends on (adapter, recorder, scheduler copy)
+through context managers and trusts nothing that the last one left. Nothing here knows of a page;
+torch is imported with the model, so that a page can be served before.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ log = logging.getLogger(__name__)
 
 ROLES = (ORIGINAL, TUNED, NAIVE)
 FRAMES = 10
-"""Pictures decoded on the way, per path: enough to watch, few enough not to slow the drawing down."""
+"""Pictures decoded on the way, per path: enough to watch, few enough not to slow the
+drawing down.
+"""
 KEPT = 2**28
 """Bytes of earlier drawings that are kept, so that a part that is asked for again is there."""
 BESIDE = 2
@@ -66,15 +68,18 @@ ROW, SPARE, LONGEST = 0.04, 8, 120
 
 
 class Crashed(Exception):
-    """A bug or a broken library: the text is the traceback. The exception itself would keep its tensors alive."""
+    """A bug or a broken library: the text is the traceback. The exception itself would keep its
+    tensors alive.
+    """
 
 
 @dataclass(frozen=True)
 class Progress:
     """Something to show while one waits.
 
-    what: loading, judging or the role being drawn. step of steps counts all roles. previews: uint8 [H,W,3] by role,
-    only the ones that changed since the last progress. at of: the place in this one drawing, in the steps that were asked for.
+    what: loading, judging or the role being drawn. step of steps counts all roles. previews: uint8
+    [H,W,3] by role, only the ones that changed since the last progress. at of: the place in this
+    one drawing, in the steps that were asked for.
     """
 
     what: str
@@ -91,7 +96,8 @@ class Words:
     """What the model makes of a text: how it is composed, the words it lacks, the words beyond its
     window, and what the text was completed with.
 
-    near: known words that are spelled like each unknown one. known: the whole vocabulary where words are lacking.
+    near: known words that are spelled like each unknown one. known: the whole vocabulary where
+    words are lacking.
     """
 
     prompt: ComposedPrompt
@@ -104,8 +110,9 @@ class Words:
 
 @dataclass(frozen=True)
 class Column:
-    """How a portrait was drawn. method: that tuned the weights, or their name. guide: by which the drawing stayed near the
-    original, "" for none."""
+    """How a portrait was drawn. method: that tuned the weights, or their name. guide: by which the
+    drawing stayed near the original, "" for none.
+    """
 
     method: str
     guide: str
@@ -115,9 +122,11 @@ class Column:
 class Result:
     """One finished comparison; plain values and arrays only, so that it can be stored and sent.
 
-    config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8 [F,H,W,3] by role, the
-    pictures that the steps `frame_steps` were heading for. reports: report.json by role; the original has none.
-    region: bool [H,W], where the judges see the targets in either portrait; None without judges or known targets.
+    config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8
+    [F,H,W,3] by role, the pictures that the steps `frame_steps` were heading for. reports:
+    report.json by role; the original has none.
+    region: bool [H,W], where the judges see the targets in either portrait; None without judges or
+    known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
     the UNet took; 0 where none was needed.
     """
@@ -146,8 +155,9 @@ class Paper:
 class Engine:
     """A base model, its adapters and its judges, behind one lock.
 
-    model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. own: where the adapters that
-    are tuned here are put. filtered: whether the safety checker looks at what a real model draws.
+    model: embedded, a folder, or a known hub id. folder: where adapters and judges lie. own: where
+    the adapters that are tuned here are put. filtered: whether the safety checker looks at what a
+    real model draws.
     Nothing is loaded until `start`, `load` or the first request.
     """
 
@@ -235,7 +245,9 @@ class Engine:
 
     @cached_property
     def judges(self):
-        """The networks that read attributes and identity; None where there are none for this base."""
+        """The networks that read attributes and identity; None where there are none
+        for this base.
+        """
         return load_judges(self.base, self.folder)
 
     @cached_property
@@ -287,10 +299,11 @@ class Engine:
         )
 
     def variants(self, config: GenerateConfig) -> dict[str, list[str]]:
-        """Adapter names of each role beside the original: the tuned ones, then those that are asked for beside them.
+        """Adapter names of each role beside the original: the tuned ones, then those that are asked
+        for beside them.
 
-        The naive counterparts have a role of their own, and are there only where every adapter has one; the role of others
-        is their name. Raises BadInput for more than BESIDE of them.
+        The naive counterparts have a role of their own, and are there only where every adapter has
+        one; the role of others is their name. Raises BadInput for more than BESIDE of them.
         """
         names = _split(self.resolved(config).adapter, JOIN)
         naive = counterparts(names, self.shelf.files())
@@ -325,7 +338,9 @@ class Engine:
     # requests
 
     def words(self, config: GenerateConfig) -> Words:
-        """What the model makes of the texts. Raises BadInput, also when words of the target fall off the end."""
+        """What the model makes of the texts. Raises BadInput, also when words of the target fall
+        off the end.
+        """
         if self.base is None:
             return Words(compose(config.base, config.targets, config.mode, config.replace))
         from .generate import texts_of
@@ -344,8 +359,9 @@ class Engine:
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:
-        """A copy of the model's tokenizer for hints, one at a time: a tokenizer keeps the settings of its last call, and a
-        drawing must not find those of somebody who types."""
+        """A copy of the model's tokenizer for hints, one at a time: a tokenizer keeps the settings
+        of its last call, and a drawing must not find those of somebody who types.
+        """
         with self._spelling:
             if self._copied[0] is not base:
                 self._copied = base, copy.deepcopy(base.tokenizer)
@@ -370,7 +386,9 @@ class Engine:
 
     @property
     def row_seconds(self) -> float:
-        """Seconds of a row of the UNet: the longest of the last drawings that `learn` was told of."""
+        """Seconds of a row of the UNet: the longest of the last drawings that `learn`
+        was told of.
+        """
         return max(self._timed, default=ROW)
 
     def learn(self, result: Result) -> None:
@@ -478,7 +496,9 @@ class Engine:
         clock: dict,
         told: Mapping[str, Sequence[str]],
     ) -> tuple[dict[str, dict], np.ndarray | None]:
-        """report.json of every role beside the original, read in one batch; regions [2,H,W] of original and tuned."""
+        """report.json of every role beside the original, read in one batch; regions [2,H,W] of
+        original and tuned.
+        """
         began = time.perf_counter()
         reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
@@ -496,9 +516,11 @@ class Engine:
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 
     def receipt(self, name: str, texts: int) -> Iterator[Progress | Paper]:
-        """Makes the receipt of an adapter over so many base texts, see `spf.receipt`: progress, then one Paper.
+        """Makes the receipt of an adapter over so many base texts, see `spf.receipt`: progress,
+        then one Paper.
 
-        Closing the iterator stops the work within a step. Raises BadInput for a name that is not on the shelf.
+        Closing the iterator stops the work within a step. Raises BadInput for a name that is not on
+        the shelf.
         """
         self.shelf.file(name)
         if self.base is None:
@@ -538,7 +560,9 @@ def _split(names: str, by: str) -> list[str]:
 
 
 class _Watch:
-    """The callback of one drawing: stops it on request, decodes a picture now and then, tells how long it will take."""
+    """The callback of one drawing: stops it on request, decodes a picture now and then, tells how
+    long it will take.
+    """
 
     def __init__(
         self,
@@ -583,7 +607,9 @@ class _Watch:
 
 
 def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:
-    """Runs work(tell, check) in a thread, yields what it tells; closing the iterator makes its next check() stop it."""
+    """Runs work(tell, check) in a thread, yields what it tells; closing the iterator makes its next
+    check() stop it.
+    """
     events: queue.SimpleQueue = queue.SimpleQueue()
     stop = threading.Event()
     ended = object()
@@ -622,7 +648,8 @@ def _told(error: BaseException) -> Exception:
         or "can't allocate memory" in str(error)
     ):
         return SpfError(
-            "There is not enough memory for this drawing; close other programs or choose fewer steps."
+            "There is not enough memory for this drawing; close other programs "
+            "or choose fewer steps."
         )
     return Crashed("".join(traceback.format_exception(error)))
 

@@ -1,6 +1,8 @@
-"""One comparison as files: both portraits, the target's attention step by step, the control map, and the report.
+"""One comparison as files: both portraits, the target's attention step by step, the control map,
+and the report.
 
-draw(base, GenerateConfig(base="a photo of a young woman", targets=("a hat",), adapter="hat"), "out", judges=judges)
+config = GenerateConfig(base="a photo of a young woman", targets=("a hat",), adapter="hat")
+draw(base, config, "out", judges=judges)
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ def draw(
     seconds: Mapping[str, float] | None = None,
     callback: Callback | None = None,
 ) -> list[dict]:
-    """Draws original and tuned from the same noise and writes the files named above; returns the reports.
+    """Draws original and tuned from the same noise and writes the files named above; returns the
+    reports.
 
-    With a count above 1, image i has seed + i and a folder of that name in `out`. seconds: of stages before this one.
-    Raises BadInput before anything is drawn or written, and whatever the callback raises.
+    With a count above 1, image i has seed + i and a folder of that name in `out`. seconds: of
+    stages before this one. Raises BadInput before anything is drawn or written, and whatever the
+    callback raises.
     """
     fuller = texts_of(base, config)
     prompt = fuller.prompt
@@ -136,9 +140,10 @@ def write(trace: Trace, i: int, report: dict, folder: Path) -> None:
 def arrays(trace: Trace, i: int) -> dict[str, np.ndarray]:
     """attention.npz of image i.
 
-    PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second axis; difference
-    [steps, h, w]; timesteps [steps]; base_phrases; held [h, w], the map of a held drawing. Where the adapters were trained
-    with a control map also sfcm [steps, h, w], and the distances of the base phrases to the target.
+    PATH_maps_SIDE [steps, phrases, side, side] for both paths with PATH_phrases naming the second
+    axis; difference [steps, h, w]; timesteps [steps]; base_phrases; held [h, w], the map of a held
+    drawing. Where the adapters were trained with a control map also sfcm [steps, h, w], and the
+    distances of the base phrases to the target.
     """
     tuned = trace.tuned[TUNED]
     found = {

@@ -18,8 +18,8 @@ SIDE = 32
 
 
 class Blob:
-    """Arrays [S,...] with values from 0 to 1 as uint8, one after another. arrays: name -> offset and
-    shape; deltas: each place holds its S values one after the other, all but the first as the
+    """Arrays [S,...] with values from 0 to 1 as uint8, one after another. arrays: name -> offset
+    and shape; deltas: each place holds its S values one after the other, all but the first as the
     difference to the one before, modulo 256.
     """
 
@@ -41,7 +41,9 @@ class Blob:
 
 
 def unpacked(blob: str, arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The arrays of a blob, uint8; also of one whose arrays have no `deltas` and are as they are."""
+    """The arrays of a blob, uint8; also of one whose arrays have no `deltas` and are as
+    they are.
+    """
     data = np.frombuffer(gzip.decompress(base64.b64decode(blob)), np.uint8)
     return {name: _array(data, **place) for name, place in arrays.items()}
 

@@ -1,8 +1,9 @@
 """Evaluation results as files: finding them, and finding the pairs of portraits behind a number.
 
-A results file is what `spf.evaluation.protocol` writes: settings, measures (what each means), rows of method, target,
-measure, value, low, high, n. The single pairs lie beside it in rows*.jsonl; where they are missing they follow from the
-settings, because texts and noises do. Nothing here needs torch or a model.
+A results file is what `spf.evaluation.protocol` writes: settings, measures (what each means), rows
+of method, target, measure, value, low, high, n. The single pairs lie beside it in rows*.jsonl;
+where they are missing they follow from the settings, because texts and noises do. Nothing here
+needs torch or a model.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
 """Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
 SHARED = [name for name in EvaluateConfig.settings() if name in GenerateConfig.settings()]
-"""Settings that a drawing has from its evaluation; the pair itself says its seed and how it was guided."""
+"""Settings that a drawing has from its evaluation; the pair itself says its seed and how it was
+guided.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair behind a number. request: settings that draw it again. values: what was measured, empty if unknown.
+    """One pair behind a number. request: settings that draw it again. values: what was measured,
+    empty if unknown.
 
-    stored: files of the original and the tuned portrait, where the evaluation kept them. again: whether `request` draws
-    the same, which it does not for methods that act while drawing.
+    stored: files of the original and the tuned portrait, where the evaluation kept them. again:
+    whether `request` draws the same, which it does not for methods that act while drawing.
     """
 
     method: str
@@ -74,8 +78,9 @@ class Pair:
 
 
 def load(places: Iterable[str | Path]) -> list[Table]:
-    """Every whole results file in the given folders, the first folder's first, of one folder the one with the most pairs; a
-    damaged one is left out with a line."""
+    """Every whole results file in the given folders, the first folder's first, of one folder the
+    one with the most pairs; a damaged one is left out with a line.
+    """
     tables: list[Table] = []
     for place in map(Path, places):
         found: list[Table] = []
@@ -119,7 +124,8 @@ def read(path: Path) -> Table:
 def pairs(
     table: Table, method: str, target: str, measure: str = "", order: str = "worst", most: int = 200
 ) -> list[Pair]:
-    """The pairs behind the numbers of a method and a target (or of all), worst first by the measure, or best, or as drawn.
+    """The pairs behind the numbers of a method and a target (or of all), worst first by the
+    measure, or best, or as drawn.
 
     Empty when the method is none that one adapter file stands for, or the texts are unknown.
     """
@@ -230,7 +236,9 @@ def _stored(folder: Path, row: Mapping[str, Any]) -> tuple[Path, Path] | None:
 
 
 def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | None:
-    """The base text of a measured row: what it says, else the caption of its number, if that gives the measured text."""
+    """The base text of a measured row: what it says, else the caption of its number, if that gives
+    the measured text.
+    """
     told, text = row.get("base"), row.get("text")
     for candidate in filter(None, (told if isinstance(told, str) else None, caption)):
         if (
@@ -269,7 +277,9 @@ def _number(value: Any) -> bool:
 
 
 def _title(path: Path, others: list[Path]) -> str:
-    """A short name: the file's, or the folder's for results.json; with the folder above where two would be equal."""
+    """A short name: the file's, or the folder's for results.json; with the folder above where two
+    would be equal.
+    """
     short = path.parent.name if path.name == "results.json" else path.stem
     twins = [
         one

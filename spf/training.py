@@ -40,7 +40,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HALVES = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 MEMORY = ("step", "exp_avg", "exp_avg_sq", "state1", "state2")
 MEMORY += ("qmap1", "qmap2", "absmax1", "absmax2")
-"""What optimisers remember of a parameter: torch's AdamW the first three, bitsandbytes' the rest."""
+"""What optimisers remember of a parameter: torch's AdamW the first three, bitsandbytes'
+the rest.
+"""
 
 
 @dataclasses.dataclass
@@ -76,7 +78,8 @@ def make_accelerator(
         torch.cuda.set_device(device)
     shared = AcceleratorState._shared_state
     if shared.get("_mixed_precision", precision) != precision:
-        AcceleratorState._reset_state()  # one for the whole process, or a second run could not choose its precision
+        # one for the whole process, or a second run could not choose its precision
+        AcceleratorState._reset_state()
     cpu = not cuda and (device == "cpu" or not torch.backends.mps.is_available())
     return accelerate.Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[unused])
 
@@ -440,7 +443,8 @@ class _Run:
             raise BadInput(f"The saved state {path} is incomplete; start again with --fresh.")
         if state["seed"] != self.seed:
             raise BadInput(
-                f"The saved state in {self.folder} was made with seed {state['seed']}, not {self.seed}."
+                f"The saved state in {self.folder} was made with seed {state['seed']}, "
+                f"not {self.seed}."
             )
         tensors = load_tensors(path)
         shapes = {key: value.shape for key, value in tensors.items() if key.startswith("module.")}
@@ -450,7 +454,8 @@ class _Run:
             k: v for k, v in own.items() if k not in frozen
         }:
             raise BadInput(
-                f"The saved state {path} belongs to a network of other sizes; start again with --fresh."
+                f"The saved state {path} belongs to a network of other sizes; "
+                "start again with --fresh."
             )
         self._copy({k: tensors[f"module.{k}"] for k in self.tensors})
         for name in self.mean or {}:

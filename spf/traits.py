@@ -1,9 +1,10 @@
 """What CLIP sees in a portrait, in words, and texts that say it.
 
-What a text leaves open is what changes unasked. So the traits that a text does not speak of are read from the picture, by
-zero-shot classification (Radford et al. 2021), and added to it: to the texts of a tailored set (`text = seen`), whose
-accidents then have words of their own; and to those of a drawing that follows another one, much as pix2pix-zero captions the
-picture that it edits (Parmar et al. 2023). Plain English, for any CLIP.
+What a text leaves open is what changes unasked. So the traits that a text does not speak of are
+read from the picture, by zero-shot classification (Radford et al. 2021), and added to it: to the
+texts of a tailored set (`text = seen`), whose accidents then have words of their own; and to those
+of a drawing that follows another one, much as pix2pix-zero captions the picture that it edits
+(Parmar et al. 2023). Plain English, for any CLIP.
 """
 
 from __future__ import annotations
@@ -41,16 +42,20 @@ COMMON = 0.6
 PERSON = "a photo of a person"
 _TONES = "fair|pale|light|tan|olive|brown|dark"
 _SHADES = "black|brown|brunette|red|ginger|gray|grey|silver|blond|blonde|golden"
-_CLOTHES = "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|pullover|turtleneck|hoodie|blouse|clothes"
+_CLOTHES = (
+    "t-shirt|tee|shirt|jacket|suit|dress|gown|coat|sweater|pullover|"
+    "turtleneck|hoodie|blouse|clothes"
+)
 _COLOURS = "white|red|blue|green|yellow|black|purple"
 
 
 class Trait(NamedTuple):
-    """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, "" where there is nothing to say.
+    """says: how a text speaks of it (a pattern); values: what it may be -> what CLIP is asked, ""
+    where there is nothing to say.
 
     usual: the values that a text may be completed with; without them the trait may stay open.
-    of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases of one thing contradict
-    each other.
+    of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases
+    of one thing contradict each other.
     """
 
     name: str
@@ -176,8 +181,9 @@ TRAITS = (
 
 
 class Told(NamedTuple):
-    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one -> the names of it here;
-    traits: what was told, as trait -> value."""
+    """A prompt that says more. phrases: what it was told; places: each phrase of the shorter one ->
+    the names of it here; traits: what was told, as trait -> value.
+    """
 
     prompt: ComposedPrompt
     phrases: tuple[str, ...]
@@ -196,7 +202,9 @@ def _found(pattern: str, text: str) -> Span | None:
 
 @torch.no_grad()
 def probabilities(base: Base, images: Tensor) -> dict[str, Tensor]:
-    """CLIP's probability of each value of each trait, name -> [B,V]. images: CLIP embeddings [B,E] of length 1."""
+    """CLIP's probability of each value of each trait, name -> [B,V]. images: CLIP embeddings [B,E]
+    of length 1.
+    """
     asked = [
         trait.asks.format(asks) if asks else PERSON
         for trait in TRAITS
@@ -208,7 +216,9 @@ def probabilities(base: Base, images: Tensor) -> dict[str, Tensor]:
 
 
 def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
-    """For each picture the value of each trait that CLIP is sure of. images: CLIP embeddings [B,E] of length 1."""
+    """For each picture the value of each trait that CLIP is sure of. images: CLIP embeddings [B,E]
+    of length 1.
+    """
     found: list[dict[str, str]] = [{} for _ in images]
     for trait, part in zip(TRAITS, probabilities(base, images).values(), strict=True):
         sure, best = part.max(1)
@@ -221,7 +231,9 @@ def seen(base: Base, images: Tensor) -> list[dict[str, str]]:
 
 
 def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
-    """The prompt with what neither text says of the traits `found`, as far as the text encoder's window reaches."""
+    """The prompt with what neither text says of the traits `found`, as far as the text encoder's
+    window reaches.
+    """
     texts = f"{prompt.base}, {prompt.complete}"
     asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
     free = [
@@ -253,10 +265,12 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
 
 
 def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
-    """The prompt with what its base text leaves open, for both paths alike: then a pair differs in its target only.
+    """The prompt with what its base text leaves open, for both paths alike: then a pair differs in
+    its target only.
 
-    also: OPEN for usual values that the seed picks (of the embedded model alone), "" for none, or phrases with commas between them, as `shown` writes
-    them; a phrase that is no trait is put at the end of the base text.
+    also: OPEN for usual values that the seed picks (of the embedded model alone), "" for none, or
+    phrases with commas between them, as `shown` writes them; a phrase that is no trait is put at
+    the end of the base text.
     """
     found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}
     for phrase in filter(None, map(str.strip, also.split(","))) if also != OPEN else ():
@@ -303,8 +317,9 @@ def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedP
 
 
 def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> ComposedPrompt:
-    """The same change of a text that says nothing but `found`; where that is what a tailored set has in common, the words
-    of the target need not bring it along (explaining away)."""
+    """The same change of a text that says nothing but `found`; where that is what a tailored set
+    has in common, the words of the target need not bring it along (explaining away).
+    """
     root = (
         PERSON
         if prompt.mode == "append" or find(PERSON, prompt.replace)
@@ -322,7 +337,9 @@ def common(found: Sequence[dict[str, str]]) -> dict[str, str]:
 
 
 def noted(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What the pictures of an adapter's set have in common, if that was noted; what is no trait is left out."""
+    """What the pictures of an adapter's set have in common, if that was noted; what is no trait is
+    left out.
+    """
     try:
         pairs = dict(json.loads(metadata.get("common", "{}"))).items()
     except (ValueError, TypeError):
@@ -343,7 +360,9 @@ def told_texts(
     mode: str,
     replace: str,
 ) -> list[str]:
-    """Base texts [B] of pictures, told of what CLIP found in them; what the target speaks of is left unsaid."""
+    """Base texts [B] of pictures, told of what CLIP found in them; what the target speaks of is
+    left unsaid.
+    """
     prompts = [compose(text, target, mode, replace) for text in texts]
     return [told(base, prompt, row).prompt.base for prompt, row in zip(prompts, found, strict=True)]
 
@@ -353,7 +372,9 @@ Edit = tuple[int, int, str]
 
 
 def written(text: str, new: dict[str, str]) -> tuple[list[Edit], list[str]]:
-    """Edits that say the new traits in plain English, and their phrases: a word before a noun that is there, or at the end."""
+    """Edits that say the new traits in plain English, and their phrases: a word before a noun that
+    is there, or at the end.
+    """
     new, edits, phrases = dict(new), [], []
     spans = phrase_spans(text)
 

@@ -193,7 +193,9 @@ def notice(key: str, kind: str, **values) -> dict:
 
 
 def marked(words: Words) -> list[dict]:
-    """The complete text in pieces {text, kind}: phrase, target, unknown, dropped, or plain text in between."""
+    """The complete text in pieces {text, kind}: phrase, target, unknown, dropped, or plain text in
+    between.
+    """
     text = words.prompt.complete
     label: list[tuple[str, int] | None] = [None] * len(text)
     spans = [("phrase", span) for phrase in words.prompt.phrases for span in phrase.complete]
