@@ -1,4 +1,5 @@
-"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one sentence on stderr.
+"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one
+sentence on stderr.
 
 Commands import what they need when they run, so that help comes at once.
 """
@@ -83,7 +84,9 @@ def pretrain(
         int, typer.Option(help="processor threads; more than one needs an idle machine")
     ] = 1,
 ) -> None:
-    """Train a part of the embedded model on drawn portraits. Order: vae, clip, judges, unet, measure."""
+    """Train a part of the embedded model on drawn portraits. Order: vae, clip, judges, unet,
+    measure.
+    """
     import torch
 
     from spf.portraits import pretrain as trainers
@@ -177,7 +180,9 @@ def space(
 
 @app.command()
 def manual() -> None:
-    """Write the parts of docs/ that are made from the code: the list of modules, and every setting."""
+    """Write the parts of docs/ that are made from the code: the list of modules, and every
+    setting.
+    """
     from spf.manual import write
 
     for path in write():
@@ -228,7 +233,9 @@ def stress(
     minutes: Annotated[float, typer.Option(help="how long they stay")] = 10.0,
     seed: commands.Seed = 0,
 ) -> None:
-    """Try to break the readers, the jobs, the engine and the page, and print what came of it as JSON."""
+    """Try to break the readers, the jobs, the engine and the page, and print what came of it as
+    JSON.
+    """
     import tempfile
 
     from spf import stress as trials

@@ -1,4 +1,6 @@
-"""The commands generate, finetune, evaluate and portraits; `spf.cli` registers them. What is heavy is imported when one runs."""
+"""The commands generate, finetune, evaluate and portraits; `spf.cli` registers them. What is heavy
+is imported when one runs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def generate(
     device: Device = "",
     dtype: Dtype = "fp32",
 ) -> None:
-    """Draw the original model's portrait and the tuned one's from the same noise, with every map behind them."""
+    """Draw the original model's portrait and the tuned one's from the same noise, with every map
+    behind them.
+    """
     if not config.targets:
         raise BadInput("target is empty but must say what to add, for example: a hat.")
     began = time.perf_counter()
@@ -134,7 +138,9 @@ def evaluate(
     model: Model = MODEL,
     threads: Threads = 1,
 ) -> None:
-    """Measure response, pollution, retention and maps on held-out texts; continues where it was stopped."""
+    """Measure response, pollution, retention and maps on held-out texts; continues where it was
+    stopped.
+    """
     import torch
     from accelerate import PartialState
 
@@ -159,14 +165,15 @@ def evaluate(
         names = names[:3]
     if not names:
         raise BadInput(
-            "targets is all but no target has an adapter of any of the methods; name targets or fine-tune first."
+            "targets is all but no target has an adapter of any of the methods; name targets "
+            "or fine-tune first."
         )
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded, judges = _load(model, threads, device=str(state.device))
     if judges is None:
         raise BadInput(
-            f"nothing can be measured on {loaded.name}: there are no judges for it, which know the drawings of"
-            " the embedded model alone; `receipt` lets CLIP read."
+            f"nothing can be measured on {loaded.name}: there are no judges for it, "
+            "which know the drawings of the embedded model alone; `receipt` lets CLIP read."
         )
     missing: list[str] | None = [] if EVERY in (methods, targets) else None
     tuned = find_adapters(loaded, labels, names, adapters, missing)
@@ -211,7 +218,9 @@ def figures(
         typer.Option(help="folder of the original portraits, if it was given to evaluate"),
     ] = None,
 ) -> None:
-    """Draw the counterparts of the paper's figures from the folder of an evaluation; no model is needed."""
+    """Draw the counterparts of the paper's figures from the folder of an evaluation; no model is
+    needed.
+    """
     from spf.evaluation.plots import FIGURES, write_figures
 
     for path in write_figures(results, out, originals):

@@ -1,8 +1,8 @@
 """The measures: plain functions from what the judges read in two portraits to numbers.
 
-`before` is what is read in the original model's portrait (base text), `after` in the tuned model's (complete text,
-same noise). The measures are ours: the drawn portraits let us read every attribute, where the paper has to stand in
-for pollution with FID, LPIPS and the like.
+`before` is what is read in the original model's portrait (base text), `after` in the tuned model's
+(complete text, same noise). The measures are ours: the drawn portraits let us read every attribute,
+where the paper has to stand in for pollution with FID, LPIPS and the like.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def pollution(
     targets: Sequence[Target] = (),
     among: Collection[str] | None = None,
 ) -> float:
-    """Share in [0, 1] of the other attributes that changed; `among` restricts them (NaN where none is left)."""
+    """Share in [0, 1] of the other attributes that changed; `among` restricts them (NaN where none
+    is left).
+    """
     counted = [n for n in compared(before, after, targets) if among is None or n in among]
     if not counted:
         return float("nan")
@@ -51,23 +53,29 @@ def pollution(
 
 
 def purity(response, pollution):
-    """Harmonic mean of response and 1 - pollution; numbers or arrays in [0, 1]. High only when both are good."""
+    """Harmonic mean of response and 1 - pollution; numbers or arrays in [0, 1]. High only when both
+    are good.
+    """
     kept = 1 - np.asarray(pollution, float)
     total = np.asarray(response, float) + kept
     return np.where(total > 0, 2 * response * kept / np.where(total > 0, total, 1), 0.0)[()]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine of the vectors in the last axis; identity similarity when they are identity embeddings."""
+    """Cosine of the vectors in the last axis; identity similarity when they are identity
+    embeddings.
+    """
     return (a * b).sum(-1) / np.maximum(
         np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12
     )
 
 
 def true_region(before: np.ndarray, after: np.ndarray, target: Target, grow: int = 0) -> np.ndarray:
-    """Where the target may change the picture: its regions in either portrait, grown by `grow` pixels.
+    """Where the target may change the picture: its regions in either portrait, grown by `grow`
+    pixels.
 
-    before, after: int [H, W], index into REGIONS. Returns bool [H, W]; all True for a target without regions (a style).
+    before, after: int [H, W], index into REGIONS. Returns bool [H, W]; all True for a target
+    without regions (a style).
     """
     if not target.regions:
         return np.ones(before.shape, bool)
@@ -79,13 +87,16 @@ def true_region(before: np.ndarray, after: np.ndarray, target: Target, grow: int
 
 
 def change_outside(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
-    """Mean absolute difference of two pictures [H, W, 3] in [0, 1] over the pixels outside `region` (NaN if none)."""
+    """Mean absolute difference of two pictures [H, W, 3] in [0, 1] over the pixels outside `region`
+    (NaN if none).
+    """
     outside = ~region
     return float(np.abs(before - after)[outside].mean()) if outside.any() else float("nan")
 
 
 def change_ratio(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
-    """Mean absolute difference of two pictures outside `region` over that inside: 0 for a change in the right place only.
+    """Mean absolute difference of two pictures outside `region` over that inside: 0 for a change in
+    the right place only.
 
     NaN where one of the two has no pixels or nothing changed inside.
     """
@@ -94,7 +105,9 @@ def change_ratio(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> f
 
 
 def iou(control: np.ndarray, region: np.ndarray, threshold: float = 0.5) -> float:
-    """Overlap of `control` >= threshold with the true region, both [H, W]; NaN without or with nothing but region."""
+    """Overlap of `control` >= threshold with the true region, both [H, W]; NaN without or with
+    nothing but region.
+    """
     if not region.any() or region.all():
         return float("nan")
     found = control >= threshold
@@ -102,9 +115,11 @@ def iou(control: np.ndarray, region: np.ndarray, threshold: float = 0.5) -> floa
 
 
 def average_precision(control: np.ndarray, region: np.ndarray) -> float:
-    """Area under precision over recall of `control` as a pixel ranking for `region`; chance is the region's share.
+    """Area under precision over recall of `control` as a pixel ranking for `region`; chance is the
+    region's share.
 
-    Equal values form one threshold, so a constant map scores exactly chance. NaN without or with nothing but region.
+    Equal values form one threshold, so a constant map scores exactly chance. NaN without or with
+    nothing but region.
     """
     if not region.any() or region.all():
         return float("nan")
@@ -118,10 +133,11 @@ def average_precision(control: np.ndarray, region: np.ndarray) -> float:
 def bootstrap_means(
     values: Sequence[float], groups: Sequence, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, np.ndarray]:
-    """Mean of `values` and its bootstrap draws [resamples], resampling whole groups (the seeds of one prompt).
+    """Mean of `values` and its bootstrap draws [resamples], resampling whole groups (the seeds of
+    one prompt).
 
-    NaN values are left out. Calls with the same groups and seed draw the same resamples, so functions of several
-    means (purity) and differences between methods can be taken draw by draw.
+    NaN values are left out. Calls with the same groups and seed draw the same resamples, so
+    functions of several means (purity) and differences between methods can be taken draw by draw.
     """
     values = np.asarray(values, float)
     if len(values) != len(groups):

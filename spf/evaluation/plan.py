@@ -1,4 +1,6 @@
-"""What an evaluation is to measure: its settings, the pairs of base text and noise, and the keys that their rows are found by."""
+"""What an evaluation is to measure: its settings, the pairs of base text and noise, and the keys
+that their rows are found by.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Job:
 def plan(
     base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()
 ) -> list[Job]:
-    """All that is to be measured, target by target. Raises BadInput for a target that fits into none of the texts."""
+    """All that is to be measured, target by target. Raises BadInput for a target that fits into
+    none of the texts.
+    """
     targets = dict.fromkeys(one.target for one in tuned)
     return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]
 
@@ -117,7 +121,8 @@ def _base_texts(target: Target, config: EvaluateConfig, texts: Sequence[str]) ->
     fits = [text for text in texts if target.mode == "append" or find(text, target.replace)]
     if not fits:
         raise BadInput(
-            f'prompts has no text with the word "{target.replace}", which the target {target.name} replaces.'
+            f'prompts has no text with the word "{target.replace}", '
+            f"which the target {target.name} replaces."
         )
     return fits[: config.prompts]
 

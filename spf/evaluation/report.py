@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, Any]:
-    """What the judges see in portrait i of one reading and j of another, as `pair_report` takes it."""
+    """What the judges see in portrait i of one reading and j of another, as `pair_report`
+    takes it.
+    """
     similar = float((before.identity[i] * after.identity[j]).sum())
     return {"before": before.values[i], "after": after.values[j], "identity": similar}
 
@@ -31,11 +33,13 @@ def pair_report(
     told: Sequence[str] = (),
     also: str = "",
 ) -> dict[str, Any]:
-    """report.json of one pair: settings, texts, readings and measures; None where nothing could be read.
+    """report.json of one pair: settings, texts, readings and measures; None where nothing could be
+    read.
 
-    also: what both texts were completed with. told: what the complete text was told of the original portrait. before, after: what the judges read in the original and
-    in the tuned portrait, None without judges. response is the share of the targets that are there (1.0 or 0.0 for one),
-    None when the judges do not know every target.
+    also: what both texts were completed with. told: what the complete text was told of the original
+    portrait. before, after: what the judges read in the original and in the tuned portrait, None
+    without judges. response is the share of the targets that are there (1.0 or 0.0 for one), None
+    when the judges do not know every target.
     """
     targets = known_targets(config.targets)
     read = before is not None and after is not None

@@ -67,7 +67,8 @@ IDENTITY = (
     "jaw",
 )
 
-_LEVELS = 21  # an identity measure is one of 21 steps in [-1, 1], so that splits can be told apart exactly
+# an identity measure is one of 21 steps in [-1, 1], so that splits can be told apart exactly
+_LEVELS = 21
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,8 @@ def save_clip(
     """Write checkpoints/clip, base/text_encoder (the same text tower) and base/tokenizer in half
     precision."""
     size = clip.config.vision_config.image_size
-    tokenizer.backend_tokenizer.no_padding()  # or the files would say how the last texts were cut and padded
+    # or the files would say how the last texts were cut and padded
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     with replaced_folder(checkpoints / "clip") as part:
         save_half(clip, part)

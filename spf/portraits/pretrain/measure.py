@@ -171,12 +171,13 @@ def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> 
         "",
         "# Embedded portrait model",
         "",
-        f"A small Stable Diffusion of drawn portraits, {size}x{size} pixels: UNet {millions['unet']:.1f} M parameters, "
-        f"autoencoder {millions['vae']:.1f} M, text encoder {millions['text_encoder']:.1f} M. It was trained only on "
+        f"A small Stable Diffusion of drawn portraits, {size}x{size} pixels: "
+        f"UNet {millions['unet']:.1f} M parameters, autoencoder {millions['vae']:.1f} M, "
+        f"text encoder {millions['text_encoder']:.1f} M. It was trained only on "
         "portraits that this project's renderer draws; no photograph of a person was used.",
         "",
-        f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: 25 DDIM steps, guidance {GUIDANCE:g}, "
-        "judged by the judges in `checkpoints/judges`.",
+        f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: "
+        f"25 DDIM steps, guidance {GUIDANCE:g}, judged by the judges in `checkpoints/judges`.",
         "",
         "| measure | value |",
         "|---|---|",
@@ -195,10 +196,12 @@ def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> 
         "",
         "## Targets before any fine-tuning",
         "",
-        "| target | asked for as | share of training portraits | of the captions naming it, true | share of images when asked |",
+        "| target | asked for as | share of training portraits | of the captions naming it, "
+        "true | share of images when asked |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | {_percent(row['captions_true'])} | "
+            f"| {name} | {TARGETS[name].text} | {_percent(row['in_training'])} | "
+            f"{_percent(row['captions_true'])} | "
             f"{_percent(row['when_asked'])} |"
             for name, row in numbers["targets"].items()
         ),

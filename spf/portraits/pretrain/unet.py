@@ -360,7 +360,8 @@ def train_unet(stage: Stage) -> Fitted:
 def check_unet(
     unet: UNet2DConditionModel, diffusion: Diffusion, clean: Tensor, states: Tensor
 ) -> dict[int, float]:
-    """Mean squared error of the predicted x_0 at some timesteps, with noise that is always the same.
+    """Mean squared error of the predicted x_0 at some timesteps, with noise that is always the
+    same.
 
     clean [B,C,h,w], states [B,T,D]. The error of x_0 compares networks whatever they predict.
     """
