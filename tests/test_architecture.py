@@ -1,4 +1,6 @@
-"""The house plan holds: imports point one way, nothing unsafe is called, every file says what it is for."""
+"""The house plan holds: imports point one way, nothing unsafe is called, every file says
+what it is for.
+"""
 
 import ast
 import re
@@ -42,7 +44,9 @@ FLOORS = [
     ["app", "spf.cli"],
     ["spf.__main__"],
 ]
-"""A file, or a package with all its files, imports from the floors below its own, never from its own floor or above."""
+"""A file, or a package with all its files, imports from the floors below its own, never from its
+own floor or above.
+"""
 ONLY_IN = {
     "gradio": ["app", "spf.ui"],
     "spaces": ["app", "spf.ui"],
@@ -216,7 +220,10 @@ def test_the_walk_sees_the_library():
 
 
 def test_the_package_is_instant_and_its_names_exist():
-    code = "import sys, spf; assert 'torch' not in sys.modules; [getattr(spf, name) for name in spf.__all__]"
+    code = (
+        "import sys, spf; assert 'torch' not in sys.modules; "
+        "[getattr(spf, name) for name in spf.__all__]"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

@@ -1,4 +1,6 @@
-"""The judge of form: spoilt faces are spoilt where they say, and the judge writes, reads and refuses."""
+"""The judge of form: spoilt faces are spoilt where they say, and the judge writes, reads and
+refuses.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The drawn world: equal orders give equal bytes, masks lie where things are drawn, splits share nobody."""
+"""The drawn world: equal orders give equal bytes, masks lie where things are drawn, splits share
+nobody.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,6 @@
-"""Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion folder."""
+"""Pre-training in miniature: every stage runs, and what comes out is a stock Stable Diffusion
+folder.
+"""
 
 import copy
 import dataclasses
@@ -88,7 +90,8 @@ def trained(tmp_path_factory):
 def test_stock_pipeline_reads_the_folder_without_us(trained):
     """A process that never imports this project draws a picture from the folder."""
     code = (
-        "import sys; from diffusers import StableDiffusionPipeline as P; p = P.from_pretrained(sys.argv[1]);"
+        "import sys; from diffusers import StableDiffusionPipeline as P; "
+        "p = P.from_pretrained(sys.argv[1]);"
         "image = p('a photo of an old man', num_inference_steps=2).images[0];"
         "assert image.size == (32, 32), image.size; assert 'spf' not in sys.modules"
     )

@@ -36,19 +36,23 @@ def base():
     [
         (
             "a photo of a person",
-            "a photo of an old man with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea",
+            "a photo of an old man with tan skin and short red hair, wearing glasses and a blue "
+            "suit, smiling by the sea",
         ),
         (
             "a photo of an elderly lady",
-            "a photo of an elderly lady with tan skin and short red hair, wearing glasses and a blue suit, smiling by the sea",
+            "a photo of an elderly lady with tan skin and short red hair, wearing glasses and a "
+            "blue suit, smiling by the sea",
         ),
         (
             "a man with long hair, sad, at the beach",
-            "an old man with long red hair, sad, at the beach, with tan skin, wearing glasses and a blue suit",
+            "an old man with long red hair, sad, at the beach, with tan skin, wearing glasses and "
+            "a blue suit",
         ),
         (
             "a dark-skinned woman, silver hair, shades, an orange wall",
-            "an old dark-skinned woman, short silver hair, shades, an orange wall, wearing a blue suit, smiling",
+            "an old dark-skinned woman, short silver hair, shades, an orange wall, wearing a blue "
+            "suit, smiling",
         ),
         (
             "a bald guy in a shirt, laughing",
@@ -107,7 +111,9 @@ def test_nothing_seen_changes_nothing(base):
 
 
 def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
-    """An image that lies on one answer is read as that; one that lies between all is read as nothing."""
+    """An image that lies on one answer is read as that; one that lies between all is read as
+    nothing.
+    """
     texts = [
         trait.asks.format(asks) if asks else t.PERSON
         for trait in t.TRAITS
