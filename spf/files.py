@@ -6,6 +6,7 @@ Torch is imported by what reads and writes weights, when it does.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from .errors import BadInput, NotFinite, UnsafeFile
 if TYPE_CHECKING:
     from torch import Tensor
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a disk without room."""
 LONGEST_NAME = 100
 LARGEST_SIDE = 4096
 """Of a picture, in pixels."""

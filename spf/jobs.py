@@ -15,7 +15,6 @@ Torch is imported there only.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -35,7 +34,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from .errors import BadInput, Busy, Cancelled, SpfError
-from .files import clear_drafts, read_json, require_room, write_json
+from .files import FULL, clear_drafts, read_json, require_room, write_json
 from .rows import read_rows
 from .shelf import OWN
 
@@ -58,8 +57,6 @@ LOCK_WAIT = 10.0
 """Seconds to wait for somebody else who starts, resumes or deletes."""
 ROOM, SPARE = 400 << 20, 32 << 20
 """Bytes of disk that a job needs to begin, and that are left over beside each state."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says of a disk without room."""
 ENDED = ("stopped", "interrupted", "failed")
 ACTIVE = ("starting", "running", "pausing", "paused", "stopping")
 PHASES = (*ACTIVE, *ENDED, "done")

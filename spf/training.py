@@ -11,7 +11,6 @@ goes through accelerate: several GPUs or machines are a matter of `accelerate la
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import logging
 import math
@@ -31,12 +30,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor, nn
 
 from spf.errors import BadInput, Cancelled, NotFinite
-from spf.files import load_tensors, read_json, save_tensors, write_json
+from spf.files import FULL, load_tensors, read_json, save_tensors, write_json
 
 log = logging.getLogger(__name__)
 Terms = dict[str, float]
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says of a disk without room."""
 HALVES = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 MEMORY = ("step", "exp_avg", "exp_avg_sq", "state1", "state2")
 MEMORY += ("qmap1", "qmap2", "absmax1", "absmax2")
