@@ -28,7 +28,14 @@ from torch import Tensor
 from spf.config import LARGEST_SEED, Config, real, text, whole
 from spf.evaluation.figures import strip
 from spf.evaluation.judges import Judges
-from spf.evaluation.measures import bootstrap_means, change_outside, cosine, interval, true_region
+from spf.evaluation.measures import (
+    GROW,
+    bootstrap_means,
+    change_outside,
+    cosine,
+    interval,
+    true_region,
+)
 from spf.evaluation.plots import labelled
 from spf.evaluation.readers import CLIP, JUDGES, Read, Reader, reader_for
 from spf.files import atomic, write_json
@@ -43,8 +50,6 @@ from spf.targets import known_targets
 
 FREE, HELD = "free", "held"
 PAGE, DATA = "receipt.png", "receipt.json"
-GROW = 2
-"""Pixels by which the target's region is grown before the change outside it is taken."""
 INSIDE = 0.5
 """From where on a held drawing's map counts as the target's region, where no judge knows the true
 one.

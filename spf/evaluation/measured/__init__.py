@@ -15,13 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from spf.evaluation.measures import Attributes, true_region
+from spf.evaluation.measures import GROW, Attributes, true_region
 from spf.portraits.description import Target
 from spf.portraits.tailored import BIAS
 from spf.registry import MEASURES as GROUPS
-
-GROW = 2
-"""Pixels by which the true region is grown before the change outside it is taken."""
 
 
 @dataclass(frozen=True)
