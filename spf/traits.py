@@ -328,6 +328,15 @@ def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Comp
     return told(base, compose(root, prompt.targets, prompt.mode, prompt.replace), found).prompt
 
 
+def foreign(shared: Mapping[str, str], prompt: ComposedPrompt) -> dict[str, str]:
+    """Of what a tailored set has in common, what is no trait of the target itself: that its dresses
+    are red says nothing of the colour that this person wears.
+    """
+    asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
+    own = {"clothing", "clothing color"} if _found(_CLOTHES, asked) else set()
+    return {name: value for name, value in shared.items() if name not in own}
+
+
 def common(found: Sequence[dict[str, str]]) -> dict[str, str]:
     """What pictures have in common, by what was seen in each."""
     shares = Counter(pair for row in found for pair in row.items())

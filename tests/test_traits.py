@@ -254,3 +254,12 @@ def test_completions_leave_the_targets_thing_open(base):
     assert not {"hair color", "hair style"} & set(hair.traits)
     laugh = t.completed(named(base), compose("a photo of a man", "laughing"), "auto", 2)
     assert "expression" not in laugh.traits
+
+
+def test_the_colour_of_a_set_of_dresses_is_not_told_of_another_dress():
+    shared = {"clothing": "dress", "clothing color": "red", "gender": "woman"}
+    dress = compose("a woman in a blue T-shirt", "a green dress", "replace", "T-shirt")
+    assert t.foreign(shared, dress) == {"gender": "woman"}
+
+    assert t.foreign(shared, compose("a woman", "a hat")) == shared
+    assert t.foreign(shared, compose("a woman", "an address book")) == shared

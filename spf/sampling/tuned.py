@@ -26,7 +26,7 @@ from spf.sampling.kept import Kept
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
 from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
-from spf.traits import Told, explained, noted, seen, told
+from spf.traits import Told, explained, foreign, noted, seen, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 
@@ -375,7 +375,7 @@ class TunedPath:
                 for prompt in prompts
             ]
             others = [
-                explained(self.base, prompt, row | common)
+                explained(self.base, prompt, row | foreign(common, prompt))
                 for prompt, row in zip(last, found, strict=True)
             ]
             texts = [*(other.base for other in others), *(other.complete for other in others)]
