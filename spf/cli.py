@@ -15,6 +15,7 @@ import typer
 
 from spf import bench_commands, commands, model_commands
 from spf.errors import Cancelled, SpfError
+from spf.portraits.pretrain.presets import told
 
 app = typer.Typer(
     add_completion=False,
@@ -60,9 +61,7 @@ def pretrain(
         str,
         typer.Argument(help="vae, clip, judges, form, unet, or measure (writes the model card)"),
     ],
-    preset: Annotated[
-        str, typer.Option(help="small (128 pixels, a processor) or large (256 pixels, a GPU)")
-    ] = "small",
+    preset: Annotated[str, typer.Option(help=told())] = "small",
     steps: Annotated[int | None, typer.Option(help="train so many steps")] = None,
     minutes: Annotated[
         float | None, typer.Option(help="train so long; default: the preset's")

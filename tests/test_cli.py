@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from spf import cli
+from spf.portraits.pretrain.presets import PRESETS
 
 
 def spf(*arguments: str) -> subprocess.CompletedProcess:
@@ -20,6 +22,13 @@ def spf(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_names_the_commands():
     done = spf("--help")
     assert done.returncode == 0 and "pretrain" in done.stdout
+
+
+def test_the_help_of_pretrain_names_every_preset():
+    shown = " ".join(CliRunner().invoke(cli.app, ["pretrain", "--help"]).output.split())
+    assert "small (128 pixels, a processor), small-gpu (128 pixels, a GPU), large (256" in shown
+    for name, made in PRESETS.items():
+        assert f"{name} ({made.image_size} pixels, {made.machine})" in shown
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from spf.portraits.pretrain.texts import (
 )
 from spf.portraits.pretrain.unet import (
     Layout,
+    Objective,
     level_weights,
     new_scheduler,
     new_unet,
@@ -334,6 +335,24 @@ def test_layout_is_read_off_the_denoiser():
     assert any(name.startswith("mid_block") for name in moved)
     assert not any(name.startswith(("up_blocks.2", "conv_out")) for name in moved)
     copy.deepcopy(unet)
+
+
+def test_a_layout_of_weight_0_is_left_out_and_changes_nothing_else():
+    torch.manual_seed(0)
+    unet, diffusion = new_unet(TINY.unet, 4, 8, 32), Diffusion.of(new_scheduler())
+    counts = torch.full((2, len(REGIONS), 8, 8), 2, dtype=torch.uint8)
+    clean, eps, states = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randn(2, 5, 32)
+    given = clean, eps, torch.tensor([300, 700]), states, counts
+
+    without = Objective(unet, diffusion, torch.ones(8, 8), 0.0)
+    value, error, regions = without(*given)
+    assert without.layout is None and regions == 0
+    assert {name.partition(".")[0] for name, _ in without.named_parameters()} == {"unet"}
+
+    weighed = Objective(unet, diffusion, torch.ones(8, 8), 0.5)
+    total, same, apart = weighed(*given)
+    assert torch.equal(same, error) and apart > 0
+    assert torch.equal(total, value + 0.5 * apart)
 
 
 def test_crops_are_squares_of_the_picture_and_mostly_of_faces():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 from spf.cli import app
@@ -11,6 +12,9 @@ from spf.errors import BadInput, SpfError
 from spf.portraits.description import TARGETS
 from spf.portraits.pretrain import STAGES
 from spf.reproduce import SHIPPED, TAUGHT, chosen, reproduce, steps
+from spf.shelf import adapter_name
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -34,6 +38,33 @@ def test_every_command_is_one_of_ours(sheet):
         assert shown.exit_code == 0, step.command
         for word in step.command:
             assert not word.startswith("--") or word in shown.output, (step.name, word)
+
+
+def test_the_orders_are_those_that_made_what_ships(sheet):
+    """The header of each shipped adapter says how it was made."""
+    orders = {step.name: step.command for step in sheet}
+    for method, targets in SHIPPED.items():
+        for target in targets:
+            file = ROOT / f"checkpoints/adapters/{adapter_name(target, method)}.safetensors"
+            with safe_open(file, "np") as shipped:
+                header = shipped.metadata()
+            order = orders[f"{target}-{method}"]
+            made = json.loads(header["data"])
+
+            for name in ("method", "data", "steps", "rank"):
+                assert order[order.index(f"--{name}") + 1] == str(made[name]), (target, name)
+            noted = header.get("push")
+            assert ("--set" in order) == bool(noted), target
+            assert not noted or order[order.index("--set") + 1] == f"push={noted}"
+
+
+def test_the_table_is_measured_as_its_page_says(sheet):
+    (step,) = [step for step in sheet if step.name == "results"]
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    told = page[page.index("python -m spf evaluate") : page.index("56 pairs")].replace("\\\n", " ")
+    folders = {"DIR": "--adapters", "OUT": "--out"}
+    at = {word: step.command[step.command.index(option) + 1] for word, option in folders.items()}
+    assert [at.get(word, word) for word in told.split()[3:]] == list(step.command)
 
 
 def test_a_step_that_fails_keeps_what_was_done(sheet, tmp_path):

@@ -67,7 +67,12 @@ class UnetSizes:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
+    """
+    machine  what it is made for, as the help of the command says it
+    """
+
     image_size: int = 128
+    machine: str = "a processor"
     portraits: int = 12_000
     minutes: dict[str, float] = dataclasses.field(
         default_factory=lambda: {
@@ -91,12 +96,14 @@ PRESETS = {
     "small": SMALL,
     "small-gpu": dataclasses.replace(
         SMALL,
+        machine="a GPU",
         minutes={"vae": 2.0, "clip": 1.5, "judges": 1.5, "form": 1.0, "unet": 5.0},
         vae=dataclasses.replace(SMALL.vae, batch=128),
         unet=dataclasses.replace(SMALL.unet, batch=256, lr=1.2e-3, fall=0.4, portraits=40_000),
     ),
     "large": Preset(
         image_size=256,
+        machine="a GPU",
         portraits=40_000,
         minutes={"vae": 10.0, "clip": 6.0, "judges": 6.0, "form": 4.0, "unet": 30.0},
         vae=VaeSizes(channels=(64, 128, 192, 256), norm_groups=32, batch=64, crop=128, lr=6e-4),
@@ -116,3 +123,10 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise BadInput(f"preset must be one of {', '.join(PRESETS)}, not {name!r}.")
     return PRESETS[name]
+
+
+def told() -> str:
+    """All presets in one line, each with its pixels and its machine."""
+    return ", ".join(
+        f"{name} ({found.image_size} pixels, {found.machine})" for name, found in PRESETS.items()
+    )

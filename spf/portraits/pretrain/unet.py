@@ -228,14 +228,15 @@ class Objective(nn.Module):
     """The loss of the denoiser and of what is read off its features.
 
     usual   weights of places in all pictures [h,w], see `place_weights`
-    share   weight of the cross-entropy of the regions; 0 leaves it out
+    share   weight of the cross-entropy of the regions; at 0 it is left out, and told as 0
     """
 
     def __init__(
         self, unet: UNet2DConditionModel, diffusion: Diffusion, usual: Tensor, share: float
     ):
         super().__init__()
-        self.unet, self.layout, self.diffusion, self.share = unet, Layout(unet), diffusion, share
+        self.unet, self.diffusion, self.share = unet, diffusion, share
+        self.layout = Layout(unet) if share else None
         self.register_buffer("usual", usual, persistent=False)
 
     def forward(
@@ -251,6 +252,8 @@ class Objective(nn.Module):
         ideal = self.diffusion.ideal(clean, eps, when)
         error = (where * (guess - ideal).square()).mean((1, 2, 3))
         value = (level_weights(signal) * error).mean()
+        if self.layout is None:
+            return value, error.mean().detach(), torch.zeros_like(value)
 
         shares = counts.float()
         regions = self.layout.loss(shares / shares.sum(1, keepdim=True))
@@ -337,7 +340,8 @@ def train_unet(stage: Stage) -> Fitted:
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
-    others += objective.layout.parameters()
+    if objective.layout is not None:
+        others += objective.layout.parameters()
     with eager_attention(unet, accelerator.mixed_precision):
         return fit(
             objective,
