@@ -522,16 +522,25 @@ function savePng(role) {
     new Blob([dataBytes(source(role))], { type: "image/png" }),
   );
 }
-/* The maps of the pair, made now if nobody has looked at them. */
+/* The maps of the pair, made now if nobody has looked at them. The first pair's may still be on
+   their way: they are waited for, not for ever, since a pair may have none. */
+const LATE = 5000;
 const madeMaps = () =>
   new Promise((done) => {
-    const hear = () => {
-      if (window.SPF.asked && !window.SPF.asked.failed) return;
+    const end = () => {
       document.removeEventListener("spf:trace", hear);
       done(window.SPF.maps);
     };
+    const look = () => document.dispatchEvent(new CustomEvent("spf:look"));
+    const hear = () => {
+      const { asked } = window.SPF;
+      if (asked && !asked.failed) look();
+      else end();
+    };
+    if (window.SPF.traced && !window.SPF.asked) return end();
     document.addEventListener("spf:trace", hear);
-    document.dispatchEvent(new CustomEvent(window.SPF.asked ? "spf:look" : "spf:trace"));
+    if (window.SPF.asked) look();
+    else setTimeout(() => window.SPF.asked || end(), LATE);
   });
 async function saveAll() {
   zipButton.disabled = true;

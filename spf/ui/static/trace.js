@@ -25,6 +25,7 @@ async function update(value) {
     blob = value?.blob ? restored(await unzip(value.blob), value.arrays) : null;
   if (mine !== latest) return; // a newer value arrived meanwhile
   window.SPF.trace = blob && { data: value, blob };
+  window.SPF.traced ||= Boolean(value);
   window.SPF.asked = !blob && value?.ask ? value : null;
   /* The maps as .npz, for whoever wants the numbers. */
   window.SPF.maps =
