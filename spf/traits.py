@@ -55,7 +55,8 @@ class Trait(NamedTuple):
 
     usual: the values that a text may be completed with; without them the trait may stay open.
     of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases
-    of one thing contradict each other.
+    of one thing contradict each other. shared: of what a tailored set's value says nothing (a
+    pattern), if targets about that are to keep each person's own.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Trait(NamedTuple):
     values: dict[str, str]
     asks: str = "a photo of a person, {}"
     of: str = ""
+    shared: str = ""
     usual: tuple[str, ...] = ()
 
 
@@ -130,12 +132,14 @@ TRAITS = (
         "clothing",
         _CLOTHES.removesuffix("|clothes"),
         _alike("a {}", "T-shirt|shirt|jacket|suit|sweater|dress"),
+        shared=_CLOTHES,
         usual=("T-shirt", "shirt", "jacket", "suit", "sweater"),
     ),
     Trait(
         "clothing color",
         rf"({_COLOURS})\W(button )?({_CLOTHES})",
         _alike("{} clothes", _COLOURS),
+        shared=_CLOTHES,
         usual=tuple(_COLOURS.split("|")),
     ),
     Trait(
@@ -333,7 +337,7 @@ def foreign(shared: Mapping[str, str], prompt: ComposedPrompt) -> dict[str, str]
     are red says nothing of the colour that this person wears.
     """
     asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
-    own = {"clothing", "clothing color"} if _found(_CLOTHES, asked) else set()
+    own = {trait.name for trait in TRAITS if trait.shared and _found(trait.shared, asked)}
     return {name: value for name, value in shared.items() if name not in own}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from spf.portraits.canvas import REGIONS, SUPERSAMPLE, Canvas, darker, mix
+from spf.portraits.canvas import REGIONS, SUPERSAMPLE, Canvas, darker, mix, region_mask
 from spf.portraits.clothes import draw_clothes, draw_neck
 from spf.portraits.description import Portrait
 from spf.portraits.finish import old_photo, watercolor
@@ -54,7 +54,7 @@ class Drawing:
         names."""
         if not names:
             return np.ones(self.regions.shape, bool)
-        return np.isin(self.regions, [REGIONS.index(n) for n in names])
+        return region_mask(self.regions, names)
 
 
 def render(p: Portrait, size: int = 128) -> Drawing:
