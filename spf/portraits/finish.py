@@ -51,18 +51,19 @@ def _displaced(image: np.ndarray, dy: np.ndarray, dx: np.ndarray, most: float) -
 
 
 def old_photo(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sepia that has lost its contrast, with darkened corners, a few scratches and a pale border.
+    """Sepia that has lost some contrast, with darkened corners, a scratch on each side of the face
+    and a pale border.
 
     uint8 [S,S,3] of the supersampled picture -> the same shape.
     """
     side = image.shape[0]
     gray = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255
-    gray = 0.14 + 0.78 * gray
+    gray = 0.08 + 0.86 * gray
 
     ys, xs = np.mgrid[:side, :side] / side - 0.5
-    gray = gray * (1 - 0.9 * (np.hypot(xs, ys) - 0.35).clip(0))
-    for _ in range(3):
-        x, lean = rng.uniform(-0.45, 0.45), rng.uniform(-0.10, 0.10)
+    gray = gray * (1 - 0.8 * (np.hypot(xs, ys) - 0.38).clip(0))
+    for side_of_face in (-1, 1):
+        x, lean = side_of_face * rng.uniform(0.30, 0.44), rng.uniform(-0.06, 0.06)
         gray = np.where(np.abs(xs - x - lean * ys) < 0.004, gray * 0.4 + 0.55, gray)
 
     sepia = gray[..., None] * np.array([1.06, 0.92, 0.70]) + np.array([0.02, 0.015, 0.01])

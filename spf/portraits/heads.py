@@ -71,7 +71,7 @@ def draw_ears(c: Canvas, f: Measures, skin) -> None:
 
 
 def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
-    """Rosy cheeks for the young; lines that grow longer and darker with the years for the
+    """Rosy cheeks for the young; soft folds that grow longer and deeper with the years for the
     others."""
     outline, t = f.outline(), f.wrinkles
     if not t:
@@ -80,40 +80,46 @@ def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
             c.fill(cheek, mix(skin, (236, 84, 92), 0.42), blur=0.009, inside=outline)
         return
 
-    ink = mix(skin, darker(skin, 0.62), 0.6 + 0.4 * t)
+    def crease(points):
+        c.fill(stroke(points, 0.013), shadow, blur=0.003, inside=outline)
+
+    shadow = darker(skin, 0.34 + 0.12 * t)
     for s in (-1, 1):
-        fold = [
-            (s * f.nose_w * 1.75, f.nose_y + 0.002),
-            (s * (f.mouth_w + 0.012), f.mouth_y - 0.046),
-            (s * (f.mouth_w + 0.020), f.mouth_y - 0.024 + 0.016 * t),
-        ]
-        c.fill(stroke(fold, 0.014), ink)
+        crease(
+            [
+                (s * f.nose_w * 1.75, f.nose_y + 0.002),
+                (s * (f.mouth_w + 0.012), f.mouth_y - 0.046),
+                (s * (f.mouth_w + 0.020), f.mouth_y - 0.024 + 0.016 * t),
+            ]
+        )
         if t < 0.8:
             continue
 
-        pouch = [
-            (s * f.eye_x - f.eye_w * 0.8, f.eye_y + 0.052),
-            (s * f.eye_x, f.eye_y + 0.066),
-            (s * f.eye_x + f.eye_w * 0.8, f.eye_y + 0.052),
-        ]
-        c.fill(stroke(pouch, 0.014), ink)
+        pouch = ellipse(s * f.eye_x, f.eye_y + 0.048, f.eye_w * 0.92, 0.020)
+        c.fill(pouch, darker(skin, 0.16), blur=0.004, inside=outline)
+        crease(
+            [
+                (s * f.eye_x - f.eye_w * 0.8, f.eye_y + 0.052),
+                (s * f.eye_x, f.eye_y + 0.066),
+                (s * f.eye_x + f.eye_w * 0.8, f.eye_y + 0.052),
+            ]
+        )
 
     if t >= 0.8:
-        for k, rise in enumerate((0.052, 0.088)):
+        for k, rise in enumerate((0.050, 0.086)):
             y, half = f.brow_y - rise, 0.078 - 0.016 * k
-            c.fill(stroke([(-half, y + 0.005), (0, y - 0.004), (half, y + 0.005)], 0.014), ink)
+            crease([(-half, y + 0.005), (0, y - 0.004), (half, y + 0.005)])
 
 
 def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Generator) -> None:
-    """Round dots that stand a dot apart, so that each survives eight pixels to a latent: four on
-    each cheek, two across the nose."""
-    ink = mix(skin, (150, 74, 36), 0.72) if p.skin in ("fair", "tan") else darker(skin, 0.55)
-    cheek = [(0.38, 0.24), (0.68, 0.20), (0.54, 0.42), (0.80, 0.40)]
-    places = [(s * x, y) for s in (-1, 1) for x, y in [*cheek, (0.15, 0.13)]]
+    """Small round dots high on the cheeks and across the nose, clear of mouth and folds."""
+    ink = mix(skin, (158, 82, 44), 0.62) if p.skin in ("fair", "tan") else darker(skin, 0.44)
+    cheek = [(0.34, 0.22), (0.56, 0.16), (0.80, 0.18), (0.45, 0.36), (0.68, 0.32)]
+    places = [(s * x, y) for s in (-1, 1) for x, y in [*cheek, (0.13, 0.13)]]
 
     for x, y in places:
         x, y = x + rng.uniform(-0.03, 0.03), y + rng.uniform(-0.025, 0.025)
-        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0155, 0.0155, 14), ink)
+        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0125, 0.0125, 14), ink)
 
 
 _OPENING = {"neutral": 0.66, "smiling": 0.60, "surprised": 0.94, "sad": 0.56}
