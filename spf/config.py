@@ -318,6 +318,7 @@ class GenerateConfig(Config):
         place="settings",
         widget="radio",
     )
+    negative: str = text(help="what guidance leads both drawings away from", place="advanced")
     strength: float = real(
         1.0,
         *STRENGTH,

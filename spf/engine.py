@@ -349,8 +349,9 @@ class Engine:
         with self._speller(self.base) as tokenizer:
             fuller = texts_of(changed(self.base, tokenizer=tokenizer), config)
             prompt = fuller.prompt
+            texts = (prompt.base, prompt.complete, config.negative)
             unknown = dict.fromkeys(
-                (*unknown_words(tokenizer, prompt.base), *unknown_words(tokenizer, prompt.complete))
+                word for text in texts for word in unknown_words(tokenizer, text)
             )
             known = known_words(tokenizer) if unknown else ()
             near = {word: near_words(word, known) for word in unknown}
@@ -472,6 +473,7 @@ class Engine:
                 seeds=[config.seed],
                 steps=config.steps,
                 guidance=config.guidance,
+                negative=config.negative,
                 scale=config.strength,
                 guide=guide_of(config),
                 free=[role for role in adapters if role != TUNED and config.others == "free"],

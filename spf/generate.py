@@ -63,6 +63,7 @@ def draw(
             seeds=seeds,
             steps=config.steps,
             guidance=config.guidance,
+            negative=config.negative,
             scale=config.strength,
             guide=guide_of(config),
             edit=edit_of(config),

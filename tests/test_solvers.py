@@ -94,6 +94,44 @@ def test_held_drawings_and_repeats_work_with_every_sampler(base):
     assert base.sampler == "ddim"
 
 
+@pytest.mark.parametrize("guided", ["", "held"])
+def test_guidance_leads_both_drawings_away_from_a_negative_text(base, guided):
+    """Away from the base text itself guidance leads nowhere: its drawing is the unguided one, to
+    the rounding of g (e - e)."""
+    prompt, how = compose(TEXT, "a hat"), {"steps": 3, "guide": GuideConfig("held")}
+    how |= {} if guided else {"guide": None}
+    away = sample_pair(base, prompt, guidance=6.0, negative=TEXT, **how).original
+    alone = sample_pair(base, prompt, guidance=1.0, **how).original
+    assert abs(away.latents - alone.latents).max() < 1e-4
+
+    plain, other = (
+        sample_pair(base, prompt, guidance=4.0, negative=text, **how) for text in ("", "a man")
+    )
+    for path in ("original", "tuned"):
+        drawn = [
+            (one.original if path == "original" else one.tuned["tuned"]).latents
+            for one in (plain, other)
+        ]
+        assert abs(drawn[0] - drawn[1]).max() > 1e-3
+
+
+def test_a_drawing_away_from_a_text_is_the_stock_pipelines(base):
+    noise = initial_latents(base, [1])
+    ours = sample_pair(base, compose(TEXT), seeds=(1,), steps=4, negative="a man").original.latents
+    pipeline = pipeline_of(base)
+    pipeline.set_progress_bar_config(disable=True)
+    how = {"num_inference_steps": 4, "guidance_scale": 4.0, "output_type": "latent"}
+    theirs = pipeline(TEXT, negative_prompt="a man", latents=noise, **how).images
+    torch.testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_a_drawing_away_from_another_text_is_not_taken_for_this_one(base):
+    kept = Kept()
+    first = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
+    again = sample_pair(base, compose(TEXT), steps=2, negative="a man", kept=kept).original
+    assert again is not first and again.key != first.key
+
+
 def test_an_original_by_another_sampler_is_not_taken_for_this_one(base):
     kept = Kept()
     first = sample_pair(base, compose(TEXT), steps=2, kept=kept).original

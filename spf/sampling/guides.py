@@ -100,9 +100,9 @@ def composed(
 
     eps = e(empty) + g (e(base) - e(empty)) + g push (e(complete) - e(base)): Composable Diffusion
     (Liu et al. 2022, Eq. 11) with the base text (plain) and what the complete text (states) adds to
-    it as the two concepts. apart: states of two other texts, whose difference is the second concept
-    instead; added: that difference itself, where other weights found it. With either the complete
-    text may be None, which spares its row.
+    it as the two concepts; uncond: of the empty text, or of a negative one. apart: states of two
+    other texts, whose difference is the second concept instead; added: that difference itself,
+    where other weights found it. With either the complete text may be None, which spares its row.
     """
     texts = [uncond, plain, *apart, *([] if states is None else [states])]
     found = predictions(base, latents, timestep, texts)

@@ -107,7 +107,8 @@ def sample(
 ) -> Tensor:
     """Clean latents [B,C,h,w] from noise, with the weights that are active now.
 
-    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text.
+    embeddings and uncond [B or 1,77,D] are text states, the latter of the empty text or of a
+    negative one.
     predict(latents, timestep) takes the place of the guided prediction; adjust(latents, index) may
     change the latents after a step. Raises NotFinite, and whatever the callback raises.
     """

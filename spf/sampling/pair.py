@@ -171,6 +171,7 @@ def sample_pair(
     seeds: Sequence[int] = (0,),
     steps: int = 25,
     guidance: float = 4.0,
+    negative: str = "",
     scale: float = 1.0,
     settings: SfcmConfig | None = None,
     guide: GuideConfig | None = None,
@@ -184,25 +185,27 @@ def sample_pair(
     """Original on the base text and tuned variants on the complete text, from the same noise.
 
     adapters: one adapter, or variants by name, each an adapter or several that add up; none asks
-    the original weights for the complete text. scale: strength of the adapters. settings: of the
-    control map, by default those that the adapters were trained with. guide: SFCM-guided sampling
-    of all variants but those named in `free`. edit: changes the drawing of the complete text, see
-    `spf.edits`. maps: the variants whose maps are made, all by default. kept: where drawings are
-    kept; what is there with the same settings is not drawn again, and `known` gets it before
-    anything is drawn. Raises BadInput before anything is drawn, NotFinite, and what the callback
-    raises.
+    the original weights for the complete text. negative: what guidance leads both paths away from,
+    in place of the empty text. scale: strength of the adapters. settings: of the control map, by
+    default those that the adapters were trained with. guide: SFCM-guided sampling of all variants
+    but those named in `free`. edit: changes the drawing of the complete text, see `spf.edits`.
+    maps: the variants whose maps are made, all by default. kept: where drawings are kept; what is
+    there with the same settings is not drawn again, and `known` gets it before anything is drawn.
+    Raises BadInput before anything is drawn, NotFinite, and what the callback raises.
     """
     variants = (
         adapters if isinstance(adapters, Mapping) else {TUNED: () if adapters is None else adapters}
     )
     switches = {name: response(base, chosen, scale) for name, chosen in variants.items()}
-    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, Kept() if kept is None else kept)
+    kept = Kept() if kept is None else kept
+    pair = _Pair(base, prompt, tuple(seeds), steps, guidance, negative, kept)
     looked = set(switches if maps is None else maps)
     paths = {
         name: TunedPath(
             base,
             [prompt],
             guidance=guidance,
+            negative=negative,
             settings=settings or settings_of(switch.metadata),
             guide=None if name in free else guide,
             edit=edit,
@@ -249,14 +252,14 @@ def sample_pair(
 class _Pair:
     """What both paths of one drawing share: noise, text states, phrases, and what is kept."""
 
-    def __init__(self, base, prompt, seeds, steps, guidance, kept) -> None:
+    def __init__(self, base, prompt, seeds, steps, guidance, negative, kept) -> None:
         self.base, self.prompt, self.seeds, self.kept = base, prompt, seeds, kept
         self.noise = initial_latents(base, seeds)
-        self.plain = TunedPath(base, [prompt], guidance=guidance)
+        self.plain = TunedPath(base, [prompt], guidance=guidance, negative=negative)
         self.steps, self.guidance = steps, guidance
         self.groups = self._groups()
         model = (base.name, str(base.folder), str(base.dtype), base.sampler)
-        self.key = (*model, prompt.base, tuple(self.groups), seeds, steps, guidance)
+        self.key = (*model, prompt.base, tuple(self.groups), seeds, steps, guidance, negative)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 
     def _groups(self) -> dict[str, list[int]]:

@@ -95,6 +95,7 @@ class TunedPath:
     compare: run the reference path on the same latents, for the noise difference (always done for a
     guide that reads one).
     settings: of the control map, see `control.settings_of`; None leaves it out, unless it guides.
+    negative: the text that guidance leads away from, in place of the empty one.
     guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for
     all targets but the last, which it follows instead of the original's. held: the map [B,h,w] of
     the last drawing that followed, in which all targets were free;
@@ -109,6 +110,7 @@ class TunedPath:
         prompts: Sequence[ComposedPrompt],
         *,
         guidance: float = 4.0,
+        negative: str = "",
         settings: SfcmConfig | None = None,
         guide: GuideConfig | None = None,
         edit: Edit | None = None,
@@ -116,7 +118,8 @@ class TunedPath:
         kept: Kept | None = None,
         place: tuple = (),
     ) -> None:
-        self.base, self.prompts, self.guidance = base, list(prompts), guidance
+        self.base, self.prompts = base, list(prompts)
+        self.guidance, self.negative = guidance, negative
         self.kept, self.place = kept, place
         self.guide, self.edit = guide, edit
         self.way = make_guide(guide.map) if guide else None
@@ -125,17 +128,17 @@ class TunedPath:
         self.follows = guide is not None and guide.follows
         self.blends = guide is not None and not self.follows
         self.compare = compare or self.blends
-        texts = ["", *(prompt.base for prompt in prompts), *(prompt.complete for prompt in prompts)]
-        self.uncond, self.plain, self.complete = base.encode_text(texts).split(
-            [1, len(prompts), len(prompts)]
-        )
+        plain, complete = ([getattr(one, text) for one in prompts] for text in ("base", "complete"))
+        self.uncond, self.plain, self.complete = base.encode_text(
+            [negative, *plain, *complete]
+        ).split([1, len(prompts), len(prompts)])
         targets = prompts[0].targets if len({prompt.targets for prompt in prompts}) == 1 else ()
         self.targets = targets if self.follows and edit is None and len(targets) > 1 else ()
         self.earlier: TunedPath | None = None
         if self.targets:
             some = [prompt.before() for prompt in prompts]
             more = {"guide": guide, "compare": False, "kept": kept, "place": place}
-            self.earlier = TunedPath(base, some, guidance=guidance, **more)
+            self.earlier = TunedPath(base, some, guidance=guidance, negative=negative, **more)
         if edit:
             self.complete = edit.states(base, self.prompts, self.complete)
         self.said = said(base, self.prompts, self.settings) if self.compare else None
@@ -258,7 +261,7 @@ class TunedPath:
             return
         self.reading, count = switch, len(self.prompts)
         before = [(one.before().complete if self.earlier else one.base) for one in self.prompts]
-        texts = ["", *before, *(prompt.complete for prompt in self.prompts)]
+        texts = [self.negative, *before, *(prompt.complete for prompt in self.prompts)]
         with switch:
             self.blank, self.before, complete = self.base.encode_text(texts).split(
                 [1, count, count]
