@@ -483,6 +483,7 @@ def test_a_link_restores_every_field(engine, result):
         "held",
         [AUTO],
         "free",
+        "",
         1.0,
         0.0,
         0.0,
