@@ -128,7 +128,7 @@ class Result:
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
-    the UNet took; 0 where none was needed.
+    the UNet took; 0 where none was needed. strangers: adapters that were tuned on other weights.
     """
 
     config: GenerateConfig
@@ -142,6 +142,7 @@ class Result:
     region: np.ndarray | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     row_seconds: float = 0.0
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -331,6 +332,16 @@ class Engine:
             for role, names in self.variants(config).items()
         }
 
+    def strangers(self, config: GenerateConfig) -> tuple[str, ...]:
+        """Names of the adapters of a drawing that were tuned on other weights than the loaded base
+        has, as far as their files say.
+        """
+        from .weights import differ
+
+        made = self.shelf.metadata()
+        names = dict.fromkeys(name for some in self.variants(config).values() for name in some)
+        return tuple(name for name in names if differ(made.get(name, {}), self.base.sketch))
+
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
         return [ORIGINAL, *self.variants(config)]
@@ -442,6 +453,7 @@ class Engine:
                     region,
                     self.columns(config),
                     watch.row_seconds,
+                    self.strangers(config),
                 )
             )
 

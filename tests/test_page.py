@@ -207,6 +207,16 @@ def test_notices_name_the_words(engine, result):
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
 
 
+def test_adapters_of_other_weights_are_named_under_the_portraits(engine, result):
+    assert not any(
+        "other weights" in one["text"]["en"] for one in stage.finished(result)["notices"]
+    )
+    engine.strange = ("hat",)
+    *_, drawn = engine.compare(CONFIG)
+    [told] = [one for one in stage.finished(drawn)["notices"] if one["kind"] == "warning"]
+    assert told["text"]["en"].startswith("Tuned on other weights than the loaded ones: hat.")
+
+
 # look inside
 
 

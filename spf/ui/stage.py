@@ -171,6 +171,13 @@ def notices(words: Words) -> list[dict]:
 
 def _about_adapter(result: Result) -> list[dict]:
     used = [name for name in result.config.adapter.split(JOIN) if name]
+    if result.strangers:
+        names = ", ".join(result.strangers)
+        return [notice("other_weights", "warning", names=names), *_lacking(result, used)]
+    return _lacking(result, used)
+
+
+def _lacking(result: Result, used: Sequence[str]) -> list[dict]:
     if not used and result.config.targets:
         return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):
