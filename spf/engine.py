@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import os
 import queue
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,10 +178,15 @@ class Engine:
         self.base: Base | None = None
         self.problem = ""
         self._timed: deque[float] = deque(maxlen=5)
-        self._lock = threading.Lock()
-        self._spelling = threading.Lock()
         self._copied: tuple[Any, Any] = (None, None)
         self._settled = threading.Event()
+        self._unlock()
+        _ENGINES.add(self)
+
+    def _unlock(self) -> None:
+        """New locks, which nobody holds."""
+        self._lock = threading.Lock()
+        self._spelling = threading.Lock()
 
     # loading
 
@@ -565,6 +572,19 @@ class Engine:
         from .models import as_pixels
 
         return self.judges.read(as_pixels(images))
+
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a copy of this process nobody is left who would give back a lock that was held."""
+    for engine in list(_ENGINES):
+        engine._unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _split(names: str, by: str) -> list[str]:

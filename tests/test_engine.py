@@ -2,6 +2,7 @@
 truth.
 """
 
+import os
 import pickle
 import threading
 import time
@@ -211,6 +212,18 @@ def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
     assert not any(module._forward_hooks for module in engine.base.unet.modules())
     engine.kept.clear()
     assert np.array_equal(run(engine)[1].portraits[TUNED], before.portraits[TUNED])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are copies of a process")
+def test_a_copy_of_the_process_does_not_wait_for_who_is_not_in_it(engine):
+    """Somebody types while a worker of a lent GPU is forked."""
+    with engine._spelling, engine._lock:
+        child = os.fork()
+        if not child:
+            locked = engine._spelling.locked() or engine._lock.locked()
+            os._exit(3 if locked else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert engine._spelling.locked() and engine._lock.locked(), "here they are held as before"
 
 
 def test_two_visitors_get_what_each_would_get_alone(engine):
