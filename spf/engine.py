@@ -10,12 +10,14 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import os
 import queue
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -128,7 +130,7 @@ class Result:
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
-    the UNet took; 0 where none was needed.
+    the UNet took; 0 where none was needed. strangers: adapters that were tuned on other weights.
     """
 
     config: GenerateConfig
@@ -142,6 +144,7 @@ class Result:
     region: np.ndarray | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     row_seconds: float = 0.0
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,15 @@ class Engine:
         self.base: Base | None = None
         self.problem = ""
         self._timed: deque[float] = deque(maxlen=5)
-        self._lock = threading.Lock()
-        self._spelling = threading.Lock()
         self._copied: tuple[Any, Any] = (None, None)
         self._settled = threading.Event()
+        self._unlock()
+        _ENGINES.add(self)
+
+    def _unlock(self) -> None:
+        """New locks, which nobody holds."""
+        self._lock = threading.Lock()
+        self._spelling = threading.Lock()
 
     # loading
 
@@ -331,6 +339,16 @@ class Engine:
             for role, names in self.variants(config).items()
         }
 
+    def strangers(self, config: GenerateConfig) -> tuple[str, ...]:
+        """Names of the adapters of a drawing that were tuned on other weights than the loaded base
+        has, as far as their files say.
+        """
+        from .weights import differ
+
+        made = self.shelf.metadata()
+        names = dict.fromkeys(name for some in self.variants(config).values() for name in some)
+        return tuple(name for name in names if differ(made.get(name, {}), self.base.sketch))
+
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
         return [ORIGINAL, *self.variants(config)]
@@ -443,6 +461,7 @@ class Engine:
                     region,
                     self.columns(config),
                     watch.row_seconds,
+                    self.strangers(config),
                 )
             )
 
@@ -555,6 +574,19 @@ class Engine:
         from .models import as_pixels
 
         return self.judges.read(as_pixels(images))
+
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a copy of this process nobody is left who would give back a lock that was held."""
+    for engine in list(_ENGINES):
+        engine._unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _split(names: str, by: str) -> list[str]:

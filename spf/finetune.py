@@ -62,6 +62,7 @@ from spf.shelf import STOCK, adapter_name
 from spf.training import fit, make_accelerator
 from spf.userdata import UserSet, is_set
 from spf.userdata import load as load_set
+from spf.weights import note
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
@@ -103,6 +104,7 @@ def finetune(
     method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
     run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
+    weights = note(base.sketch)  # now, while the denoiser has its own
     for one in ("keep", "checkpointing"):
         run.pop(one)  # which changes nothing in what is trained
     claim(out, run, resume)
@@ -170,7 +172,9 @@ def finetune(
                 callback(step, terms, eta)
 
         def save() -> None:
-            made = paths.adapter(describe(base, config, method, target, last, data.common))
+            made = paths.adapter(
+                describe(base, config, method, target, last, data.common) | weights
+            )
             made = low_rank(made, config.rank) if config.rank else made
             save_adapter(made, path)
             step = int(last.get("step", 0))

@@ -40,6 +40,7 @@ from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
 from .single_file import SD2, described
 from .solvers import DDIM, DPM, EULER, Dpm, Euler, solver
+from .weights import sketch
 
 CLIP_WORDS = 49408
 """Size of CLIP's own vocabulary."""
@@ -105,6 +106,13 @@ class Base:
     @property
     def scaling_factor(self) -> float:
         return self.vae.config.scaling_factor
+
+    @cached_property
+    def sketch(self) -> np.ndarray | None:
+        """What tells the denoiser's own weights from others, see `spf.weights`; asked for first
+        where no tuned ones are switched on.
+        """
+        return sketch(self.unet)
 
     @cached_property
     def clip(self) -> PreTrainedModel | None:

@@ -47,6 +47,7 @@ from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find, overflow
 from spf.sampling import GuideConfig, TunedPath, freed, initial_latents, sample
 from spf.targets import known_targets
+from spf.weights import differ
 
 FREE, HELD = "free", "held"
 PAGE, DATA = "receipt.png", "receipt.json"
@@ -99,8 +100,8 @@ def receipt(
     latter.
 
     judges are used on the embedded model alone; elsewhere CLIP reads, and where there is none only
-    pictures are compared. show: called with (denoising steps done, in all). Raises BadInput before
-    anything is drawn.
+    pictures are compared. An adapter that was tuned on other weights is measured, and said to be.
+    show: called with (denoising steps done, in all). Raises BadInput before anything is drawn.
     """
     target = config.target or adapter.metadata.get("target", "")
     prompts = _prompts(base, target, adapter.metadata, config)
@@ -141,6 +142,7 @@ def receipt(
     found |= {
         "adapter": name,
         "base": base.name,
+        "other_weights": differ(adapter.metadata, base.sketch),
         "target": target,
         "source": adapter.metadata.get("source", adapter.metadata.get("method", "")),
         "reader": reader.name,
@@ -382,6 +384,7 @@ def _figures(found: Mapping[str, Any], ways: Sequence[str], width: int) -> Image
     figure = Figure(figsize=(width / DPI, 3.2), dpi=DPI)
     target = f' for "{found["target"]}"' if found["target"] else ""
     title = f"{found['adapter']}{target} on {found['base']}, read by {found['reader']}"
+    title += ", tuned on other weights" if found["other_weights"] else ""
     figure.suptitle(title, fontsize=10)
     table = figure.add_axes((0.14, 0.05, 0.42, 0.8))
     table.axis("off")

@@ -60,6 +60,7 @@ class FakeEngine(Engine):
         super().__init__("fake", folder=tmp, filtered=False)
         self.pause, self.fault = pause, fault
         self.running = self.peak = self.steps_done = 0
+        self.strange: tuple[str, ...] = ()
         for name in adapters:
             (tmp / "adapters").mkdir(exist_ok=True)
             target = TARGETS.get(name.partition("-")[0])
@@ -73,6 +74,9 @@ class FakeEngine(Engine):
             self.base = "fake"
             self._settled.set()
         return self.base
+
+    def strangers(self, config):
+        return self.strange
 
     def words(self, config):
         prompt = compose(config.base, config.targets, config.mode, config.replace)

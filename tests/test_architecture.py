@@ -29,6 +29,7 @@ FLOORS = [
         "spf.shelf",
         "spf.single_file",
         "spf.training",
+        "spf.weights",
     ],
     ["spf.attention", "spf.bases", "spf.guides", "spf.portraits", "spf.solvers"],
     ["spf.control", "spf.models", "spf.safety", "spf.settings", "spf.targets"],

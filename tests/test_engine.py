@@ -2,6 +2,7 @@
 truth.
 """
 
+import os
 import pickle
 import threading
 import time
@@ -24,12 +25,24 @@ from spf.engine import (
     Result,
 )
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
+from spf.files import load_tensors
 from spf.paths import Adapter, save_adapter
 from spf.sampling import Kept, counting
+from spf.weights import note
 
 CONFIG = GenerateConfig(
     "a photo of a young woman with long hair", ("a hat",), seed=3, steps=4, adapter=AUTO
 )
+
+
+ABOUT = {
+    "method": "spf",
+    "base_model": "tiny",
+    "target": "a hat",
+    "steps": "1",
+    "losses": "{}",
+    "versions": "{}",
+}
 
 
 @pytest.fixture
@@ -37,18 +50,10 @@ def engine(tmp_path, monkeypatch):
     """The engine around the tiny base, with the adapters hat and hat-naive."""
     base = new_tiny_base()
     monkeypatch.setattr("spf.models.load_base", lambda name, **_: base)
-    metadata = {
-        "method": "spf",
-        "base_model": "tiny",
-        "target": "a hat",
-        "steps": "1",
-        "losses": "{}",
-        "versions": "{}",
-    }
     names = [name for name, _ in base.unet.named_parameters() if "attn2.to_v" in name]
     for name, size in (("hat", 0.3), ("hat-naive", 0.6)):
         tensors = {key: size * torch.randn_like(base.unet.get_parameter(key)) for key in names}
-        save_adapter(Adapter(metadata, tensors), tmp_path / "adapters" / f"{name}.safetensors")
+        save_adapter(Adapter(ABOUT, tensors), tmp_path / "adapters" / f"{name}.safetensors")
     return Engine(device="cpu", folder=tmp_path)
 
 
@@ -56,6 +61,15 @@ def run(engine, config=CONFIG):
     *events, result = engine.compare(config)
     assert isinstance(result, Result) and all(isinstance(event, Progress) for event in events)
     return events, result
+
+
+def test_adapters_of_other_weights_are_named(engine, tmp_path):
+    assert run(engine)[1].strangers == ()
+    for name, seed in (("hat", 1), ("hat-naive", 0)):
+        file = tmp_path / "adapters" / f"{name}.safetensors"
+        said = ABOUT | note(new_tiny_base(seed).sketch)
+        save_adapter(Adapter(said, load_tensors(file)), file)
+    assert run(engine)[1].strangers == ("hat",)
 
 
 def test_a_drawing_streams_progress_and_ends_in_one_result(engine):
@@ -198,6 +212,18 @@ def test_closing_stops_within_a_step_and_leaves_the_network_as_it_was(engine):
     assert not any(module._forward_hooks for module in engine.base.unet.modules())
     engine.kept.clear()
     assert np.array_equal(run(engine)[1].portraits[TUNED], before.portraits[TUNED])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are copies of a process")
+def test_a_copy_of_the_process_does_not_wait_for_who_is_not_in_it(engine):
+    """Somebody types while a worker of a lent GPU is forked."""
+    with engine._spelling, engine._lock:
+        child = os.fork()
+        if not child:
+            locked = engine._spelling.locked() or engine._lock.locked()
+            os._exit(3 if locked else 0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert engine._spelling.locked() and engine._lock.locked(), "here they are held as before"
 
 
 def test_two_visitors_get_what_each_would_get_alone(engine):

@@ -11,7 +11,7 @@ from portrait_world import new_portrait_base
 from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.exchange import load_adapter
-from spf.files import load_tensors
+from spf.files import load_tensors, read_header
 from spf.finetune import (
     FinetuneConfig,
     finetune,
@@ -27,6 +27,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
 from spf.shelf import adapter_name
+from spf.weights import KEY, differ, note, sketch
 
 SMALL = {"batch": 2, "own_count": 3, "enhanced_every": 1}
 
@@ -79,6 +80,15 @@ def test_spf_writes_a_file_that_explains_itself_and_one_for_others(base, weights
         and "output" in seen[-1][1]
         and "output" not in seen[0][1]
     )
+
+
+@pytest.mark.parametrize("method", ["naive", "adalora"])
+def test_the_weights_that_it_was_tuned_on_are_noted(base, weights, tmp_path, method):
+    path = finetune(base, config(method=method, steps=3), tmp_path, settings={"batch": 2})
+    others = read_header(path.with_suffix(".lora.safetensors"))[0]
+    for said in (load_adapter(path, base).metadata, others):
+        assert said[KEY] == note(sketch(base.unet))[KEY]
+        assert not differ(said, base.sketch) and differ(said, new_portrait_base(seed=1).sketch)
 
 
 def test_naive_moves_every_part_and_the_picture(base, weights, tmp_path):

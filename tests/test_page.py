@@ -28,6 +28,7 @@ from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput
+from spf.jobs import SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
 from spf.portraits.description import TARGETS, sample_portrait
@@ -37,6 +38,7 @@ from spf.ui import (
     build,
     components,
     examples,
+    gpu,
     launch_options,
     maps,
     page,
@@ -205,6 +207,16 @@ def test_notices_name_the_words(engine, result):
         -1
     ]
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
+
+
+def test_adapters_of_other_weights_are_named_under_the_portraits(engine, result):
+    assert not any(
+        "other weights" in one["text"]["en"] for one in stage.finished(result)["notices"]
+    )
+    engine.strange = ("hat",)
+    *_, drawn = engine.compare(CONFIG)
+    [told] = [one for one in stage.finished(drawn)["notices"] if one["kind"] == "warning"]
+    assert told["text"]["en"].startswith("Tuned on other weights than the loaded ones: hat.")
 
 
 # look inside
@@ -820,6 +832,83 @@ def test_on_a_lent_gpu_arguments_and_results_are_plain(engine, monkeypatch):
     next(run), next(run)
     run.close()
     assert engine.running == 0 and not engine._lock.locked()
+
+
+@pytest.fixture
+def platform(monkeypatch):
+    """A fake of ZeroGPU: a worker is lent for a while, and taken back after so many events as
+    `left` says, once.
+    """
+    state = SimpleNamespace(left=None)
+
+    def lend(duration):
+        def wrap(function):
+            def worker(*arguments):
+                duration(*arguments)
+                with closing(function(*pickle.loads(pickle.dumps(arguments)))) as events:
+                    for event in events:
+                        if state.left == 0:
+                            state.left = None
+                            raise gr.Error("GPU task aborted", title="ZeroGPU worker error")
+                        state.left = state.left and state.left - 1
+                        yield pickle.loads(pickle.dumps(event))
+
+            return worker
+
+        return wrap
+
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
+    return state
+
+
+def test_a_lent_gpu_that_is_taken_back_ends_the_drawing_and_not_the_page(engine, platform):
+    desk, request = runs.Runs(engine), SimpleNamespace(session_hash="s")
+    fields = ("a woman", "a hat", "append", "", AUTO, AUTO, 1, 30, 4.0)
+    taken = texts.both("error.taken")
+
+    platform.left = 12
+    *before, (shown, inside, go, halt) = desk.run(request, False, *fields)
+    assert len(before) == 12 and before[-1][0]["phase"] == "running"
+    assert shown == {"phase": "failed", "status": taken}
+    assert go["interactive"] and not halt["interactive"]
+    assert not desk.runs and not desk.drawn and not engine._lock.locked()
+
+    platform.left = 12
+    *_, (shown, *_) = desk.series(request, "seeds", 3, "", *fields)
+    assert (shown["phase"], shown["status"]) == ("failed", taken)
+
+    *_, (shown, inside, *_) = desk.run(request, False, *fields)
+    assert shown["phase"] == "done"
+    platform.left = 3
+    ask = SimpleNamespace(ask=inside["ask"], request=inside["request"])
+    *_, answer = desk.maps(ask)
+    assert answer["failed"] and answer["status"] == taken
+    *_, answer = desk.maps(ask)
+    assert "blob" in answer
+
+
+def test_a_job_says_at_once_that_its_gpu_was_taken_back(engine, platform, tmp_path, monkeypatch):
+    def train(folder, adapters):
+        yield 1
+        yield 2
+
+    jobs = SlicedJobs(tmp_path / "jobs", tmp_path / "own", gpu.on_gpu(train, lambda *_: gpu.SLICE))
+    blocks = build(engine, {}, jobs)
+    called = {fn.fn.__name__: fn for fn in blocks.fns.values() if fn.fn}
+    values = [field.value for field in called["start"].inputs]
+    for platform.left in (0, 1):
+        *_, last = called["start"].fn(*values)
+        shown, notice = last[0], last[-1]["notices"][0]["text"]
+        assert shown["phase"] == "stopped" and notice == texts.both("error.taken")
+        assert jobs.active() is None
+    platform.left = 1
+    *_, last = called["resume"].fn(jobs.names()[0])
+    assert last[0]["phase"] == "stopped" and last[-1]["notices"][0]["text"]["zh"]
+    platform.left = 1
+    with pytest.raises(gr.Error, match="took its GPU back"):
+        called["control_job"].fn(jobs.names()[0], "resume")
+    assert jobs.active() is None, "a program's resume is attended as well"
 
 
 def test_a_public_space_does_not_train(engine, monkeypatch):

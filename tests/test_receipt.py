@@ -9,11 +9,14 @@ from PIL import Image
 from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf import receipt as r
+from spf.engine import Paper
 from spf.errors import BadInput
 from spf.evaluation import readers
 from spf.evaluation.readers import CLIP, JUDGES, NOBODY, Read, Reader, reader_for
 from spf.paths import Adapter
 from spf.receipt import ReceiptConfig, receipt
+from spf.ui.tabs.receipt import shown
+from spf.weights import note
 
 QUICK = ReceiptConfig(texts=3, steps=1, batch=3)
 STEPS = ReceiptConfig(texts=3, steps=2, batch=2)
@@ -43,6 +46,16 @@ def test_judges_read_the_embedded_model_alone(base, monkeypatch):
     assert reader_for(base, None, ["a hat"]).name == CLIP
     monkeypatch.setattr(base, "clip", None)
     assert reader_for(base, None, ["a hat"]).name == NOBODY
+
+
+def test_other_weights_are_told_on_the_receipt_and_beside_it(base, tmp_path):
+    for seed, other in ((0, False), (1, True)):
+        stranger = adapter(base, **note(new_portrait_base(seed=seed).sketch))
+        found = receipt(base, stranger, tmp_path, QUICK, name="hat")
+        assert found["other_weights"] is other
+        status = shown(Paper(found, b""))["status"]["en"]
+        assert status.startswith("hat was tuned on other weights") is other
+        assert status.endswith("Attach the picture where you publish the weights.")
 
 
 def test_a_receipt_has_both_ways_and_says_who_read_them(embedded, tmp_path):

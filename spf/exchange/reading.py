@@ -8,11 +8,13 @@ in `up` afterwards.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,11 @@ from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
 from spf.shelf import Shelf
+from spf.weights import KEY, differ
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout
+
+log = logging.getLogger(__name__)
 
 OWN, DIFFUSERS, PEFT, KOHYA = "own", "diffusers", "peft", "kohya"
 PEFT_PREFIX = "base_model.model."
@@ -436,13 +441,28 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
     is known here, and checks it against the base.
 
     Header, names and shapes are judged before any weight is read, weights before anything is
-    changed. Raises BadInput (unknown or made for another model), UnsafeFile or NotFinite.
+    changed. One that says that it was tuned on other weights is read with a warning. Raises
+    BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
     mark = _mark(
         path
     )  # before reading: a file that is exchanged meanwhile has another one next time
-    return replace(_loaded(path, base), mark=mark)
+    adapter = replace(_loaded(path, base), mark=mark)
+    if KEY in adapter.metadata and differ(adapter.metadata, base.sketch):
+        _warn(path.name, base.name)
+    return adapter
+
+
+@lru_cache(maxsize=256)
+def _warn(file: str, base: str) -> None:
+    """Says once of a file that it does not belong to these weights."""
+    log.warning(
+        "%s was tuned on other weights than those of %s that are loaded; what it changes may differ"
+        " from what it was taught.",
+        file,
+        base,
+    )
 
 
 def _mark(path: Path) -> str:

@@ -184,6 +184,8 @@ def _training(page: Page) -> None:
                     f"action is {str(action)[:20]!r} but must be one of {', '.join(ACTIONS)}."
                 )
             getattr(jobs, action)(name)
+            for _ in jobs.attend(name) if action == "resume" else ():
+                pass  # as above
         except SpfError as error:
             raise _refused(error) from None
         return job(name) if action != "delete" else {"name": name, "phase": "none"}

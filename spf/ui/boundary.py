@@ -33,6 +33,14 @@ DISK = {
 }
 
 
+class Told(SpfError):
+    """A failure that the page explains itself, in every language."""
+
+    def __init__(self, words: dict[str, str]) -> None:
+        super().__init__(words["en"])
+        self.words = words
+
+
 class Guarded(gr.Blocks):
     """Blocks with the border around every call."""
 
@@ -51,6 +59,8 @@ class Guarded(gr.Blocks):
 
 def sentence(error: Exception, fn: Any = None, inputs: Sequence[Any] = ()) -> dict[str, str]:
     """A failure in words, in every language."""
+    if isinstance(error, Told):
+        return error.words
     if isinstance(error, SpfError):
         return same(str(error))
     if fn is not None and (told := unfit(fn.inputs, inputs)):
@@ -85,12 +95,15 @@ def _allowed(field: Component) -> str:
     return "of the kind that the field takes"
 
 
-def reported(error: Exception) -> dict[str, str]:
-    """A sentence with a code; the traceback is in the log under the same code and nowhere else."""
+def reported(error: Exception, key: str = "error.bug") -> dict[str, str]:
+    """A sentence with a code; the traceback is in the log under the same code and nowhere else.
+
+    key: of the sentence.
+    """
     code = secrets.token_hex(2)
     log.error(
         "error %s: %s",
         code,
         error if isinstance(error, Crashed) else "".join(traceback.format_exception(error)),
     )
-    return both("error.bug", code=code)
+    return both(key, code=code)

@@ -19,7 +19,8 @@ from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 from spf.jobs import Worker
 
-from .boundary import reported
+from .boundary import Told, reported
+from .texts import both, same
 
 SLICE, SPARE = 60, 15
 """Seconds of a lent GPU that a slice of fine-tuning asks for, and that are left for what comes
@@ -27,9 +28,13 @@ after its last step.
 """
 
 
-class NotLent(SpfError):
-    """Why a call on the lent GPU ended: what was explained there, or what the Space says of its
-    quota and its queue.
+LOST = "ZeroGPU worker error"
+"""Title of what the platform raises when a worker is gone or has failed without our words."""
+
+
+class NotLent(Told):
+    """Why a call on the lent GPU ended: what was explained there, what the Space says of its quota
+    and its queue, or that it took the GPU back.
     """
 
 
@@ -107,18 +112,32 @@ def sent(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
 
 
 def received(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """The page's side: what comes out of a worker, or of the Space itself, is a sentence for the
-    visitor.
+    """The page's side: whatever comes out of a worker, or of the Space itself, is a sentence for
+    the visitor. Raises SpfError only.
     """
 
     @wraps(function)
     def call(*arguments):
         try:
             yield from function(*arguments)
-        except gr.Error as error:
-            raise NotLent(plain(str(error.message))) from None
+        except SpfError:
+            raise
+        except Exception as error:
+            raise NotLent(ending(error)) from None
 
     return call
+
+
+def ending(error: Exception) -> dict[str, str]:
+    """Why a call ended, in words: a GPU that was taken back, a worker or a Space that failed, or
+    what either of them says.
+    """
+    if not isinstance(error, gr.Error):
+        return reported(error, "error.gpu")
+    said = plain(str(error.message))
+    if error.title == LOST:
+        return both("error.taken") if "abort" in said else reported(error, "error.gpu")
+    return same(said)
 
 
 def plain(text: str) -> str:

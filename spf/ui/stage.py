@@ -9,6 +9,7 @@ from spf.config import JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
 from spf.errors import SpfError
 
+from .boundary import sentence
 from .components import enlarged, png, webp
 from .form import Form
 from .texts import both, same
@@ -136,7 +137,7 @@ def worded(error: SpfError, form: Form) -> dict[str, str]:
     names = {form.outside(name): name for name in form.settings} | {n: n for n in form.settings}
     found = _REFUSED.fullmatch(text.removesuffix("."))
     if not found or found[1] not in names:
-        return same(text)
+        return sentence(error)
     outside = form.outside(names[found[1]])
     told = {"field": both(f"field.{outside}", outside.replace("_", " ")), "value": same(found[3])}
     if found[3] == "empty":
@@ -171,6 +172,13 @@ def notices(words: Words) -> list[dict]:
 
 def _about_adapter(result: Result) -> list[dict]:
     used = [name for name in result.config.adapter.split(JOIN) if name]
+    if result.strangers:
+        names = ", ".join(result.strangers)
+        return [notice("other_weights", "warning", names=names), *_lacking(result, used)]
+    return _lacking(result, used)
+
+
+def _lacking(result: Result, used: Sequence[str]) -> list[dict]:
     if not used and result.config.targets:
         return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):

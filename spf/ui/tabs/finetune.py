@@ -18,10 +18,11 @@ from spf.portraits.tailored import BIAS, SIZE, tailored_set
 from spf.registry import METHODS
 from spf.settings import FinetuneConfig
 
+from ..boundary import sentence
 from ..components import QUICK, own, webp
 from ..gpu import may_train
 from ..page import Page, adapters
-from ..texts import both, label, same
+from ..texts import both, label
 from ..upload import SAMPLES, Upload, note
 from ..verdict import attribute
 from ..watch import Watch
@@ -285,6 +286,7 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
     def start(
         source, data, files, target, replace, written, method, preset, steps, rate, extra, *parts
     ):
+        job = ""
         try:
             if source == "own" and METHODS.fact(method, "wants_words"):
                 raise BadInput(
@@ -311,8 +313,7 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
             for _ in page.jobs.attend(job):
                 yield [*watch.state(job), gr.skip()]
         except SpfError as error:
-            untouched = [gr.skip()] * len(watch.outputs)
-            yield [*untouched, {"notices": [note(text=same(str(error)))]}]
+            yield [*watch.state(job), {"notices": [note(text=sentence(error))]}]
 
     inputs = [*chosen.inputs, *chosen.parts.values()]
     go.click(start, inputs, [*watch.outputs, hints], **QUICK | LONGER)
@@ -343,7 +344,7 @@ def _connect_control(
             for _ in jobs.attend(job):
                 yield [*watch.state(job), gr.skip()]
         except SpfError as error:
-            yield [*watch.state(job), {"notices": [note(text=same(str(error)))]}]
+            yield [*watch.state(job), {"notices": [note(text=sentence(error))]}]
 
     buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
     buttons[2].click(stop, watch.name, watch.outputs, **QUICK)

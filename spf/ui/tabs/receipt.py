@@ -86,12 +86,15 @@ def shown(event: Progress | Paper) -> dict[str, Any]:
     """Progress or a finished receipt as static/receipt.js shows it."""
     if isinstance(event, Paper):
         picture = base64.b64encode(event.picture).decode()
+        done = both("receipt.done", reader=event.found["reader"])
+        name = event.found["adapter"]
+        told = both("receipt.other", name=name, rest=done)
         return {
             "phase": "done",
-            "name": event.found["adapter"],
+            "name": name,
             "picture": f"data:image/png;base64,{picture}",
             "data": json.dumps(event.found, ensure_ascii=False, indent=1),
-            "status": both("receipt.done", reader=event.found["reader"]),
+            "status": told if event.found.get("other_weights") else done,
         }
     if event.what == "loading":
         return {"phase": "running", "status": both("status.loading")}

@@ -39,6 +39,8 @@ NAMES = {TUNED: "spf", NAIVE: NAIVE}
 """Methods by their role in a comparison."""
 OPEN = 500
 """Ballots that may be out at a time; the oldest are forgotten."""
+DRAWN = 200
+"""Entries that were drawn for earlier visitors and are kept for later ones."""
 STEPS, TEXTS_EACH = 20, 40
 
 
@@ -83,6 +85,7 @@ class Booth:
         self.pool = [
             entry for name, example in examples.items() if (entry := _stored(name, example))
         ]
+        self.stored = len(self.pool)
         self.out: LRUCache[str, Ballot] = LRUCache(OPEN)
         self.lock = threading.Lock()
 
@@ -136,7 +139,9 @@ class Booth:
         }
 
     def _drawn(self) -> Iterator[dict | Entry]:
-        """Progress, then one entry from a held-out text; it joins the pool for later visitors."""
+        """Progress, then one entry from a held-out text. It joins the pool for later visitors, in
+        which the oldest drawn one makes room.
+        """
         possible = self.methods()
         if not possible:
             return
@@ -178,7 +183,10 @@ class Booth:
                             "progress": share,
                         }
         entry = Entry(name, base, complete, seed, original, portraits)
-        self.pool.append(entry)
+        with self.lock:
+            self.pool = [*self.pool, entry]
+            if len(self.pool) > self.stored + DRAWN:
+                del self.pool[self.stored]
         yield entry
 
     def take(self, name: Any, answers: Any) -> dict[str, Any] | None:

@@ -1,0 +1,101 @@
+"""An adapter is told by the weights that it was tuned on, and nobody is warned for nothing."""
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+from conftest import new_tiny_base
+from portrait_world import random_adapters
+
+from spf.exchange import Layout, load_adapter, reading, write
+from spf.models import empty_base
+from spf.paths import Adapter, response, save_adapter
+from spf.shelf import Shelf
+from spf.weights import KEY, differ, note, sketch
+
+
+@pytest.fixture
+def other():
+    """The same architecture under the same name with other weights."""
+    return new_tiny_base(seed=1)
+
+
+@pytest.fixture
+def warned(caplog):
+    reading._warn.cache_clear()
+
+    def sentences():
+        return [one.getMessage() for one in caplog.records if one.name == reading.__name__]
+
+    return sentences
+
+
+def saved(base, folder, **about):
+    file = folder / "hat.safetensors"
+    made = random_adapters(base)[0]
+    save_adapter(Adapter(made.metadata | {"base_model": base.name} | about, made.tensors), file)
+    return file
+
+
+def test_the_same_weights_are_the_same_in_every_precision(other):
+    single = sketch(other.unet)
+    matrices = [value for value in other.unet.parameters() if value.ndim > 1]
+    assert single.shape == (len(matrices),) and len(single) > 50
+    for dtype in (torch.float16, torch.bfloat16):
+        half = sketch(new_tiny_base(seed=1).unet.to(dtype))
+        assert not np.array_equal(half, single)
+        assert not differ(note(single), half) and not differ(note(half), single)
+
+
+def test_one_tuned_matrix_is_seen(other):
+    before = note(sketch(other.unet))
+    with torch.no_grad():
+        other.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight.mul_(1.01)
+    assert differ(before, sketch(other.unet)) and not differ(before, new_tiny_base(seed=1).sketch)
+
+
+def test_who_says_nothing_that_can_be_read_is_not_doubted(other):
+    values = other.sketch
+    three = base64.b64encode(b"abc").decode()
+    for said in ({}, {KEY: ""}, {KEY: "&%"}, {KEY: "\u00e4"}, {KEY: three}):
+        assert not differ(said, values)
+    assert not differ(note(values + 1), None), "a base of shapes alone has no weights to compare"
+    assert differ(note(values[:-1]), values), "another architecture has other weights"
+
+
+def test_a_base_of_shapes_alone_has_no_note(tiny_folder, monkeypatch):
+    monkeypatch.setenv("SPF_CHECKPOINTS", str(tiny_folder))
+    assert empty_base().sketch is None and note(None) == {}
+
+
+def test_other_weights_are_told_once_in_one_sentence(tiny_base, other, tmp_path, warned):
+    file = saved(tiny_base, tmp_path, **note(tiny_base.sketch))
+    load_adapter(file, tiny_base)
+    assert warned() == []
+    for _ in range(2):
+        adapter = load_adapter(file, other)
+    assert warned() == [
+        "hat.safetensors was tuned on other weights than those of tiny that are loaded; what it "
+        "changes may differ from what it was taught."
+    ]
+    with response(other, adapter):
+        pass  # a warning and no refusal
+
+
+@pytest.mark.parametrize("form", ["diffusers", "kohya", "diff"])
+def test_the_note_goes_along_to_other_programs_and_back(tiny_base, other, tmp_path, warned, form):
+    adapter = load_adapter(saved(tiny_base, tmp_path, **note(tiny_base.sketch)), tiny_base)
+    write(adapter, Layout.of(tiny_base), form, tmp_path / "for-others.safetensors")
+    load_adapter(tmp_path / "for-others.safetensors", tiny_base)
+    assert warned() == []
+    load_adapter(tmp_path / "for-others.safetensors", other)
+    assert len(warned()) == 1
+
+
+def test_files_without_a_note_are_read_as_ever(tiny_base, other, tmp_path, warned):
+    file = saved(tiny_base, tmp_path, base_model="somebody's")
+    load_adapter(file, other)
+    shipped = Shelf.shipped().metadata()
+    assert warned() == []
+    assert not any(KEY in made and differ(made, other.sketch) for made in shipped.values())
