@@ -11,7 +11,7 @@ from spf.errors import SpfError
 
 from .components import enlarged, png, webp
 from .form import Form
-from .texts import both, same
+from .texts import both, known, same
 from .verdict import obeys_of, words_of
 
 PATIENCE = 1.5
@@ -138,9 +138,13 @@ def worded(error: SpfError, form: Form) -> dict[str, str]:
     if not found or found[1] not in names:
         return same(text)
     outside = form.outside(names[found[1]])
-    told = {"field": both(f"field.{outside}", outside.replace("_", " ")), "value": same(found[3])}
-    if found[3] == "empty":
-        return both(f"error.empty.{outside}", text, **told)
+    bare = found[3] == "empty"
+    told = {
+        "field": both(f"field.{outside}", outside.replace("_", " ")),
+        "value": both("error.bare") if bare else same(found[3]),
+    }
+    if bare and known(f"error.empty.{outside}"):
+        return both(f"error.empty.{outside}", **told)
     for rule, pattern in _RULES:
         if limits := pattern.fullmatch(found[5]):
             return both(f"error.{rule}", **told, **limits.groupdict())
