@@ -95,6 +95,7 @@ def finished(result: Result) -> dict:
         "notices": [
             *notices(result.words),
             *_about_adapter(result),
+            *_elsewhere(result),
             *_completed(result.words),
             *_told(result),
         ],
@@ -180,6 +181,11 @@ def _about_adapter(result: Result) -> list[dict]:
     if 0 < len(used) < len(result.config.targets):
         return [notice("few_adapters", "info", names=", ".join(used))]
     return []
+
+
+def _elsewhere(result: Result) -> list[dict]:
+    bases = result.reports.get(TUNED, {}).get("made_for")
+    return [notice("made_for", "warning", names=", ".join(bases))] if bases else []
 
 
 def _completed(words: Words) -> list[dict]:
