@@ -42,7 +42,7 @@ from .prompts import (
     overflow,
     unknown_words,
 )
-from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
+from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts, other_bases
 from .targets import known_targets, target_region
 
 if TYPE_CHECKING:
@@ -288,6 +288,14 @@ class Engine:
 
     # adapters
 
+    @property
+    def name(self) -> str:
+        """What the base is called; before it is loaded, as far as its model's name says."""
+        if self.base:
+            return self.base.name
+        path = Path(self.model)
+        return path.stem if path.is_file() else path.resolve().name if path.is_dir() else self.model
+
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model that can be chosen, by name."""
         return self.shelf.choices()
@@ -298,7 +306,7 @@ class Engine:
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
-        return JOIN.join(self.shelf.pick(targets))
+        return JOIN.join(self.shelf.pick(targets, self.name))
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
@@ -520,7 +528,7 @@ class Engine:
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of
         original and tuned.
         """
-        began = time.perf_counter()
+        began, made = time.perf_counter(), self.shelf.metadata()
         reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
@@ -531,6 +539,7 @@ class Engine:
                 "complete": words.prompt.complete,
                 "also": words.also,
                 "told": told.get(role, ()),
+                "made_for": other_bases((made.get(one, {}) for one in names), self.name),
             }
             reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
         seen = reading.regions if reading else None

@@ -7,6 +7,7 @@ draw(base, config, "out", judges=judges)
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,11 @@ from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
-from spf.shelf import TUNED, Shelf
+from spf.shelf import TUNED, Shelf, other_bases
 from spf.targets import known_targets
 from spf.traits import Told, completed, shown
+
+log = logging.getLogger(__name__)
 
 ORIGINAL_PICTURE, TUNED_PICTURE = "original.png", "tuned.png"
 STRIP, OVERLAY, MAPS, REPORT = "target_attention.png", "sfcm.png", "attention.npz", "report.json"
@@ -50,8 +53,13 @@ def draw(
     """
     fuller = texts_of(base, config)
     prompt = fuller.prompt
-    names = Shelf.usual().chosen(config.adapter, config.targets)
+    names = Shelf.usual().chosen(config.adapter, config.targets, base.name)
     adapters = [load_adapter(name, base) for name in names]
+    made_for = other_bases((adapter.metadata for adapter in adapters), base.name)
+    if made_for:
+        log.warning(
+            "%s: tuned on %s, and this is %s.", JOIN.join(names), ", ".join(made_for), base.name
+        )
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
@@ -87,6 +95,7 @@ def draw(
                 also=shown(fuller.traits),
                 seconds=clock,
                 told=said,
+                made_for=made_for,
                 **read,
             )
         )

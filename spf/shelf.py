@@ -30,6 +30,9 @@ EVERY = "all"
 SUFFIX = ".safetensors"
 STOCK = f".lora{SUFFIX}"
 """End of the name of a file for other programs, which lies beside the adapter of the same name."""
+UNKNOWN = "unknown"
+FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
+"""In place of the base of an adapter: any of a kind, as files of other programs say it."""
 OWN = Path("runs/adapters")
 """Where the adapters lie that were tuned from the page, seen from the folder in which the program
 was started.
@@ -52,6 +55,14 @@ def adapter_name(target: str, method: str) -> str:
     if method == ORIGINAL:
         return ""
     return target if method == "spf" else f"{target}-{method}"
+
+
+def other_bases(made: Iterable[Mapping[str, str]], base: str) -> list[str]:
+    """The bases that adapters were tuned on, by their metadata, where these are others than the one
+    of this name. What is for any base of a kind is at home on each.
+    """
+    named = (one.get("base_model", "") for one in made)
+    return list(dict.fromkeys(name for name in named if name not in ("", base, *FAMILIES)))
 
 
 def called(path: Path) -> str:
@@ -125,12 +136,13 @@ class Shelf:
             if not (name.endswith(ending) and name.removesuffix(ending) in files)
         }
 
-    def pick(self, targets: Sequence[str]) -> list[str]:
+    def pick(self, targets: Sequence[str], base: str = "") -> list[str]:
         """The adapters for these targets, given as texts or names; targets without one are left
         out.
 
-        Of several for one target: the one of that very name, else one by spf before one by another
-        method, on an earlier folder before a later one, and there the newest.
+        Of several for one target: one that was tuned on this base before one of another (base: its
+        name, "" for any), there the one of that very name, else one by spf before one by another
+        method, in an earlier folder before a later one, and there the newest.
         """
         files, made = self.files(), self.choices()
         order = [self.folders.index(files[name].parent) for name in made]
@@ -142,20 +154,23 @@ class Shelf:
         best = [
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
         ]
-        words = [normal(text) for text in targets]
-        found = (
-            next((name for name in best if normal(name) == word), None)
-            or next((name for name in best if normal(made[name].get("target", "")) == word), None)
-            for word in words
-        )
+
+        def away(name: str) -> bool:
+            return bool(base and other_bases([made[name]], base))
+
+        found = []
+        for word in map(normal, targets):
+            named = [name for name in best if normal(name) == word]
+            meant = [name for name in best if normal(made[name].get("target", "")) == word]
+            found.append(min([*named, *meant], key=away, default=None))
         return list(dict.fromkeys(filter(None, found)))
 
-    def chosen(self, adapter: str, targets: Sequence[str]) -> list[str]:
-        """Names or files that a setting means: none for "", those of the targets for "auto", else
-        split at "+".
+    def chosen(self, adapter: str, targets: Sequence[str], base: str = "") -> list[str]:
+        """Names or files that a setting means: none for "", those of the targets for "auto" (see
+        `pick`), else split at "+".
         """
         if adapter == AUTO:
-            return self.pick(targets)
+            return self.pick(targets, base)
         if adapter.endswith(SUFFIX) and Path(adapter).is_file():
             return [adapter]  # also where its path has a "+"
         return [part.strip() for part in adapter.split(JOIN) if part.strip()]

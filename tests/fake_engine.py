@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class FakeEngine(Engine):
     def _load(self):
         if self.base is None:
             time.sleep(self.pause)
-            self.base = "fake"
+            self.base = SimpleNamespace(name=self.model)
             self._settled.set()
         return self.base
 

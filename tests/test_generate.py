@@ -97,6 +97,19 @@ def test_every_file_is_there_and_agrees(base, judges, adapter, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("made_for", "told"),
+    [("elsewhere", ["elsewhere"]), ("SD 1.x", []), ("unknown", [])],
+)
+def test_weights_of_another_base_are_used_and_said(base, adapter, tmp_path, caplog, made_for, told):
+    save_adapter(random_adapters(base, target="a hat", base_model=made_for)[0], adapter)
+    (report,) = draw(base, config(), tmp_path / "out")
+    assert report["adapter"] == "hat" and report["made_for"] == told
+    lines = [record.message for record in caplog.records]
+    said = f"hat: tuned on elsewhere, and this is {base.name}."
+    assert (said in lines) == bool(told)
+
+
 def test_weights_without_a_control_map_show_none(base, tmp_path):
     path = tmp_path / "plain.safetensors"
     save_adapter(random_adapters(base, target="a hat", settings="{}")[0], path)

@@ -21,6 +21,7 @@ import pytest
 from fake_engine import FakeEngine
 from huggingface_hub import metadata_load
 from PIL import Image
+from safetensors.numpy import save_file
 
 from spf import results as tables
 from spf import space, userdata
@@ -220,6 +221,19 @@ def test_adapters_of_other_weights_are_named_under_the_portraits(engine, result)
 
 
 # look inside
+
+
+def test_weights_of_another_base_are_said_under_the_portraits(tmp_path):
+    engine = FakeEngine(tmp_path)
+    path = engine.files()["hat"]
+    save_file({"x": np.zeros(1)}, path, {"target": "a hat", "method": "spf", "base_model": "old"})
+    shown = stage.finished(list(engine.compare(CONFIG))[-1])
+    (told,) = [one for one in shown["notices"] if "was made on old" in one["text"]["en"]]
+    assert told["kind"] == "warning" and shown["report"][TUNED]["made_for"] == ["old"]
+    engine.model = "old"
+    engine.base = None
+    shown = stage.finished(list(engine.compare(CONFIG))[-1])
+    assert shown["report"][TUNED]["made_for"] == []
 
 
 def test_the_blob_holds_every_map_of_every_step(result):

@@ -12,6 +12,7 @@ import time
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -554,6 +555,31 @@ def test_a_link_brings_the_same_fields(visit):
     playwright.expect(bad.locator("#hints")).to_contain_text(
         "The link was not used: steps is 0.0 but must be"
     )
+
+
+def test_a_link_beyond_the_sliders_is_drawn_as_it_says(visit):
+    asked = "steps=100&guidance=15&strength=-2&push=9&guided=attention&seed=4e9"
+    page = visit(f"?base=a+photo+of+a+man&target=a+hat&{asked}")
+    page.wait_for_selector(f"{DONE} figure[data-role=tuned] img[alt*=' man']", timeout=60_000)
+    playwright.expect(page.locator("#hints")).not_to_contain_text("No tuned model")
+    page.click("#stage button:has-text('Copy link')")
+    drawn = parse_qs(urlsplit(page.evaluate("navigator.clipboard.readText()")).query)
+    assert drawn["base"] == ["a photo of a man"] and drawn["adapter"] == ["hat"]
+    for name, (value,) in parse_qs(asked).items():
+        shown = drawn[name][0]
+        assert shown == value or float(shown) == float(value)
+
+
+@pytest.mark.parametrize("typed", ["-1", "", "3.7", "99999999999"])
+def test_whatever_is_typed_as_a_seed_ends_the_waiting(visit, typed):
+    page = visit()
+    page.fill("#seed input", typed)
+    page.click(GENERATE)
+    say(page, f"“Seed” is {typed or 'empty'} but must be a whole number from 0 to 4294967295.")
+    playwright.expect(page.locator(GENERATE)).to_be_enabled()
+    page.fill("#seed input", "1e3")
+    page.click(GENERATE)
+    page.wait_for_selector(DONE, timeout=20_000)
 
 
 def test_chinese_visitors_read_chinese(visit):

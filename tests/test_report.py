@@ -21,6 +21,7 @@ KEYS = [
     "guidance",
     "model",
     "adapter",
+    "made_for",
     "response",
     "pollution",
     "changed",

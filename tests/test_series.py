@@ -132,6 +132,9 @@ def test_typing_is_told_what_is_lacking(engine):
         ("steps is 3000 but must be a whole number from 1 to 200.", "“Steps” is 3000 but must be"),
         ("guided is 'x' but must be one of held, told.", "“Stay near the original” is 'x'"),
         ("base is empty but must describe a portrait.", "“Base text” is empty: describe"),
+        ("seed is empty but must be a whole number from 0 to 9.", "“Seed” is empty but must be a"),
+        ("guidance is empty but must be a number from 1 to 20.", "“Guidance” is empty but must be"),
+        ("replace is empty but must be words.", "“Words to replace” is empty but must be words."),
         ("adapter is 'x' but must be one of: hat.", "“Tuned model” is 'x' but must be"),
     ],
 )

@@ -11,7 +11,17 @@ from spf.config import GenerateConfig
 from spf.engine import Engine
 from spf.errors import BadInput
 from spf.evaluation.entries import shelf_of
-from spf.shelf import NAIVE, OWN, TUNED, Shelf, adapter_name, counterparts
+from spf.exchange.reading import VERSIONS, WIDTHS
+from spf.shelf import (
+    FAMILIES,
+    NAIVE,
+    OWN,
+    TUNED,
+    Shelf,
+    adapter_name,
+    counterparts,
+    other_bases,
+)
 
 
 @pytest.fixture
@@ -24,10 +34,10 @@ def shelf(tmp_path, monkeypatch):
     return Shelf.usual()
 
 
-def put(folder, name, target, method="spf", age=0):
+def put(folder, name, target, method="spf", age=0, **about):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_file({"x": np.zeros(1)}, path, {"target": target, "method": method})
+    save_file({"x": np.zeros(1)}, path, {"target": target, "method": method} | about)
     os.utime(path, (1e9 - age, 1e9 - age))
     return path
 
@@ -66,6 +76,36 @@ def test_what_a_target_asks_for(shelf):
     assert shelf.pick(["a crown"]) == ["crown-spf-2"], "spf before others, the newest first"
     assert shelf.pick(["hat-lora"]) == ["hat-lora"]
     assert "hat-naive" not in shelf.choices() and "crown-naive-1" in shelf.choices()
+
+
+def test_an_adapter_of_this_base_goes_before_one_of_another(shelf):
+    shipped = shelf.folders[0]
+    put(shipped, "hat", "a hat", base_model="embedded")
+    put(OWN, "hat-lora-1", "a hat", "lora", base_model="photos")
+    put(OWN, "hat-kohya", "a hat", "lora", age=1, base_model="SD 1.x")
+    assert shelf.pick(["a hat"], "embedded") == shelf.pick(["a hat"]) == ["hat"]
+    assert shelf.pick(["a hat"], "photos") == shelf.chosen("auto", ["a hat"], "photos")
+    assert shelf.pick(["a hat"], "photos") == ["hat-lora-1"]
+    assert shelf.pick(["a hat"], "other") == ["hat-kohya"], "for every base of its kind"
+    (OWN / "hat-kohya.safetensors").unlink()
+    assert shelf.pick(["a hat"], "other") == ["hat"], "else as ever: it is said where it is used"
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        ([{"base_model": "embedded"}], []),
+        ([{"base_model": "photos"}, {"base_model": "photos"}], ["photos"]),
+        ([{"base_model": "SD 1.x"}, {"base_model": "unknown"}, {"base_model": ""}, {}], []),
+        ([], []),
+    ],
+)
+def test_another_base_is_named_once_and_a_family_is_none(made, found):
+    assert other_bases(made, "embedded") == found
+
+
+def test_every_family_of_bases_is_known():
+    assert {*VERSIONS.values(), *WIDTHS.values()} <= set(FAMILIES)
 
 
 def test_what_a_setting_means(shelf, tmp_path):

@@ -29,7 +29,7 @@ from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
-from spf.shelf import Shelf
+from spf.shelf import UNKNOWN, Shelf
 from spf.weights import KEY, differ
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout
@@ -427,7 +427,7 @@ def _metadata(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[st
         return {key: value for key, value in metadata.items() if key != RECIPE}
     return {
         "method": "lora" if found.rank else "difference",
-        "base_model": found.base or "unknown",
+        "base_model": found.base or UNKNOWN,
         "target": metadata.get("modelspec.trigger_phrase", ""),
         "steps": metadata.get("ss_steps", ""),
         "losses": "{}",

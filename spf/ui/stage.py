@@ -12,7 +12,7 @@ from spf.errors import SpfError
 from .boundary import sentence
 from .components import enlarged, png, webp
 from .form import Form
-from .texts import both, same
+from .texts import both, known, same
 from .verdict import obeys_of, words_of
 
 PATIENCE = 1.5
@@ -96,6 +96,7 @@ def finished(result: Result) -> dict:
         "notices": [
             *notices(result.words),
             *_about_adapter(result),
+            *_elsewhere(result),
             *_completed(result.words),
             *_told(result),
         ],
@@ -139,9 +140,13 @@ def worded(error: SpfError, form: Form) -> dict[str, str]:
     if not found or found[1] not in names:
         return sentence(error)
     outside = form.outside(names[found[1]])
-    told = {"field": both(f"field.{outside}", outside.replace("_", " ")), "value": same(found[3])}
-    if found[3] == "empty":
-        return both(f"error.empty.{outside}", text, **told)
+    bare = found[3] == "empty"
+    told = {
+        "field": both(f"field.{outside}", outside.replace("_", " ")),
+        "value": both("error.bare") if bare else same(found[3]),
+    }
+    if bare and known(f"error.empty.{outside}"):
+        return both(f"error.empty.{outside}", **told)
     for rule, pattern in _RULES:
         if limits := pattern.fullmatch(found[5]):
             return both(f"error.{rule}", **told, **limits.groupdict())
@@ -184,6 +189,13 @@ def _lacking(result: Result, used: Sequence[str]) -> list[dict]:
     if 0 < len(used) < len(result.config.targets):
         return [notice("few_adapters", "info", names=", ".join(used))]
     return []
+
+
+def _elsewhere(result: Result) -> list[dict]:
+    bases = result.reports.get(TUNED, {}).get("made_for")
+    if not bases or result.strangers:
+        return []
+    return [notice("made_for", "warning", names=", ".join(bases))]
 
 
 def _completed(words: Words) -> list[dict]:

@@ -462,13 +462,16 @@
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) button("stop")?.click();
   });
 
-  /* Presses Generate as soon as `ready()`: fields that were filled by the server take a moment. */
-  const press = (ready) => {
+  /* Presses Generate as soon as `ready()`: fields that were filled by the server take a moment.
+     never: what is done where they do not come. */
+  const press = (ready, never = () => {}, patience = 5000) => {
     const began = Date.now(),
       wait = setInterval(() => {
-        const there = ready();
-        if (there || Date.now() - began > 5000) clearInterval(wait);
+        const there = ready(),
+          late = Date.now() - began > patience;
+        if (there || late) clearInterval(wait);
         if (there) setTimeout(() => document.querySelector("#generate")?.click(), 80);
+        else if (late) never();
       }, 40);
   };
   const namedValue = (name, value) => texts[`value.${name}.${value}`] ?? value;

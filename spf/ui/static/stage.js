@@ -588,8 +588,12 @@ const part = (value, names) => Object.fromEntries(names.map((name) => [name, val
 
 /* Settings that a link or a picture brought: drawn at once, as soon as they stand in the fields. */
 function ask(request) {
-  const field = document.querySelector("#base textarea, #base input");
-  press(() => field && field.value === request.base);
+  const field = () => document.querySelector("#base textarea, #base input");
+  press(
+    () => data.brought && field()?.value === request.base,
+    () => data.brought && update({ phase: "failed", status: t("status.lost") }),
+    30_000,
+  );
 }
 /* A pair from the sheet or from the history: its pictures come from this browser. */
 function recalled(event) {
@@ -607,6 +611,7 @@ function update(value) {
   } else if (value?.run && value.run === stopped) return; // sent before Stop, arrived after it
   if (value?.phase === "asked") {
     data = { phase: "queued", status: t("status.queued"), roles: ["original", "tuned"] };
+    data.brought = true; // until somebody presses Generate
     document.dispatchEvent(new CustomEvent("spf:asked"));
     draw();
     return ask(value.request);
