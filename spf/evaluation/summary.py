@@ -15,9 +15,7 @@ from spf.evaluation.columns import frechet, unpacked
 from spf.evaluation.measured import MEANINGS as MEASURES
 from spf.evaluation.measured import TABLES
 from spf.registry import MEASURES as GROUPS
-
-EVERY = "all"
-"""As target: all of them together."""
+from spf.shelf import EVERY
 
 
 def sets() -> set[str]:
