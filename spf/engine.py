@@ -42,6 +42,7 @@ from .prompts import (
     overflow,
     unknown_words,
 )
+from .relied import unlike
 from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
 from .targets import known_targets, target_region
 
@@ -683,6 +684,8 @@ def _told(error: BaseException) -> Exception:
             "There is not enough memory for this drawing; close other programs "
             "or choose fewer steps."
         )
+    if isinstance(error, ImportError) and (told := unlike(error)):
+        return told
     return Crashed("".join(traceback.format_exception(error)))
 
 
