@@ -23,11 +23,15 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from spf.config import EMBEDDED, MODEL  # noqa: E402
-from spf.engine import Engine  # noqa: E402 - the switches above must be set before Gradio is imported
-from spf.jobs import Jobs, SlicedJobs  # noqa: E402
-from spf.ui import build, examples, launch_options  # noqa: E402
-from spf.ui.gpu import lent_training, on_space, on_zero_gpu  # noqa: E402
+from spf import relied  # noqa: E402 - the switches above must be set before Gradio is imported
+
+with relied.explained():
+    from spf.config import EMBEDDED, MODEL
+    from spf.engine import Engine
+    from spf.errors import ChangedLibrary
+    from spf.jobs import Jobs, SlicedJobs
+    from spf.ui import build, examples, launch_options
+    from spf.ui.gpu import lent_training, on_space, on_zero_gpu
 
 LISTENING = """
 **********************************************************************
@@ -98,7 +102,10 @@ def main() -> None:
     )
     if on_zero_gpu():
         jobs = SlicedJobs(jobs.root, jobs.adapters, lent_training(engine))
-    page = build(engine, examples.load(), jobs)
+    try:
+        page = build(engine, examples.load(), jobs)
+    except ChangedLibrary as error:
+        raise refused(str(error)) from None
     if on_zero_gpu():
         engine.load_all()  # the Space hands its weights to the workers at launch
     try:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .errors import BadInput
+from .relied import gone, require, require_fields
 from .sfcm import resized
 
 Groups = Mapping[str, Sequence[int]]
@@ -73,6 +74,16 @@ def attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
         for name, module in found
         if name.endswith(("attn1", "attn2")) and isinstance(module, Attention)
     }
+
+
+def require_layers(unet: UNet2DConditionModel) -> None:
+    """Raises ChangedLibrary unless the attention of a UNet can be read as it is read here."""
+    require("attention")
+    found = cross_attention_layers(unet)
+    if not found:
+        raise gone("diffusers", "cross-attention in its UNet that is called attn2")
+    for layer in found.values():
+        require_fields("attention", layer)
 
 
 def cross_attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
@@ -144,6 +155,7 @@ def checkpointed(*networks: ModelMixin) -> Iterator[None]:
 
     What was recorded going forward is part of that, so recordings may be closed before backward.
     """
+    require("attention")
     for network in networks:
         network.enable_gradient_checkpointing(_checkpoint)
     try:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from spf import bench_commands, commands, model_commands
+from spf import bench_commands, commands, model_commands, relied
 from spf.errors import Cancelled, SpfError
 from spf.portraits.pretrain.presets import told
 
@@ -34,7 +34,8 @@ def main() -> None:
     codecs.register_error(escaped.__name__, escaped)
     sys.stdout.reconfigure(errors=escaped.__name__)
     try:
-        app(standalone_mode=False)
+        with relied.explained():
+            app(standalone_mode=False)
     except Cancelled:
         pass
     except (SpfError, typer.TyperException) as error:

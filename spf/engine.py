@@ -42,6 +42,7 @@ from .prompts import (
     overflow,
     unknown_words,
 )
+from .relied import unlike
 from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts, other_bases
 from .targets import known_targets, target_region
 
@@ -694,6 +695,8 @@ def _told(error: BaseException) -> Exception:
             "There is not enough memory for this drawing; close other programs "
             "or choose fewer steps."
         )
+    if isinstance(error, ImportError) and (told := unlike(error)):
+        return told
     return Crashed("".join(traceback.format_exception(error)))
 
 

@@ -27,5 +27,9 @@ class Cancelled(SpfError):
     """Stopped on request; not a failure."""
 
 
+class ChangedLibrary(SpfError):
+    """A library that is not there, or not as it was when this was written."""
+
+
 class Busy(SpfError):
     """The model is working for somebody else."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .errors import BadInput
 from .paths import DOWN, UP, Adapter, check_fit, exchanged, response, shapes
+from .relied import require, require_fields
 
 NAME = "tuned"
 LAYERS = ("attention", "cross-attention")
@@ -93,6 +94,7 @@ class LoraPaths:
                 torch.manual_seed(self.seed)
                 self.tuner = self.kind(self.unet, self.config, NAME)
             self.injected = {name: self.unet.get_submodule(name) for name in self.originals}
+            self._require()
             self.parameters = {
                 name: value for name, value in self.unet.named_parameters() if value.requires_grad
             }
@@ -103,6 +105,11 @@ class LoraPaths:
             }
             self._stack = stack.pop_all()
         return self
+
+    def _require(self) -> None:
+        """Raises ChangedLibrary unless PEFT's layers have the parts that are read here."""
+        for module in self.injected.values():
+            require_fields("lora", module)
 
     def __exit__(self, *error) -> None:
         self._stack.close()
@@ -202,6 +209,12 @@ class AdaLoraPaths(LoraPaths):
             deltaT=every,
             **more,
         )
+
+    def _require(self) -> None:
+        require("adalora")
+        require_fields("allocator", self.tuner)
+        for module in self.injected.values():
+            require_fields("adalora", module)
 
     def pair(self, module: nn.Module) -> tuple[Tensor, Tensor]:
         values = module.lora_E[NAME][:, 0]

@@ -35,6 +35,7 @@ from filelock import FileLock, Timeout
 
 from .errors import BadInput, Busy, Cancelled, SpfError
 from .files import FULL, clear_drafts, read_json, require_room, write_json
+from .relied import unlike
 from .rows import read_rows
 from .shelf import OWN
 
@@ -507,6 +508,8 @@ class Worker:
                 )
             elif isinstance(error, OSError) and error.errno in FULL:
                 told = _no_room(self.folder, 0)
+            elif isinstance(error, ImportError):
+                told = str(unlike(error) or told)
             with suppress(OSError):  # on a full disk not even this can be written
                 self.tell(phase="failed", left=None, message=told)
             return 1

@@ -26,6 +26,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
+from .attention import require_layers
 from .bases import (
     Source,
     clip_source,
@@ -315,12 +316,13 @@ def load_base(
 
     `name` is what `bases.find` takes. Everything that can be told from names, configurations and
     headers is checked before any weight is read. Raises BadInput (nothing of that name, no
-    connection, another kind of model) or UnsafeFile (a part is missing or damaged).
+    connection, another kind of model), UnsafeFile (a part is missing or damaged) or ChangedLibrary.
     """
     source, dtype = find(name), dtype or torch.float32
     made, words = skeleton(source), tokenizer_folder(source)
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
+    require_layers(unet)
     tokenizer = _part(CLIPTokenizer, words, source.name)
     if source.file and made.unet.config.cross_attention_dim == SD2:
         tokenizer.pad_token = "!"  # as SD 2.x was trained

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.files import FULL, load_tensors, read_json, save_tensors, write_json
+from spf.relied import require
 
 log = logging.getLogger(__name__)
 Terms = dict[str, float]
@@ -73,6 +74,7 @@ def make_accelerator(
         raise BadInput("dtype is fp16 but must be bf16 or fp32 for training without CUDA.")
     if cuda and ":" in device:
         torch.cuda.set_device(device)
+    require("accelerator")
     shared = AcceleratorState._shared_state
     if shared.get("_mixed_precision", precision) != precision:
         # one for the whole process, or a second run could not choose its precision
@@ -355,6 +357,7 @@ class _Run:
         }
         self.mean = None
         if average is not None:
+            require("average")
             self.mean = {
                 k: v.detach().clone() for k, v in self.tensors.items() if v.is_floating_point()
             }

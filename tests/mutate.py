@@ -67,6 +67,11 @@ TESTS = {
     "spf/files.py": ["test_files.py"],
     "spf/userdata/checking.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/userdata/sets.py": ["test_userdata.py", "test_own_pictures.py"],
+    "spf/weights.py": ["test_weights.py"],
+    "spf/relied.py": ["test_relied.py"],
+    "spf/ui/gpu.py": ["test_gpu.py"],
+    "spf/ui/runs.py": ["test_hours.py"],
+    "spf/ui/tabs/vote.py": ["test_hours.py"],
 }
 """Files that are walked over, and the tests that have to notice."""
 WALKED = (
@@ -279,8 +284,8 @@ HAND = [
     ),
     (
         "spf/evaluation/measures.py",
-        'spared.add("hair_color")',
-        "pass",
+        "} | hidden(before) | hidden(after)",
+        "}",
         "test_measures.py::test_hair_colour_counts_only_where_there_is_hair",
     ),
     ("spf/evaluation/measures.py", "2 * response * kept", "response * kept", "test_measures.py"),
@@ -290,8 +295,8 @@ HAND = [
     # doors
     (
         "spf/shelf.py",
-        "found.setdefault(path.stem, path)",
-        "found[path.stem] = path",
+        "found.setdefault(called(path), path)",
+        "found[called(path)] = path",
         "test_shelf.py::test_a_shipped_name_is_never_taken_over",
     ),
     ("spf/shelf.py", "not path.name.endswith(STOCK)", "path.name", "test_shelf.py"),
@@ -324,6 +329,55 @@ HAND = [
         "if not FEWEST <= len(items) <= MOST:",
         "if not FEWEST <= len(items):",
         "test_userdata.py::test_more_pictures_than_a_set_may_have_are_refused",
+    ),
+    # what is told, and what stays within bounds
+    (
+        "spf/weights.py",
+        "NEAR, TINY = 2**-8, 1e-6",
+        "NEAR, TINY = 2**-12, 1e-6",
+        "test_weights.py::test_the_same_weights_are_the_same_in_every_precision",
+    ),
+    (
+        "spf/weights.py",
+        "NEAR, TINY = 2**-8, 1e-6",
+        "NEAR, TINY = 2**-5, 1e-6",
+        "test_weights.py::test_one_tuned_matrix_is_seen",
+    ),
+    (
+        "spf/finetune.py",
+        "last, data.common) | weights",
+        "last, data.common) | {}",
+        "test_finetune.py::test_the_weights_that_it_was_tuned_on_are_noted",
+    ),
+    (
+        "spf/ui/gpu.py",
+        'return both("error.taken") if "abort" in said else',
+        "return",
+        "test_gpu.py::test_a_gpu_that_is_taken_back_is_told_in_every_language",
+    ),
+    (
+        "spf/ui/tabs/vote.py",
+        "del self.pool[self.stored]",
+        "pass",
+        "test_hours.py::test_pairs_drawn_for_votes_make_room_for_later_ones",
+    ),
+    (
+        "spf/ui/runs.py",
+        "value = stage.finished(event)",
+        "value = stage.finished(event) | {'result': event}",
+        "test_hours.py::test_a_page_that_draws_all_day_keeps_its_last_drawings_alone",
+    ),
+    (
+        "spf/engine.py",
+        "os.register_at_fork(after_in_child=_forked)",
+        "pass",
+        "test_engine.py::test_a_copy_of_the_process_does_not_wait_for_who_is_not_in_it",
+    ),
+    (
+        "spf/relied.py",
+        "return named == wanted and needs_no_more",
+        "return named == wanted",
+        "test_relied.py::test_a_name_that_is_gone_or_is_called_otherwise_is_one_sentence",
     ),
 ]
 """(file, what stands there, the slip, the test that ought to notice or "" for all of the file)."""

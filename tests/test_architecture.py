@@ -17,7 +17,7 @@ from spf import manual
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ["spf.errors", "spf.registry", "spf.tokenizer", "spf.words"],
-    ["spf.config", "spf.encodings", "spf.files", "spf.space", "spf.votes"],
+    ["spf.config", "spf.encodings", "spf.files", "spf.relied", "spf.space", "spf.votes"],
     [
         "spf.diffusion",
         "spf.losses",
@@ -162,7 +162,7 @@ def test_imports_point_one_way(name):
                 )
 
 
-@pytest.mark.parametrize("name", ["spf.errors", "spf.registry", "spf.config"])
+@pytest.mark.parametrize("name", ["spf.errors", "spf.registry", "spf.config", "spf.relied"])
 def test_the_ground_floor_needs_only_the_standard_library(name):
     assert all(
         other.split(".")[0] in sys.stdlib_module_names | {"spf", "__future__"}

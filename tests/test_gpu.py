@@ -129,18 +129,19 @@ def test_a_job_whose_gpu_is_taken_back_stops_and_goes_on_as_the_same(tmp_path):
 
 
 PICKLED = """
-import pickle, sys, torch
+import inspect, pickle, sys, torch
 torch.version.cuda = "12.8"
 while True:  # the package looks for parts of torch that a build for processors lacks
     try:
-        from spaces.zero.wrappers import exception_result
+        from spaces.zero import wrappers
+        from spaces.zero.wrappers import error as lost, exception_result
         break
     except AttributeError as error:
         setattr(torch._C, str(error).rsplit("'", 2)[1], lambda *a, **k: None)
         for name in [name for name in sys.modules if name.startswith("spaces")]:
             del sys.modules[name]
 from spf.errors import BadInput
-from spf.ui.gpu import sent
+from spf.ui.gpu import LOST, ending, sent
 
 def draw(config):
     raise BadInput("steps is 0 but must be a whole number from 1 to 200.")
@@ -154,6 +155,8 @@ try:
     list(draw("x"))
 except Exception as error:
     print(pickle.loads(pickle.dumps(exception_result(error))).gradio_error)
+assert repr(LOST)[1:-1] in inspect.getsource(wrappers.generator_function_wrapper)
+print(ending(lost(LOST, "GPU task aborted"))["en"])
 """
 
 
@@ -163,4 +166,5 @@ def test_the_real_package_hands_on_our_sentences_and_not_our_classes():
     assert ran.stdout.splitlines() == [
         "steps is 0 but must be a whole number from 1 to 200.",
         "None",
+        "The Space took its GPU back before this was finished. Try again.",
     ], ran.stderr[-500:]

@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 from gradio.queueing import Event, Queue
 
+from spf.relied import require, require_fields
+
 from .server import visitor
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,12 @@ RESTART = 0.1
 
 
 def strengthen(page: gr.Blocks) -> None:
-    """Gives a page whose queue is set up the sturdy one."""
+    """Gives a page whose queue is set up the sturdy one. Raises ChangedLibrary where Gradio's is
+    not as it was.
+    """
+    require("queue")
+    require_fields("page", page)
+    require_fields("queue", page._queue)
     page._queue.__class__ = SturdyQueue
     page._queue.closed = False
     page._queue.pending_messages_per_session = Mailboxes(page._queue)

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spf.relied import require
+
 MOMENTUM = 0.95
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -36,6 +38,7 @@ class Muon(torch.optim.AdamW):
         betas: tuple[float, float] = (0.9, 0.99),
         decay: float = 0.01,
     ):
+        require("muon")
         super().__init__(groups, lr=lr, betas=betas, weight_decay=decay)
         self._replays: dict[int, Replay] = {}
 
