@@ -28,7 +28,7 @@ from spf import space, userdata
 from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
-from spf.errors import BadInput
+from spf.errors import BadInput, SpfError
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
 from spf.portraits.description import TARGETS, sample_portrait
@@ -733,6 +733,18 @@ def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path, monkeypatc
         and rows[told["left"], "keeps"] == 1
         and rows[told["right"], "nicer"] == 1
     )
+
+
+def test_a_vote_that_cannot_be_kept_can_be_sent_again(engine, tmp_path, monkeypatch):
+    stored = alike(engine, tmp_path, monkeypatch, "hat")
+    (tmp_path / "full").write_text("no folder")
+    booth = vote.Booth(engine, stored, Votes(tmp_path / "full" / "votes.sqlite"), seed=1)
+    (ballot,) = booth.next([])
+    answers = dict.fromkeys(vote.QUESTIONS, "left")
+    with pytest.raises(SpfError, match="votes cannot be kept"):
+        booth.take(ballot["ballot"], answers)
+    (tmp_path / "full").unlink()
+    assert booth.take(ballot["ballot"], answers) and booth.tally()["count"] == 1
 
 
 def test_sides_are_drawn_by_lot(engine, tmp_path, monkeypatch):
