@@ -45,6 +45,7 @@ from spf.ui import (
     stage,
     texts,
     upload,
+    watch,
 )
 from spf.ui.form import Form
 from spf.ui.tabs import compare, finetune, results, vote
@@ -934,6 +935,23 @@ def test_the_first_page_is_small_and_compressed(engine, tmp_path):
         assert "content-encoding" not in plain.headers and plain.text == whole
     finally:
         page.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('  File "/home/me/spf/jobs.py", line 3, in run', '  File "…/jobs.py", line 3, in run'),
+        ("  File '/home/My Name/a b.py', line 3", "  File '…/a b.py', line 3"),
+        (r'  File "C:\Users\me\spf\jobs.py", line 3', '  File "…/jobs.py", line 3'),
+        ("No such file: /root/runs/x.png", "No such file: …/x.png"),
+        (r"cannot open D:\data\me\x.png", r"cannot open …\x.png"),
+        ("token hf_abcDEF123 is invalid", "token … is invalid"),
+        ("12 of 30 steps, 3.5/s, https://pytorch.org/docs/x", None),
+        ("RuntimeError: shapes [4, 8] and [4, 9] do not fit", None),
+    ],
+)
+def test_a_log_on_the_page_names_no_places(line, told):
+    assert watch.placeless(line) == (told or line)
 
 
 def test_nothing_on_the_page_points_elsewhere(engine):
