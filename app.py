@@ -94,7 +94,8 @@ def main() -> None:
         raise refused(
             '--mcp needs a package that is not installed: python -m pip install "gradio[mcp]"'
         )
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(temporary()))
+    if not os.environ.get("GRADIO_TEMP_DIR"):
+        os.environ["GRADIO_TEMP_DIR"] = str(temporary())
     require_filter(options.model, options.unfiltered, public=options.listen or on_space())
     jobs = Jobs("runs/jobs")
     engine = Engine(
@@ -151,9 +152,16 @@ def launch(page, options: argparse.Namespace) -> None:
 
 def temporary() -> Path:
     """A folder for uploads that is this user's own: one that others made or may write in is not
-    trusted.
+    trusted. Ends the program where there is no place for one.
     """
-    folder = Path(tempfile.gettempdir()) / f"spf-{getattr(os, 'getuid', lambda: 'own')()}"
+    try:
+        place = Path(tempfile.gettempdir())
+    except OSError:
+        raise refused(
+            "Uploads need a folder that can be written, and there is none for temporary files;"
+            " name one in TMPDIR."
+        ) from None
+    folder = place / f"spf-{getattr(os, 'getuid', lambda: 'own')()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         if _private(folder) and os.access(folder, os.W_OK):

@@ -238,9 +238,11 @@ def describe(
     last: Mapping[str, float],
     common: Mapping[str, str],
 ) -> dict[str, str]:
-    """Metadata of an adapter: how it was made, all as strings, JSON where structured. common: see
-    `traits.common`.
+    """Metadata of an adapter: how it was made, all as strings, JSON where structured; of folders
+    and files the names alone, since an adapter goes to others. common: see `traits.common`.
     """
+    made = config.to_dict()
+    made |= {name: Path(made[name]).name for name in ("data", "start")}
     return {
         "method": config.method,
         "base_model": base.name,
@@ -252,7 +254,7 @@ def describe(
         "versions": json.dumps({"spf": __version__} | {name: version(name) for name in PACKAGES}),
         "mode": target.mode,
         "replace": target.replace,
-        "data": json.dumps(config.to_dict()),
+        "data": json.dumps(made),
         "settings": json.dumps(method.config.to_dict()),
         **({"common": json.dumps(common)} if common else {}),
         **({"push": f"{method.config.push:g}"} if method.config.push else {}),

@@ -19,6 +19,7 @@ from peft import AdaLoraConfig, AdaLoraModel, LoraConfig, LoraModel
 from torch import Tensor, nn
 
 from .errors import BadInput
+from .models import numbers
 from .paths import DOWN, UP, Adapter, check_fit, exchanged, response, shapes
 from .relied import require, require_fields
 
@@ -90,7 +91,7 @@ class LoraPaths:
             self._untuned = {name: parameter.data for name, parameter in self._started.items()}
             if self.start:
                 stack.enter_context(response(self.unet, self.start))
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), numbers(torch.float32):
                 torch.manual_seed(self.seed)
                 self.tuner = self.kind(self.unet, self.config, NAME)
             self.injected = {name: self.unet.get_submodule(name) for name in self.originals}

@@ -326,6 +326,7 @@ class Jobs:
             max(1, (os.cpu_count() or 2) // 2)
         )  # more would fight with the page's own drawing
         environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        environment["PYTHONIOENCODING"] = "utf-8"  # of the log, whatever this machine writes
         command = [*self.COMMAND, str(folder.resolve()), str(self.adapters.resolve())]
         with (folder / LOG).open("ab") as out:
             child = subprocess.Popen(

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from spf.attention import checkpointed, record
 from spf.geometry import large_clip, new_geometry
 from spf.methods import PAD, PHRASE, TARGET, Context, Method, Rows, build
-from spf.models import Base
+from spf.models import Base, numbers
 from spf.sampling import LARGEST_MAP
 
 WINDOW, PHRASES = 77, 5
@@ -74,13 +74,9 @@ def imagined(dtype: torch.dtype, clip: bool = True) -> Base:
     """SD 1.5 with CLIP ViT-L/14; call it inside a FakeTensorMode, which makes tensors without
     bytes.
     """
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with numbers(dtype):
         base = new_geometry("sd15")
         base.clip = large_clip() if clip else None
-    finally:
-        torch.set_default_dtype(usual)
     base.clip_pixels = (torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))
     return base
 

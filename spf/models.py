@@ -268,6 +268,17 @@ def dtype_of(name: str) -> torch.dtype:
     return DTYPES[check_choice("dtype", name, tuple(DTYPES))]
 
 
+@contextmanager
+def numbers(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors have this format unless they are asked for another, whatever it is outside."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
 def best_device(name: str = "") -> str:
     """The device of that name, or the best one here: CUDA, else MPS, else the processor. Raises
     BadInput.

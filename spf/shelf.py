@@ -30,6 +30,8 @@ EVERY = "all"
 SUFFIX = ".safetensors"
 STOCK = f".lora{SUFFIX}"
 """End of the name of a file for other programs, which lies beside the adapter of the same name."""
+FORMS = (".lora", ".kohya", ".diff")
+"""Ends of the names of adapters that were converted, see `spf.exchange.FORMS`."""
 UNKNOWN = "unknown"
 FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
 """In place of the base of an adapter: any of a kind, as files of other programs say it."""
@@ -91,11 +93,14 @@ class Shelf:
         return cls((*cls.shipped().folders, OWN))
 
     def files(self) -> dict[str, Path]:
-        """Every adapter file by name."""
+        """Every adapter file by name; one for other programs only where the adapter itself is not
+        beside it.
+        """
         found: dict[str, Path] = {}
         for folder in self.folders:
             for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem):
-                if not path.name.endswith(STOCK) and not path.name.startswith("."):
+                stock = path.name.endswith(STOCK) and _original(path).is_file()
+                if not stock and not path.name.startswith("."):
                     found.setdefault(called(path), path)
         return found
 
@@ -141,15 +146,17 @@ class Shelf:
         out.
 
         Of several for one target: one that was tuned on this base before one of another (base: its
-        name, "" for any), there the one of that very name, else one by spf before one by another
-        method, in an earlier folder before a later one, and there the newest.
+        name, "" for any), there the one of that very name, else one that was not converted from
+        another beside it, one by spf before one by another method, in an earlier folder before a
+        later one, and there the newest.
         """
         files, made = self.files(), self.choices()
         order = [self.folders.index(files[name].parent) for name in made]
 
         def rank(name: str, folder: int) -> tuple:
+            copy = files[name] != _original(files[name]) and _original(files[name]).is_file()
             spf = made[name].get("method") == "spf"
-            return not spf, folder, -files[name].stat().st_mtime, name
+            return copy, not spf, folder, -files[name].stat().st_mtime, name
 
         best = [
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
@@ -174,6 +181,12 @@ class Shelf:
         if adapter.endswith(SUFFIX) and Path(adapter).is_file():
             return [adapter]  # also where its path has a "+"
         return [part.strip() for part in adapter.split(JOIN) if part.strip()]
+
+
+def _original(path: Path) -> Path:
+    """The adapter that a file was converted from, by its name; itself where it was not."""
+    form = next((end for end in FORMS if path.stem.endswith(end)), "")
+    return path.with_name(f"{path.stem.removesuffix(form)}{SUFFIX}")
 
 
 def counterparts(names: Iterable[str], files: Mapping[str, Path]) -> list[str]:

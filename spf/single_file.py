@@ -279,11 +279,11 @@ def described(parts: Mapping[str, Mapping[str, Any]], tokenizer: Path) -> Iterat
         }
         index = {"_class_name": "StableDiffusionPipeline", **classes}
         index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
-        (folder / "model_index.json").write_text(json.dumps(index))
+        (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
         for part, config in parts.items():
             (folder / part).mkdir()
             file = "scheduler_config.json" if part == "scheduler" else "config.json"
-            (folder / part / file).write_text(json.dumps(dict(config)))
+            (folder / part / file).write_text(json.dumps(dict(config)), encoding="utf-8")
         (folder / "tokenizer").symlink_to(tokenizer.resolve(), target_is_directory=True)
         yield folder
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import BadInput
+from .errors import BadInput, SpfError
 
 QUESTIONS = ("keeps", "shows", "nicer")
 """Which keeps the original better, which shows the target, which is nicer: the questions of the
@@ -128,11 +128,17 @@ class Votes:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = sqlite3.connect(self.path, timeout=10)
+        """The file, whose changes are kept when the block ends. Raises SpfError for one that cannot
+        be used.
+        """
         try:
-            with file:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=10)) as file, file:
                 file.execute(_TABLE)
                 yield file
-        finally:
-            file.close()
+        except (OSError, sqlite3.Error) as error:
+            why = getattr(error, "strerror", None) or error
+            raise SpfError(
+                f"{self.path.name} cannot be used ({why}), so votes cannot be kept; start the page"
+                " in a folder of your own."
+            ) from error

@@ -299,7 +299,7 @@ HAND = [
         "found[called(path)] = path",
         "test_shelf.py::test_a_shipped_name_is_never_taken_over",
     ),
-    ("spf/shelf.py", "not path.name.endswith(STOCK)", "path.name", "test_shelf.py"),
+    ("spf/shelf.py", "not stock", "path.name", "test_shelf.py"),
     (
         "spf/files.py",
         "return image if turn is None else image.transpose(turn)",

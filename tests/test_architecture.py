@@ -192,6 +192,50 @@ def test_nothing_unsafe_is_used(name):
     assert not {other.split(".")[0] for other in imports(name)} & FORBIDDEN
 
 
+def untold_encodings(tree: ast.AST) -> list[int]:
+    """Lines that open a text file, or a program's output as text, in whatever encoding the machine
+    has.
+    """
+    found = []
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        name = ast.unparse(call.func).rpartition(".")[2]
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        words = [
+            one.value for one in [*call.args, *given.values()] if isinstance(one, ast.Constant)
+        ]
+        text = name in ("read_text", "write_text") and not (name == "read_text" and call.args)
+        text |= name == "open" and any(word in ("r", "w", "a", "x", "rt", "wt") for word in words)
+        text |= name in ("run", "Popen", "check_output") and "text" in given
+        if text and "encoding" not in given and "utf-8" not in words:
+            found.append(call.lineno)
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_text_depends_on_the_encoding_of_the_machine(name):
+    assert not untold_encodings(TREES[name])
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("path.read_text()", [1]),
+        ("path.write_text('x')", [1]),
+        ("open(path, 'w')", [1]),
+        ("path.open('a')", [1]),
+        ("subprocess.run(['x'], text=True)", [1]),
+        ("path.read_text(encoding='utf-8')", []),
+        ("path.read_text('utf-8')", []),
+        ("path.open('rb')", []),
+        ("Image.open(path)", []),
+    ],
+)
+def test_an_untold_encoding_is_seen(code, lines):
+    assert untold_encodings(ast.parse(code)) == lines
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_says_what_it_is_for(name):
     assert ast.get_docstring(TREES[name]), f"{name} has no docstring"

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from spf import cli
 from spf.portraits.pretrain.presets import PRESETS
+from spf.shelf import checkpoints
 
 
 def spf(*arguments: str) -> subprocess.CompletedProcess:
@@ -60,6 +61,26 @@ def test_every_text_can_be_printed_in_every_encoding(tmp_path, monkeypatch, enco
     assert done.returncode == 0, done.stderr
     told = json.loads(f'"{done.stdout.decode(encoding).replace(chr(10), " ").strip()}"')
     assert "Zoe\u0308 帽子 🎩.png" in told
+
+
+@pytest.mark.skipif(
+    not (checkpoints() / "base" / "model_index.json").is_file(), reason="no embedded model here"
+)
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk"])
+def test_a_report_goes_into_a_file_in_every_encoding(tmp_path, monkeypatch, encoding):
+    """As `spf generate ... > log` does on Windows; everything that was drawn is there as well."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    text = "a photo of a woman, 帽子, café 🎩"
+    done = subprocess.run(
+        [sys.executable, "-m", "spf", "generate", "--base", text, "--target", "帽子"]
+        + ["--steps", "1", "--guided", "", "--out", str(tmp_path / "Zoë 帽子")],
+        capture_output=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.decode(encoding))
+    assert report["base"] == text and report["target"] == ["帽子"]
+    assert json.loads((tmp_path / "Zoë 帽子" / "report.json").read_text("utf-8")) == report
 
 
 @pytest.mark.parametrize("text", ["帽子", "🎩", "lone \udce9", "ё\u202e", 'a "b"'])

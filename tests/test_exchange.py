@@ -40,6 +40,7 @@ from spf.exchange.names import kohya_name
 from spf.paths import METADATA, TEXT, Adapter, TunablePaths, response, text_name
 from spf.prompts import compose
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample_pair
+from spf.shelf import OWN, Shelf
 from spf.single_file import unet_names, vae_names
 
 ABOUT = dict.fromkeys(METADATA, "x")
@@ -618,3 +619,27 @@ def test_one_door_for_all_forms(base, layout, mixed, tmp_path):
         load_adapter(tmp_path / "w.safetensors", base)
     with pytest.raises(BadInput, match="made for another model: text_encoder"):
         TunablePaths(base.unet, [f"{QUERY}.weight"]).load(mixed)
+
+
+def test_what_is_offered_can_be_drawn_with(base, layout, tmp_path, monkeypatch):
+    """Every file that lies among one's own adapters is listed and loads, or is refused in words."""
+    monkeypatch.setenv("SPF_CHECKPOINTS", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    found = pairs(layout, [QUERY, CONV])
+    made = Adapter(ABOUT | {"target": "a straw hat", "base_model": base.name}, found.tensors)
+    write(made, layout, "own", OWN / "straw+hat.safetensors")
+    write_for_others(made, layout, OWN / "straw+hat.lora.safetensors")
+    write(found, layout, "kohya", OWN / "style.safetensors", dtype=torch.float32)
+    write(found, layout, "diff", OWN / "whole.lora.safetensors", dtype=torch.float32)
+    eight = {name: value.to(torch.float8_e4m3fn) for name, value in made.tensors.items()}
+    save_file(eight, OWN / "eight.safetensors", ABOUT)
+    save_file({"emb_params": torch.ones(1, 768)}, OWN / "words.safetensors")
+
+    shelf, exact = Shelf.usual(), changes(base, made)
+    assert list(shelf.choices()) == ["eight", "straw-hat", "style", "whole.lora", "words"]
+    assert shelf.pick(["a straw hat"], base.name) == ["straw-hat"]
+    for name in ("straw-hat", "style", "whole.lora"):
+        same(changes(base, load_adapter(name, base)), exact)
+    assert set(changes(base, load_adapter("eight", base))) == set(exact)
+    with pytest.raises(BadInput, match="words.safetensors is a text embedding"):
+        load_adapter("words", base)

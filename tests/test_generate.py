@@ -20,6 +20,7 @@ from spf.generate import (
     TUNED_PICTURE,
     draw,
 )
+from spf.models import numbers
 from spf.paths import cross_attention_names, save_adapter
 
 TEXT = "a photo of a young woman with long red hair"
@@ -108,6 +109,38 @@ def test_weights_of_another_base_are_used_and_said(base, adapter, tmp_path, capl
     lines = [record.message for record in caplog.records]
     said = f"hat: tuned on elsewhere, and this is {base.name}."
     assert (said in lines) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "way"),
+    [
+        (torch.bfloat16, {}),
+        (torch.float64, {}),
+        (torch.float64, {"guided": ""}),
+        (torch.bfloat16, {"guided": "told", "push": 2.0}),
+        (torch.float64, {"guided": "sfcm"}),
+        (torch.float64, {"edit": "p2p"}),
+        (torch.bfloat16, {"edit": "magnet"}),
+        (torch.float64, {"sampler": "dpm++"}),
+        (torch.bfloat16, {"mode": "replace", "replace": "woman", "adapter": ""}),
+    ],
+    ids=str,
+)
+def test_a_drawing_does_not_depend_on_torchs_usual_format(
+    base, judges, adapter, tmp_path, dtype, way
+):
+    plain = draw(base, config(**way), tmp_path / "plain", judges=judges)
+    with numbers(dtype):
+        other = draw(base, config(**way), tmp_path / "other", judges=judges)
+    for report in (*plain, *other):
+        del report["seconds"]
+    assert other == plain
+    for name in (ORIGINAL_PICTURE, TUNED_PICTURE):
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    with np.load(tmp_path / "plain" / MAPS) as one, np.load(tmp_path / "other" / MAPS) as two:
+        assert one.files == two.files
+        for name in one.files:
+            assert one[name].dtype == two[name].dtype and np.array_equal(one[name], two[name])
 
 
 def test_weights_without_a_control_map_show_none(base, tmp_path):

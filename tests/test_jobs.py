@@ -55,6 +55,14 @@ def wait(jobs, name, *phases, step=0):
     raise AssertionError(status)
 
 
+def test_the_log_is_read_as_it_was_written_whatever_the_machine_writes(jobs, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    monkeypatch.setattr(Jobs, "COMMAND", (sys.executable, "-c", "print('Zoë 帽子 🎩')"))
+    name = jobs.start({"data": "hat", "method": "spf", "steps": 6})
+    wait(jobs, name, "interrupted")
+    assert jobs.log(name) == ["Zoë 帽子 🎩"]
+
+
 def test_a_job_runs_to_its_end_and_says_so(jobs):
     name = jobs.start({"data": "hat", "method": "spf", "steps": 6})
     assert name == "hat-spf-1" and jobs.active() == name

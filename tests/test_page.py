@@ -28,7 +28,7 @@ from spf import space, userdata
 from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
-from spf.errors import BadInput
+from spf.errors import BadInput, SpfError
 from spf.jobs import SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
@@ -47,6 +47,7 @@ from spf.ui import (
     stage,
     texts,
     upload,
+    watch,
 )
 from spf.ui.form import Form
 from spf.ui.tabs import compare, finetune, results, vote
@@ -748,6 +749,18 @@ def test_a_ballot_hides_its_methods_and_counts_once(engine, tmp_path, monkeypatc
     )
 
 
+def test_a_vote_that_cannot_be_kept_can_be_sent_again(engine, tmp_path, monkeypatch):
+    stored = alike(engine, tmp_path, monkeypatch, "hat")
+    (tmp_path / "full").write_text("no folder")
+    booth = vote.Booth(engine, stored, Votes(tmp_path / "full" / "votes.sqlite"), seed=1)
+    (ballot,) = booth.next([])
+    answers = dict.fromkeys(vote.QUESTIONS, "left")
+    with pytest.raises(SpfError, match="votes cannot be kept"):
+        booth.take(ballot["ballot"], answers)
+    (tmp_path / "full").unlink()
+    assert booth.take(ballot["ballot"], answers) and booth.tally()["count"] == 1
+
+
 def test_sides_are_drawn_by_lot(engine, tmp_path, monkeypatch):
     stored = alike(engine, tmp_path, monkeypatch, "hat")
     booth = vote.Booth(engine, stored, Votes(tmp_path / "votes.sqlite"), seed=0)
@@ -1012,6 +1025,23 @@ def test_the_first_page_is_small_and_compressed(engine, tmp_path):
         assert "content-encoding" not in plain.headers and plain.text == whole
     finally:
         page.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('  File "/home/me/spf/jobs.py", line 3, in run', '  File "…/jobs.py", line 3, in run'),
+        ("  File '/home/My Name/a b.py', line 3", "  File '…/a b.py', line 3"),
+        (r'  File "C:\Users\me\spf\jobs.py", line 3', '  File "…/jobs.py", line 3'),
+        ("No such file: /root/runs/x.png", "No such file: …/x.png"),
+        (r"cannot open D:\data\me\x.png", r"cannot open …\x.png"),
+        ("token hf_abcDEF123 is invalid", "token … is invalid"),
+        ("12 of 30 steps, 3.5/s, https://pytorch.org/docs/x", None),
+        ("RuntimeError: shapes [4, 8] and [4, 9] do not fit", None),
+    ],
+)
+def test_a_log_on_the_page_names_no_places(line, told):
+    assert watch.placeless(line) == (told or line)
 
 
 def test_nothing_on_the_page_points_elsewhere(engine):

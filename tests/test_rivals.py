@@ -37,6 +37,7 @@ from spf.methods import (
 )
 from spf.methods.purecc import EXTRACTOR, representation_bias
 from spf.methods.tokencompose import grounding, supervised
+from spf.models import numbers
 from spf.paths import DOWN, UP, Adapter, response, save_adapter
 from spf.portraits.captions import Caption, Phrase
 from spf.portraits.description import TARGETS
@@ -243,6 +244,17 @@ def test_the_loop_keeps_a_memory_and_calls_while_gradients_are_there(tmp_path):
 
 
 # low-rank layers
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", ["lora", "adalora"])
+def test_injected_layers_start_alike_whatever_torch_makes(base, weights, kind, dtype):  # noqa: F811
+    with low_rank_paths(base.unet, kind) as paths:
+        first = {name: value.detach().clone() for name, value in paths.parameters.items()}
+    with numbers(dtype), low_rank_paths(base.unet, kind) as paths:
+        other = paths.parameters
+        assert first.keys() == other.keys()
+        assert all(torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize("kind", ["lora", "adalora"])

@@ -14,12 +14,17 @@ from types import SimpleNamespace
 import gradio as gr
 import httpx
 import pytest
+from fake_engine import FakeEngine
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 
 import app
 from spf.errors import BadInput
-from spf.ui import sturdy
+from spf.jobs import Jobs
+from spf.ui import build, launch_options, sturdy
 from spf.ui.boundary import Guarded
 from spf.ui.server import Front, visitor
+from spf.votes import Votes
 
 # names and sites
 
@@ -280,3 +285,43 @@ def test_uploads_lie_in_a_folder_that_nobody_else_made(tmp_path, monkeypatch, fo
     assert (got == there) == (found in ("none", "own"))
     assert got.parent == tmp_path and got.is_dir() and not got.is_symlink()
     assert got.stat().st_mode & 0o777 == 0o700 and got.name != "spf-12345"
+
+
+def test_no_place_for_uploads_is_one_sentence(monkeypatch, capsys):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    with pytest.raises(SystemExit) as ended:
+        app.temporary()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "TMPDIR" in told
+
+
+def test_a_user_without_name_home_or_folder_draws_uploads_and_is_told(tmp_path, monkeypatch):
+    """A container's user: no entry in the table of users, no home, and a folder it cannot write."""
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    if os.name == "posix":
+        monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[f"uid not found: {uid}"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(app.temporary()))
+    (tmp_path / "runs").write_text("no folder can be made here")
+    jobs = Jobs(tmp_path / "runs" / "jobs", tmp_path / "runs" / "adapters")
+    votes = Votes(tmp_path / "runs" / "votes.sqlite")
+    made = build(FakeEngine(tmp_path), {}, jobs, votes, [tmp_path])
+    _, url, _ = made.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    try:
+        client = Client(url, verbose=False)
+        drawn = client.predict(
+            base="a photo of a man", target="a hat", steps=2, api_name="/compare"
+        )
+        assert set(drawn["portraits"]) == {"original", "tuned", "naive"}
+        sent = httpx.post(f"{url}gradio_api/upload", files={"files": ("0.png", b"x")})
+        assert sent.status_code == 200 and sent.json()[0].startswith(str(tmp_path / "spf-"))
+        with pytest.raises(AppError, match=r"cannot be written \(.+\), so no job can be started"):
+            client.predict(target="hat", steps=2, api_name="/finetune")
+        assert client.predict(api_name="/job") == {"phase": "none"}
+    finally:
+        made.close()

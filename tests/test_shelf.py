@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from spf import exchange
 from spf.config import GenerateConfig
 from spf.engine import Engine
 from spf.errors import BadInput
@@ -14,6 +15,7 @@ from spf.evaluation.entries import shelf_of
 from spf.exchange.reading import VERSIONS, WIDTHS
 from spf.shelf import (
     FAMILIES,
+    FORMS,
     NAIVE,
     OWN,
     TUNED,
@@ -53,6 +55,24 @@ def test_stock_files_are_no_adapters_and_damaged_ones_no_choice(shelf):
     put(shipped, "hat.lora", "a hat")
     (shipped / "cut.safetensors").write_bytes(b"cut")
     assert list(shelf.files()) == ["cut", "hat"] and list(shelf.choices()) == ["hat"]
+
+
+def test_a_copy_for_other_programs_is_never_taken_for_the_adapter(shelf):
+    """Whatever it is called, and however new it is."""
+    put(OWN, "crown-lora-1", "a crown", "lora", age=9)
+    for form in FORMS:
+        put(OWN, f"crown-lora-1{form}", "a crown", "lora")
+    assert list(shelf.files()) == ["crown-lora-1", "crown-lora-1.diff", "crown-lora-1.kohya"]
+    assert shelf.pick(["a crown"]) == ["crown-lora-1"]
+    put(OWN, "crown-v1", "a crown", "lora", age=2)
+    put(OWN, "crown-v1.5", "a crown", "lora", age=1)
+    assert shelf.pick(["a crown"]) == ["crown-v1.5"], "a version is no form"
+    put(OWN, "style.lora", "a style", "lora")
+    assert shelf.pick(["a style"]) == ["style.lora"], "nothing else holds these weights"
+
+
+def test_the_ends_of_converted_names_are_known():
+    assert {*FORMS, ""} == {form.ending for form in exchange.FORMS.values()}
 
 
 def test_a_shipped_name_is_never_taken_over(shelf):

@@ -1,10 +1,11 @@
 """Votes are stored whole or not at all, and intervals are Wilson's."""
 
+import sqlite3
 import threading
 
 import pytest
 
-from spf.errors import BadInput
+from spf.errors import BadInput, SpfError
 from spf.votes import QUESTIONS, Votes, wilson
 
 
@@ -67,3 +68,37 @@ def test_many_may_vote_at_once(tmp_path):
     threads = [threading.Thread(target=one) for _ in range(8)]
     [thread.start() for thread in threads], [thread.join() for thread in threads]
     assert votes.count() == 8
+
+
+@pytest.mark.parametrize("fault", ["a file for a folder", "no database", "a folder for a file"])
+def test_a_file_that_cannot_be_used_is_told(tmp_path, fault):
+    votes = Votes(tmp_path / "in" / "votes.sqlite")
+    if fault == "a file for a folder":
+        votes.path.parent.write_text("")
+    elif fault == "no database":
+        votes.path.parent.mkdir()
+        votes.path.write_text("something else, and longer than a header of a hundred bytes" * 9)
+    else:
+        votes.path.mkdir(parents=True)
+    winners = dict.fromkeys(QUESTIONS, "spf")
+    with pytest.raises(SpfError, match=r"^votes.sqlite cannot be used \(.+\), so votes") as told:
+        votes.add("hat", "a woman, a hat", 7, ("spf", "naive"), winners)
+    assert str(tmp_path) not in str(told.value)
+
+
+def test_a_disk_that_is_full_keeps_no_half_of_a_vote(tmp_path, monkeypatch):
+    votes = Votes(tmp_path / "votes.sqlite")
+    winners = dict.fromkeys(QUESTIONS, "spf")
+    votes.add("hat", "a woman, a hat", 7, ("spf", "naive"), winners)
+    connect = sqlite3.connect
+
+    def small(*arguments, **options):
+        file = connect(*arguments, **options)
+        file.execute("PRAGMA max_page_count = 2")
+        return file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(SpfError, match="full"):
+            votes.add("hat", "a woman, a hat " * 1000, 7, ("spf", "naive"), winners)
+    assert votes.count() == 1 and len(votes.tally()) == 2 * len(QUESTIONS)

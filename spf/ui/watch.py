@@ -4,6 +4,7 @@ done with it.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from .texts import both, label, same
 
 TICK = 1.0
 """Seconds between two looks at a job that is at work."""
+_QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:)?[\\/][^"']*[\\/]([^"'\\/]+)\1""")
+_PLACE = re.compile(r"""(?<![\w:/.…])(?:[A-Za-z]:)?(?:[\\/][^\\/\s"':]+)+(?=[\\/])""")
+_TOKEN = re.compile(r"\bhf_\w+")
 
 
 class Watch:
@@ -100,8 +104,16 @@ def payload(jobs: Jobs, status: Status) -> dict[str, Any]:
             kind: [_picture(path, path.stat().st_mtime) for path in paths]
             for kind, paths in jobs.pictures(status.name).items()
         },
-        "log": jobs.log(status.name) if status.phase == "failed" and not on_space() else [],
+        "log": [placeless(line) for line in jobs.log(status.name)]
+        if status.phase == "failed" and not on_space()
+        else [],
     }
+
+
+def placeless(line: str) -> str:
+    """A line of a log for every visitor: files by their names alone, and no access tokens."""
+    line = _QUOTED.sub(r"\1…/\2\1", line)
+    return _TOKEN.sub("…", _PLACE.sub("…", line))
 
 
 def sentence(status: Status) -> dict[str, str]:

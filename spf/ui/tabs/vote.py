@@ -21,6 +21,7 @@ from cachetools import LRUCache
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Result
+from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.shelf import adapter_name
@@ -203,7 +204,12 @@ class Booth:
         side = {"left": ballot.methods[0], "right": ballot.methods[1], "same": ""}
         winners = {question: side[answers[question]] for question in QUESTIONS}
         entry = ballot.entry
-        self.votes.add(entry.target, entry.complete, entry.seed, ballot.methods, winners)
+        try:
+            self.votes.add(entry.target, entry.complete, entry.seed, ballot.methods, winners)
+        except SpfError:
+            with self.lock:
+                self.out[name] = ballot  # it was not counted and can be sent again
+            raise
         return {"left": ballot.methods[0], "right": ballot.methods[1]}
 
     def tally(self) -> dict[str, Any]:
