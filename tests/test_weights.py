@@ -9,7 +9,7 @@ from conftest import new_tiny_base
 from portrait_world import random_adapters
 
 from spf.exchange import Layout, load_adapter, reading, write
-from spf.models import empty_base
+from spf.models import empty_base, load_base
 from spf.paths import Adapter, response, save_adapter
 from spf.shelf import Shelf
 from spf.weights import KEY, differ, note, sketch
@@ -96,6 +96,11 @@ def test_the_note_goes_along_to_other_programs_and_back(tiny_base, other, tmp_pa
 def test_files_without_a_note_are_read_as_ever(tiny_base, other, tmp_path, warned):
     file = saved(tiny_base, tmp_path, base_model="somebody's")
     load_adapter(file, other)
-    shipped = Shelf.shipped().metadata()
     assert warned() == []
-    assert not any(KEY in made and differ(made, other.sketch) for made in shipped.values())
+
+
+def test_what_is_shipped_was_tuned_on_the_weights_that_are_shipped(other):
+    base = load_base()
+    made = Shelf.shipped().metadata().values()
+    assert not any(differ(one, base.sketch) for one in made)
+    assert all(differ(one, other.sketch) for one in made if KEY in one)
