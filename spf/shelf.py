@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -28,10 +29,10 @@ naive fine-tuning.
 EVERY = "all"
 """In place of a name of a method or target: all that there are."""
 SUFFIX = ".safetensors"
-STOCK = f".lora{SUFFIX}"
-"""End of the name of a file for other programs, which lies beside the adapter of the same name."""
-FORMS = (".lora", ".kohya", ".diff")
+FORMS = LORA, KOHYA, DIFF = (".lora", ".kohya", ".diff")
 """Ends of the names of adapters that were converted, see `spf.exchange.FORMS`."""
+STOCK = f"{LORA}{SUFFIX}"
+"""End of the name of a file for other programs, which lies beside the adapter of the same name."""
 UNKNOWN = "unknown"
 FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
 """In place of the base of an adapter: any of a kind, as files of other programs say it."""
@@ -99,7 +100,7 @@ class Shelf:
         found: dict[str, Path] = {}
         for folder in self.folders:
             for path in sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem):
-                stock = path.name.endswith(STOCK) and _original(path).is_file()
+                stock = path.name.endswith(STOCK) and _converted(path)
                 if not stock and not path.name.startswith("."):
                     found.setdefault(called(path), path)
         return found
@@ -124,8 +125,8 @@ class Shelf:
         found = {}
         for name, path in self.files().items():
             try:
-                with safe_open(path, "numpy") as file:  # reads the header only
-                    found[name] = file.metadata() or {}
+                stamp = path.stat()
+                found[name] = dict(_header(path, stamp.st_mtime_ns, stamp.st_size))
             except (SafetensorError, OSError):
                 log.warning("%s is no undamaged adapter and is left out.", path.name)
         return found
@@ -154,9 +155,9 @@ class Shelf:
         order = [self.folders.index(files[name].parent) for name in made]
 
         def rank(name: str, folder: int) -> tuple:
-            copy = files[name] != _original(files[name]) and _original(files[name]).is_file()
             spf = made[name].get("method") == "spf"
-            return copy, not spf, folder, -files[name].stat().st_mtime, name
+            since = files[name].stat().st_mtime
+            return _converted(files[name]), not spf, folder, -since, name
 
         best = [
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
@@ -183,10 +184,17 @@ class Shelf:
         return [part.strip() for part in adapter.split(JOIN) if part.strip()]
 
 
-def _original(path: Path) -> Path:
-    """The adapter that a file was converted from, by its name; itself where it was not."""
+@lru_cache(maxsize=256)
+def _header(path: Path, changed: int, size: int) -> Mapping[str, str]:
+    """What the header of a file says. changed, size: of the file, by which it is known again."""
+    with safe_open(path, "numpy") as file:
+        return file.metadata() or {}
+
+
+def _converted(path: Path) -> bool:
+    """Whether a file was made, by its name, from an adapter that lies beside it."""
     form = next((end for end in FORMS if path.stem.endswith(end)), "")
-    return path.with_name(f"{path.stem.removesuffix(form)}{SUFFIX}")
+    return bool(form) and path.with_name(f"{path.stem.removesuffix(form)}{SUFFIX}").is_file()
 
 
 def counterparts(names: Iterable[str], files: Mapping[str, Path]) -> list[str]:

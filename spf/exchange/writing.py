@@ -15,6 +15,7 @@ from torch import Tensor
 from spf.errors import BadInput
 from spf.files import save_tensors
 from spf.paths import DOWN, TEXT, UP, Adapter, save_adapter
+from spf.shelf import DIFF, KOHYA, LORA
 
 from .lowrank import Loss, as_pairs
 from .names import Layout, kohya_name
@@ -104,9 +105,9 @@ def differences(adapter: Adapter, layout: Layout) -> dict[str, Tensor]:
 
 FORMS = {
     "own": Form("", "this program's own file", True, lambda adapter, layout: adapter.tensors),
-    "diffusers": Form(".lora", "LoRA for diffusers", False, diffusers_lora),
-    "kohya": Form(".kohya", "LoRA for ComfyUI, A1111, Forge and kohya", False, kohya_lora),
-    "diff": Form(".diff", "whole differences for ComfyUI, A1111 and Forge", True, differences),
+    "diffusers": Form(LORA, "LoRA for diffusers", False, diffusers_lora),
+    "kohya": Form(KOHYA, "LoRA for ComfyUI, A1111, Forge and kohya", False, kohya_lora),
+    "diff": Form(DIFF, "whole differences for ComfyUI, A1111 and Forge", True, differences),
 }
 
 

@@ -124,6 +124,11 @@ def _training(page: Page) -> None:
     """finetune, job and control_job."""
     engine, jobs = page.engine, page.jobs
 
+    def attended(name: str) -> str:
+        for _ in jobs.attend(name):
+            pass  # on a lent card the job goes on while it is waited for
+        return name
+
     def finetune(
         target: str = FinetuneConfig.data,
         method: str = FinetuneConfig.method,
@@ -149,10 +154,7 @@ def _training(page: Page) -> None:
                 "images": images,
                 "settings": settings or {},
             }
-            name = jobs.start(request | {"model": engine.model})
-            for _ in jobs.attend(name):
-                pass  # on a lent card the job goes on while it is waited for
-            return name
+            return attended(jobs.start(request | {"model": engine.model}))
         except SpfError as error:
             raise _refused(error) from None
 
@@ -184,8 +186,8 @@ def _training(page: Page) -> None:
                     f"action is {str(action)[:20]!r} but must be one of {', '.join(ACTIONS)}."
                 )
             getattr(jobs, action)(name)
-            for _ in jobs.attend(name) if action == "resume" else ():
-                pass  # as above
+            if action == "resume":
+                attended(name)
         except SpfError as error:
             raise _refused(error) from None
         return job(name) if action != "delete" else {"name": name, "phase": "none"}

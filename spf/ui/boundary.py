@@ -33,7 +33,7 @@ DISK = {
 }
 
 
-class Told(SpfError):
+class Worded(SpfError):
     """A failure that the page explains itself, in every language."""
 
     def __init__(self, words: dict[str, str]) -> None:
@@ -59,7 +59,7 @@ class Guarded(gr.Blocks):
 
 def sentence(error: Exception, fn: Any = None, inputs: Sequence[Any] = ()) -> dict[str, str]:
     """A failure in words, in every language."""
-    if isinstance(error, Told):
+    if isinstance(error, Worded):
         return error.words
     if isinstance(error, SpfError):
         return same(str(error))

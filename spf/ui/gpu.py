@@ -19,7 +19,7 @@ from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 from spf.jobs import Worker
 
-from .boundary import Told, reported
+from .boundary import Worded, reported
 from .texts import both, same
 
 SLICE, SPARE = 60, 15
@@ -32,7 +32,7 @@ LOST = "ZeroGPU worker error"
 """Title of what the platform raises when a worker is gone or has failed without our words."""
 
 
-class NotLent(Told):
+class NotLent(Worded):
     """Why a call on the lent GPU ended: what was explained there, what the Space says of its quota
     and its queue, or that it took the GPU back.
     """

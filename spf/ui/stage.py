@@ -95,8 +95,8 @@ def finished(result: Result) -> dict:
         "words": marked(result.words),
         "notices": [
             *notices(result.words),
-            *_about_adapter(result),
-            *_elsewhere(result),
+            *_strange(result),
+            *_lacking(result),
             *_completed(result.words),
             *_told(result),
         ],
@@ -175,27 +175,21 @@ def notices(words: Words) -> list[dict]:
     return [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
 
 
-def _about_adapter(result: Result) -> list[dict]:
-    used = [name for name in result.config.adapter.split(JOIN) if name]
+def _strange(result: Result) -> list[dict]:
+    """That adapters are of other weights; by the base's name, where the weights say nothing."""
+    bases = result.reports.get(TUNED, {}).get("made_for")
     if result.strangers:
-        names = ", ".join(result.strangers)
-        return [notice("other_weights", "warning", names=names), *_lacking(result, used)]
-    return _lacking(result, used)
+        return [notice("other_weights", "warning", names=", ".join(result.strangers))]
+    return [notice("made_for", "warning", names=", ".join(bases))] if bases else []
 
 
-def _lacking(result: Result, used: Sequence[str]) -> list[dict]:
+def _lacking(result: Result) -> list[dict]:
+    used = [name for name in result.config.adapter.split(JOIN) if name]
     if not used and result.config.targets:
         return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):
         return [notice("few_adapters", "info", names=", ".join(used))]
     return []
-
-
-def _elsewhere(result: Result) -> list[dict]:
-    bases = result.reports.get(TUNED, {}).get("made_for")
-    if not bases or result.strangers:
-        return []
-    return [notice("made_for", "warning", names=", ".join(bases))]
 
 
 def _completed(words: Words) -> list[dict]:
