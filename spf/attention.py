@@ -389,6 +389,32 @@ class _Swapper:
         return (given, *inputs[1:])
 
 
+@contextmanager
+def unmixed(unet: UNet2DConditionModel, block: str, rows: slice) -> Iterator[None]:
+    """Inside the block each place of those rows keeps its own value in the self-attention of the
+    layers whose name begins with `block`: the identity in place of the attention map.
+
+    Perturbed self-attention, Ahn et al. 2024 (arXiv 2403.17377, Eq. 15). Hooks are gone afterwards.
+    """
+    found = attention_layers(unet).items()
+    layers = [layer for name, layer in found if name.startswith(block) and name.endswith("attn1")]
+    kept: dict[Attention, Tensor] = {}
+
+    def keep(layer: Attention, _module, _inputs, value: Tensor) -> None:
+        kept[layer] = value[rows]
+
+    def give(layer: Attention, _module, inputs: tuple) -> tuple:
+        given = inputs[0].clone()
+        given[rows] = kept.pop(layer).to(given.dtype)
+        return (given, *inputs[1:])
+
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.callback(layer.to_v.register_forward_hook(partial(keep, layer)).remove)
+            stack.callback(layer.to_out[0].register_forward_pre_hook(partial(give, layer)).remove)
+        yield
+
+
 def probabilities(layer: Attention, query: Tensor, key: Tensor) -> Tensor:
     """softmax(q k / sqrt(d)) [B,heads,N,T] in fp32, of query [B,N,C] and key [B,T,C]."""
     query, key = (

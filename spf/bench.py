@@ -38,7 +38,7 @@ from spf.shelf import TUNED
 
 TEXT = "a photo of a young woman with long red hair"
 TARGET, OTHER = "a hat", "glasses"
-GUIDANCE = 4.0
+GUIDANCE = 3.0
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ from .words import cleaned, without_joiners
 
 LONGEST_TEXT = 1000
 SAMPLERS = ("ddim", "euler", "dpm++")
+PERTURBED = ("off", "mid", "last")
+"""Where guidance also leads away from a prediction without self-attention; see `Base.away`."""
 EMBEDDED = "embedded"
 """The base model that comes with the program."""
 MODEL = os.environ.get("SPF_MODEL") or EMBEDDED
@@ -291,7 +293,7 @@ class GenerateConfig(Config):
     )
     steps: int = whole(25, 1, 200, "denoising steps", place="settings", span=(5, 60, 1))
     guidance: float = real(
-        4.0,
+        3.0,
         1.0,
         20.0,
         "classifier-free guidance; 1 is none",
@@ -350,6 +352,14 @@ class GenerateConfig(Config):
         "",
         SAMPLERS,
         "how steps are taken; by default as the base says",
+        none=True,
+        place="advanced",
+    )
+    perturbed: str = choice(
+        "",
+        PERTURBED,
+        "the block whose self-attention is switched off in what guidance leads away from; by "
+        "default as the base says",
         none=True,
         place="advanced",
     )

@@ -493,7 +493,7 @@ class Engine:
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
-        with base.drawn_by(config.sampler), counting(base) as watch.calls:
+        with base.drawn_by(config.sampler, config.perturbed), counting(base) as watch.calls:
             trace = sample_pair(
                 base,
                 words.prompt,

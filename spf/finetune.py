@@ -75,7 +75,7 @@ STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
 STATE_EVERY, STATE_STEPS = 15.0, 200
 """Seconds and steps of work that a kill may cost."""
-OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 4.0, 8
+OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 3.0, 8
 
 
 def finetune(
@@ -479,7 +479,7 @@ class OwnPortraits:
         return self.all.take(rng.choice(len(self.all), n, replace=n > len(self.all)))
 
     def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
-        made = json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, fingerprint(base.unet)])
+        made = json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, base.perturbed, fingerprint(base.unet)])
         key = hashlib.sha256(made.encode()).hexdigest()[:16]
         try:
             found = load_tensors(file).get(key)

@@ -63,7 +63,7 @@ def draw(
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
-    with base.drawn_by(config.sampler):
+    with base.drawn_by(config.sampler, config.perturbed):
         trace = sample_pair(
             base,
             prompt,

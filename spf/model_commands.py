@@ -113,7 +113,7 @@ def receipt(
     ),
     texts: Annotated[int, typer.Option(help="base texts")] = 16,
     steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
-    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 4.0,
+    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 3.0,
     strength: Annotated[float, typer.Option(help="how much of the adapter is applied")] = 1.0,
     batch: Annotated[int, typer.Option(help="texts drawn together")] = 4,
     seed: commands.Seed = 0,

@@ -6,7 +6,7 @@ Only safetensors weights are read and no remote code is run. All sizes come from
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from .attention import require_layers
+from .attention import require_layers, unmixed
 from .bases import (
     Source,
     clip_source,
@@ -35,7 +35,7 @@ from .bases import (
     skeleton,
     tokenizer_folder,
 )
-from .config import EMBEDDED, SAMPLERS, check_choice
+from .config import EMBEDDED, PERTURBED, SAMPLERS, check_choice
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
@@ -52,6 +52,13 @@ SAMPLED = {
     "DPMSolverSinglestepScheduler": DPM,
 }
 """The sampler that a scheduler of diffusers stands for; all others are drawn with DDIM."""
+DRAWING = "drawing.json"
+"""In the folder of a base: how it is drawn best, as {"perturbed": one of config.PERTURBED}."""
+OFF = PERTURBED[0]
+LAID_OUT = 0.3
+"""Share of the noise levels, from no noise, below which a face is laid out and guidance leads away
+from the ordinary prediction alone: there the perturbed one would draw its grid on every ground.
+"""
 
 
 @dataclass
@@ -68,6 +75,7 @@ class Base:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
     sampler: str = DDIM
+    perturbed: str = OFF
 
     def __post_init__(self) -> None:
         ends_in_noise = getattr(self.scheduler.config, "rescale_betas_zero_snr", False)
@@ -165,14 +173,30 @@ class Base:
         return scheduler
 
     @contextmanager
-    def drawn_by(self, sampler: str) -> Iterator[Self]:
-        """Inside the block drawings use this one of `config.SAMPLERS`; "" is the base's own."""
-        found = self.sampler
-        self.sampler = check_choice("sampler", sampler, SAMPLERS) if sampler else found
+    def drawn_by(self, sampler: str = "", perturbed: str = "") -> Iterator[Self]:
+        """Inside the block drawings use this one of `config.SAMPLERS` and of `config.PERTURBED`;
+        "" is the base's own.
+        """
+        found = self.sampler, self.perturbed
+        self.sampler = check_choice("sampler", sampler or found[0], SAMPLERS)
+        self.perturbed = check_choice("perturbed", perturbed or found[1], PERTURBED)
         try:
             yield self
         finally:
-            self.sampler = found
+            self.sampler, self.perturbed = found
+
+    def away(self, rows: int, timestep: Tensor | int) -> AbstractContextManager:
+        """Inside the block the first `rows` of a batch, of the text that guidance leads away from,
+        are predicted as `perturbed` says, at the timesteps where that helps.
+
+        Perturbed-attention guidance (arXiv 2403.17377) with the empty text's row in place of a
+        third one, so that it costs nothing (ours): one guidance leads away from the empty text and
+        from a face whose places do not see each other.
+        """
+        if self.perturbed == OFF or timestep < LAID_OUT * self.diffusion.steps:
+            return nullcontext()
+        last = f"up_blocks.{len(self.unet.config.up_block_types) - 1}."
+        return unmixed(self.unet, "mid_block." if self.perturbed == "mid" else last, slice(rows))
 
     def predict(self, latents: Tensor, timesteps: Tensor | int, states: Tensor) -> Tensor:
         """What the UNet, with the weights that are active now, predicts [B,C,h,w]: noise, velocity
@@ -346,6 +370,7 @@ def load_base(
         tokenizer=tokenizer,
         scheduler=scheduler_of(made.scheduler),
         sampler=sampler_of(made.scheduler),
+        perturbed=perturbed_of(source),
     )
     return base.to(device) if device else base
 
@@ -363,6 +388,13 @@ def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
 def sampler_of(config: Mapping[str, Any]) -> str:
     """The sampler that a scheduler's configuration asks for, see SAMPLED."""
     return SAMPLED.get(config.get("_class_name"), DDIM)
+
+
+def perturbed_of(source: Source) -> str:
+    """The one of `config.PERTURBED` with which a base is drawn best, as its folder says."""
+    file = source.folder / DRAWING if source.folder else None
+    said = read_json(file) if file and file.is_file() else {}
+    return check_choice("perturbed", said.get("perturbed", OFF), PERTURBED)
 
 
 def empty_base(name: str = EMBEDDED) -> Base:

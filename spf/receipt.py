@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from spf.config import LARGEST_SEED, Config, real, text, whole
+from spf.config import LARGEST_SEED, Config, GenerateConfig, as_in, real, text, whole
 from spf.evaluation.figures import strip
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import (
@@ -70,7 +70,7 @@ class ReceiptConfig(Config):
     target: str = text(help="what the adapter adds; empty takes what its file says, if anything")
     texts: int = whole(16, 1, 256, "base texts")
     steps: int = whole(25, 1, 200, "denoising steps")
-    guidance: float = real(4.0, 1.0, 20.0, "classifier-free guidance")
+    guidance: float = as_in(GenerateConfig, "guidance")
     strength: float = real(1.0, 0.0, 2.0, "how much of the adapter is applied")
     seed: int = whole(0, 0, LARGEST_SEED, "start of the noise; text i uses seed + i")
     batch: int = whole(4, 1, 64, "texts drawn together")

@@ -73,7 +73,8 @@ def plan(
 def _of_target(
     base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]
 ) -> list[Job]:
-    drawn = [base.name, fingerprint(base.unet), config.steps, config.guidance, config.precision]
+    how = [config.steps, config.guidance, config.precision, base.sampler, base.perturbed]
+    drawn = [base.name, fingerprint(base.unet), *how]
     pairs = []
     for p, text in enumerate(_base_texts(target, config, texts)):
         prompt = compose(text, target.text, target.mode, target.replace)

@@ -105,7 +105,8 @@ def composed(
     where other weights found it. With either the complete text may be None, which spares its row.
     """
     texts = [uncond, plain, *apart, *([] if states is None else [states])]
-    found = predictions(base, latents, timestep, texts)
+    with base.away(len(latents), timestep):
+        found = predictions(base, latents, timestep, texts)
     blank, before = found[:2]
     if added is None:
         less, more = found[2:4] if apart else (before, found[-1])

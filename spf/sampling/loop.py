@@ -70,7 +70,8 @@ def denoise(
         found = base.predict(latents, timestep, states)
         return found, found
     both = torch.cat([uncond.expand(len(latents), -1, -1), states])
-    blank, found = base.predict(torch.cat([latents, latents]), timestep, both).chunk(2)
+    with base.away(len(latents), timestep):
+        blank, found = base.predict(torch.cat([latents, latents]), timestep, both).chunk(2)
     return blank + guidance * (found - blank), found
 
 
@@ -100,7 +101,7 @@ def sample(
     uncond: Tensor,
     *,
     steps: int = 25,
-    guidance: float = 4.0,
+    guidance: float = 3.0,
     callback: Callback | None = None,
     predict: Predict | None = None,
     adjust: Adjust | None = None,

@@ -170,7 +170,7 @@ def sample_pair(
     *,
     seeds: Sequence[int] = (0,),
     steps: int = 25,
-    guidance: float = 4.0,
+    guidance: float = 3.0,
     negative: str = "",
     scale: float = 1.0,
     settings: SfcmConfig | None = None,
@@ -258,7 +258,7 @@ class _Pair:
         self.plain = TunedPath(base, [prompt], guidance=guidance, negative=negative)
         self.steps, self.guidance = steps, guidance
         self.groups = self._groups()
-        model = (base.name, str(base.folder), str(base.dtype), base.sampler)
+        model = (base.name, str(base.folder), str(base.dtype), base.sampler, base.perturbed)
         self.key = (*model, prompt.base, tuple(self.groups), seeds, steps, guidance, negative)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 

@@ -109,7 +109,7 @@ class TunedPath:
         base: Base,
         prompts: Sequence[ComposedPrompt],
         *,
-        guidance: float = 4.0,
+        guidance: float = 3.0,
         negative: str = "",
         settings: SfcmConfig | None = None,
         guide: GuideConfig | None = None,
