@@ -479,7 +479,9 @@ class OwnPortraits:
         return self.all.take(rng.choice(len(self.all), n, replace=n > len(self.all)))
 
     def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
-        made = json.dumps([texts, seed, OWN_STEPS, OWN_GUIDANCE, base.perturbed, fingerprint(base.unet)])
+        made = json.dumps(
+            [texts, seed, OWN_STEPS, OWN_GUIDANCE, base.perturbed, fingerprint(base.unet)]
+        )
         key = hashlib.sha256(made.encode()).hexdigest()[:16]
         try:
             found = load_tensors(file).get(key)

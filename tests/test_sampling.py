@@ -506,7 +506,7 @@ def test_the_last_targets_direction_is_that_of_its_own_adapter(tiny_base):
                 for states in (path.before, path.complete)
             )
     torch.testing.assert_close(
-        found, blank + 4 * (before - blank) + 4 * 2 * (more - less), atol=1e-3, rtol=1e-3
+        found, blank + 3 * (before - blank) + 3 * 2 * (more - less), atol=1e-3, rtol=1e-3
     )
 
 

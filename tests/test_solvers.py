@@ -117,7 +117,8 @@ def test_guidance_leads_both_drawings_away_from_a_negative_text(base, guided):
 
 def test_a_drawing_away_from_a_text_is_the_stock_pipelines(base):
     noise = initial_latents(base, [1])
-    ours = sample_pair(base, compose(TEXT), seeds=(1,), steps=4, negative="a man").original.latents
+    asked = {"seeds": (1,), "steps": 4, "guidance": 4.0, "negative": "a man"}
+    ours = sample_pair(base, compose(TEXT), **asked).original.latents
     pipeline = pipeline_of(base)
     pipeline.set_progress_bar_config(disable=True)
     how = {"num_inference_steps": 4, "guidance_scale": 4.0, "output_type": "latent"}
@@ -135,9 +136,10 @@ def test_a_drawing_away_from_another_text_is_not_taken_for_this_one(base):
 def test_an_original_by_another_sampler_is_not_taken_for_this_one(base):
     kept = Kept()
     first = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
-    with base.drawn_by("dpm++"):
-        again = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
-    assert again is not first and again.key != first.key
+    for how in ({"sampler": "dpm++"}, {"perturbed": "mid"}):
+        with base.drawn_by(**how):
+            again = sample_pair(base, compose(TEXT), steps=2, kept=kept).original
+        assert again is not first and again.key != first.key
 
 
 def test_other_samplers_are_refused(base):
