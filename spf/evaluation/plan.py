@@ -19,6 +19,7 @@ from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find
 from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
+from spf.sampling.guides import pushed
 from spf.settings import EvaluateConfig
 from spf.traits import completed
 
@@ -30,6 +31,12 @@ def guide_of(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | N
     """How a method that asks for `own` is guided under the settings of an evaluation."""
     found = own or (GuideConfig(config.guided, start=config.guided_from) if config.guided else None)
     return found and replace(found, push=found.push or config.push)
+
+
+def _guiding(guide: GuideConfig | None, tuned: Tuned) -> dict | list | None:
+    """What a row depends on of its guide: also the push that it does not ask for itself."""
+    adapters = [tuned.adapter.metadata] if tuned.adapter is not None else []
+    return [shown_guide(guide), pushed(guide, adapters)] if guide else shown_guide(guide)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def _of_target(
                         target.name,
                         one.key,
                         config.retention,
-                        shown_guide(guide_of(config, one.guide)),
+                        _guiding(guide_of(config, one.guide), one),
                         pair.prompt < config.maps,
                     ]
                 ),
