@@ -542,7 +542,9 @@ class Engine:
                 "told": told.get(role, ()),
                 "made_for": other_bases((made.get(one, {}) for one in names), self.name),
             }
-            reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
+            reports[role] = pair_report(
+                used, model=self.name, seed=config.seed, seconds=clock, **texts, **read
+            )
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 

@@ -25,7 +25,7 @@ from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
-from spf.shelf import TUNED, Shelf, other_bases
+from spf.shelf import TUNED, Shelf, name_of, other_bases
 from spf.targets import known_targets
 from spf.traits import Told, completed, shown
 
@@ -55,12 +55,11 @@ def draw(
     prompt = fuller.prompt
     names = Shelf.usual().chosen(config.adapter, config.targets, base.name)
     adapters = [load_adapter(name, base) for name in names]
+    called = JOIN.join(map(name_of, names))
     made_for = other_bases((adapter.metadata for adapter in adapters), base.name)
     if made_for:
-        log.warning(
-            "%s: tuned on %s, and this is %s.", JOIN.join(names), ", ".join(made_for), base.name
-        )
-    config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
+        log.warning("%s: tuned on %s, and this is %s.", called, ", ".join(made_for), base.name)
+    config = GenerateConfig.from_dict(config.to_dict() | {"adapter": called})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
     with base.drawn_by(config.sampler):
@@ -90,6 +89,7 @@ def draw(
         reports.append(
             pair_report(
                 config,
+                model=base.name,
                 seed=seed,
                 complete=prompt.complete,
                 also=shown(fuller.traits),

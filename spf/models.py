@@ -334,6 +334,8 @@ def load_base(
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
     require_layers(unet)
+    for part in (unet, vae):
+        part.register_to_config(_name_or_path=source.name)  # or copies of it would tell its place
     tokenizer = _part(CLIPTokenizer, words, source.name)
     if source.file and made.unet.config.cross_attention_dim == SD2:
         tokenizer.pad_token = "!"  # as SD 2.x was trained

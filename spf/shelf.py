@@ -77,6 +77,14 @@ def called(path: Path) -> str:
     return "".join("-" if letter in taken else letter for letter in name)
 
 
+def name_of(adapter: str | Path) -> str:
+    """What reports and tables call an adapter: a file by its name, without the place where it lies
+    here.
+    """
+    given = isinstance(adapter, Path) or adapter.endswith(SUFFIX)
+    return called(Path(adapter)) if given else adapter
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Folders with adapters. A name in one of them is never taken over by a later one."""

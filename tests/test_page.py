@@ -28,7 +28,7 @@ from spf import space, userdata
 from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
-from spf.errors import BadInput, SpfError
+from spf.errors import BadInput, SpfError, placeless
 from spf.jobs import SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
@@ -47,7 +47,6 @@ from spf.ui import (
     stage,
     texts,
     upload,
-    watch,
 )
 from spf.ui.form import Form
 from spf.ui.tabs import compare, finetune, results, vote
@@ -1041,7 +1040,7 @@ def test_the_first_page_is_small_and_compressed(engine, tmp_path):
     ],
 )
 def test_a_log_on_the_page_names_no_places(line, told):
-    assert watch.placeless(line) == (told or line)
+    assert placeless(line) == (told or line)
 
 
 def test_nothing_on_the_page_points_elsewhere(engine):
