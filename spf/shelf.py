@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, JOIN
 from .errors import BadInput
+from .weights import Loaded
 from .words import cleaned, normal, without_joiners
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ FORMS = LORA, KOHYA, DIFF = (".lora", ".kohya", ".diff")
 """Ends of the names of adapters that were converted, see `spf.exchange.FORMS`."""
 STOCK = f"{LORA}{SUFFIX}"
 """End of the name of a file for other programs, which lies beside the adapter of the same name."""
-UNKNOWN = "unknown"
-FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
-"""In place of the base of an adapter: any of a kind, as files of other programs say it."""
 OWN = Path("runs/adapters")
 """Where the adapters lie that were tuned from the page, seen from the folder in which the program
 was started.
@@ -58,14 +56,6 @@ def adapter_name(target: str, method: str) -> str:
     if method == ORIGINAL:
         return ""
     return target if method == "spf" else f"{target}-{method}"
-
-
-def other_bases(made: Iterable[Mapping[str, str]], base: str) -> list[str]:
-    """The bases that adapters were tuned on, by their metadata, where these are others than the one
-    of this name. What is for any base of a kind is at home on each.
-    """
-    named = (one.get("base_model", "") for one in made)
-    return list(dict.fromkeys(name for name in named if name not in ("", base, *FAMILIES)))
 
 
 def called(path: Path) -> str:
@@ -150,14 +140,14 @@ class Shelf:
             if not (name.endswith(ending) and name.removesuffix(ending) in files)
         }
 
-    def pick(self, targets: Sequence[str], base: str = "") -> list[str]:
+    def pick(self, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
         """The adapters for these targets, given as texts or names; targets without one are left
         out.
 
-        Of several for one target: one that was tuned on this base before one of another (base: its
-        name, "" for any), there the one of that very name, else one that was not converted from
-        another beside it, one by spf before one by another method, in an earlier folder before a
-        later one, and there the newest.
+        Of several for one target: one that was tuned on these weights before one of others (None
+        for any), there the one of that very name, else one that was not converted from another
+        beside it, one by spf before one by another method, in an earlier folder before a later one,
+        and there the newest.
         """
         files, made = self.files(), self.choices()
         order = [self.folders.index(files[name].parent) for name in made]
@@ -172,7 +162,7 @@ class Shelf:
         ]
 
         def away(name: str) -> bool:
-            return bool(base and other_bases([made[name]], base))
+            return base is not None and base.strange(made[name])
 
         found = []
         for word in map(normal, targets):
@@ -181,7 +171,7 @@ class Shelf:
             found.append(min([*named, *meant], key=away, default=None))
         return list(dict.fromkeys(filter(None, found)))
 
-    def chosen(self, adapter: str, targets: Sequence[str], base: str = "") -> list[str]:
+    def chosen(self, adapter: str, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
         """Names or files that a setting means: none for "", those of the targets for "auto" (see
         `pick`), else split at "+".
         """

@@ -17,7 +17,15 @@ from spf import manual
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ["spf.errors", "spf.registry", "spf.tokenizer", "spf.words"],
-    ["spf.config", "spf.encodings", "spf.files", "spf.relied", "spf.space", "spf.votes"],
+    [
+        "spf.config",
+        "spf.encodings",
+        "spf.files",
+        "spf.relied",
+        "spf.space",
+        "spf.votes",
+        "spf.weights",
+    ],
     [
         "spf.diffusion",
         "spf.losses",
@@ -29,7 +37,6 @@ FLOORS = [
         "spf.shelf",
         "spf.single_file",
         "spf.training",
-        "spf.weights",
     ],
     ["spf.attention", "spf.bases", "spf.guides", "spf.portraits", "spf.solvers"],
     ["spf.control", "spf.models", "spf.safety", "spf.settings", "spf.targets"],
