@@ -1,5 +1,5 @@
-"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one
-sentence on stderr.
+"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 1 where a trial found
+something, 2 on bad input with one sentence on stderr.
 
 Commands import what they need when they run, so that help comes at once.
 """
@@ -35,7 +35,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors=escaped.__name__)
     try:
         with relied.explained():
-            app(standalone_mode=False)
+            code = app(standalone_mode=False)  # of typer.Exit, which is raised no further
     except Cancelled:
         pass
     except (SpfError, typer.TyperException) as error:
@@ -44,6 +44,8 @@ def main() -> None:
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)
+    else:
+        sys.exit(code)
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """The command line: bad input is one sentence on stderr and exit code 2."""
 
 import codecs
+import inspect
 import json
 import subprocess
 import sys
@@ -46,6 +47,24 @@ def test_bad_input(arguments, words, tmp_path):
     done = spf(*arguments)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 1)])
+def test_a_trial_that_fails_is_told_by_the_exit_code(monkeypatch, capsys, failed, code):
+    row = {"read": 1, "refused": 0, "failed": failed}
+    monkeypatch.setattr("spf.stress.fuzz", lambda *_: {"picture": row})
+    monkeypatch.setattr(sys, "argv", ["spf", "stress", "--inputs", "1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0) == code
+    assert json.loads(capsys.readouterr().out) == {"inputs": {"picture": row}}
+
+
+def test_no_command_returns_what_would_be_taken_for_an_exit_code():
+    given = [
+        inspect.signature(one.callback).return_annotation for one in cli.app.registered_commands
+    ]
+    assert given and set(given) <= {None, "None"}
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "gbk"])
