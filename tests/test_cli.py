@@ -3,6 +3,7 @@
 import codecs
 import inspect
 import json
+import os
 import subprocess
 import sys
 
@@ -65,6 +66,22 @@ def test_no_command_returns_what_would_be_taken_for_an_exit_code():
         inspect.signature(one.callback).return_annotation for one in cli.app.registered_commands
     ]
     assert given and set(given) <= {None, "None"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows hands over letters, not bytes")
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [("--帽子", "--帽子"), ("--café🎩", "--café🎩"), (b"--caf\xe9", "--caf\\udce9")],
+)
+def test_what_is_typed_is_read_in_every_locale(locale, typed, told):
+    """As in containers and cron jobs where Python is kept from helping itself."""
+    plain = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "spf", typed], capture_output=True, env=os.environ | plain
+    )
+    said = done.stderr.decode("utf-8")
+    assert done.returncode == 2 and len(said.splitlines()) == 1 and told in said
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "gbk"])
