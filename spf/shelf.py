@@ -142,14 +142,14 @@ class Shelf:
 
     def pick(self, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
         """The adapters for these targets, given as texts or names; targets without one are left
-        out.
+        out, and so are adapters that were tuned on other weights than `base` (None: any).
 
-        Of several for one target: one that was tuned on these weights before one of others (None
-        for any), there the one of that very name, else one that was not converted from another
-        beside it, one by spf before one by another method, in an earlier folder before a later one,
-        and there the newest.
+        Of several for one target: the one of that very name, else one that was not converted from
+        another beside it, one by spf before one by another method, in an earlier folder before a
+        later one, and there the newest.
         """
         files, made = self.files(), self.choices()
+        made = {name: one for name, one in made.items() if not (base and base.strange(one))}
         order = [self.folders.index(files[name].parent) for name in made]
 
         def rank(name: str, folder: int) -> tuple:
@@ -161,14 +161,11 @@ class Shelf:
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
         ]
 
-        def away(name: str) -> bool:
-            return base is not None and base.strange(made[name])
-
         found = []
         for word in map(normal, targets):
             named = [name for name in best if normal(name) == word]
             meant = [name for name in best if normal(made[name].get("target", "")) == word]
-            found.append(min([*named, *meant], key=away, default=None))
+            found.append(next(iter([*named, *meant]), None))
         return list(dict.fromkeys(filter(None, found)))
 
     def chosen(self, adapter: str, targets: Sequence[str], base: Loaded | None = None) -> list[str]:

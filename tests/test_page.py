@@ -217,13 +217,14 @@ def test_adapters_of_other_weights_are_named_under_the_portraits(tmp_path, resul
     )
     path = engine.files()["hat"]
     save_file({"x": np.zeros(1)}, path, {"target": "a hat", "method": "spf", "base_model": "old"})
-    shown = stage.finished(list(engine.compare(CONFIG))[-1])
+    chosen = replace(CONFIG, adapter="hat")
+    shown = stage.finished(list(engine.compare(chosen))[-1])
     (told,) = [one for one in shown["notices"] if one["kind"] == "warning"]
     assert told["text"]["en"].startswith("Tuned on other weights than the loaded ones: hat (old).")
     assert shown["report"][TUNED]["made_for"] == ["old"]
     engine.model = "old"
     engine.base = None
-    shown = stage.finished(list(engine.compare(CONFIG))[-1])
+    shown = stage.finished(list(engine.compare(chosen))[-1])
     assert shown["report"][TUNED]["made_for"] == []
 
 

@@ -33,7 +33,9 @@ def folder(tmp_path_factory, tiny_folder):
     own = place / "sd15-portrait"
     own.symlink_to(tiny_folder / "base")
     base = load_base(str(own))
-    save_adapter(random_adapters(base, target="a hat")[0], place / "hat.safetensors")
+    save_adapter(
+        random_adapters(base, target="a hat", base_model="base")[0], place / "hat.safetensors"
+    )
     return place
 
 

@@ -97,7 +97,7 @@ def test_what_a_target_asks_for(shelf):
     assert "hat-naive" not in shelf.choices() and "crown-naive-1" in shelf.choices()
 
 
-def test_an_adapter_of_this_base_goes_before_one_of_another(shelf):
+def test_an_adapter_of_another_base_is_never_picked(shelf):
     shipped = shelf.folders[0]
     put(shipped, "hat", "a hat", base_model="embedded")
     put(OWN, "hat-lora-1", "a hat", "lora", base_model="photos")
@@ -108,9 +108,8 @@ def test_an_adapter_of_this_base_goes_before_one_of_another(shelf):
     assert shelf.pick(["a hat"], at("photos")) == ["hat-lora-1"]
     assert shelf.pick(["a hat"], at("other")) == ["hat-kohya"], "for every base of its kind"
     (OWN / "hat-kohya.safetensors").unlink()
-    assert shelf.pick(["a hat"], at("other")) == ["hat"], (
-        "else as ever: it is said where it is used"
-    )
+    assert shelf.pick(["a hat", "hat"], at("other")) == [], "whoever wants it says its name"
+    assert shelf.chosen("hat", ["a hat"], at("other")) == ["hat"]
 
 
 def test_of_two_adapters_the_note_on_the_weights_decides_and_not_the_name(shelf):
@@ -120,6 +119,8 @@ def test_of_two_adapters_the_note_on_the_weights_decides_and_not_the_name(shelf)
     assert shelf.pick(["a hat"], Loaded("photos", here)) == ["hat-2"]
     assert shelf.pick(["a hat"], Loaded("photos", -here)) == ["hat"]
     assert shelf.pick(["a hat"], Loaded("photos")) == ["hat"], "by name before they are loaded"
+    for others in (here + 1, here[:-1], np.arange(40, dtype=np.float32)):
+        assert shelf.pick(["a hat", "hat"], Loaded("photos", others)) == [], "also of other sizes"
 
 
 def test_every_family_of_bases_is_known():
