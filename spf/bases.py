@@ -164,6 +164,12 @@ def preloaded(name: str) -> dict[str, str]:
     return {one.repository: f"{','.join(what)} {one.revision}" for one, what in files.items()}
 
 
+def settled(name: str) -> str:
+    """The name under which a program in another folder finds the same base."""
+    known = name == EMBEDDED or any(name in (key, one.repository) for key, one in PINNED.items())
+    return name if known or not (name and Path(name).exists()) else str(Path(name).resolve())
+
+
 def find(name: str) -> Source:
     """The source of a base, downloaded if it is a hub id; raises BadInput for a name that stands
     for nothing.

@@ -1,5 +1,5 @@
-"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 2 on bad input with one
-sentence on stderr.
+"""The command line: `python -m spf COMMAND --help`. Exit code 0 on success, 1 where a trial found
+something, 2 on bad input with one sentence on stderr.
 
 Commands import what they need when they run, so that help comes at once.
 """
@@ -7,6 +7,7 @@ Commands import what they need when they run, so that help comes at once.
 import codecs
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run a command; errors that the library explains become one sentence on stderr."""
+    _as_typed()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
@@ -35,7 +37,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors=escaped.__name__)
     try:
         with relied.explained():
-            app(standalone_mode=False)
+            code = app(standalone_mode=False)  # of typer.Exit, which is raised no further
     except Cancelled:
         pass
     except (SpfError, typer.TyperException) as error:
@@ -44,6 +46,17 @@ def main() -> None:
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)
+    else:
+        sys.exit(code)
+
+
+def _as_typed() -> None:
+    """Starts again in Python's UTF-8 mode where the locale cannot read what was typed, so that
+    texts and names of files are what they were meant to be.
+    """
+    unread = any("\udc80" <= letter <= "\udcff" for word in sys.argv for letter in word)
+    if unread and sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:

@@ -43,8 +43,9 @@ from .prompts import (
     unknown_words,
 )
 from .relied import unlike
-from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts, other_bases
+from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
 from .targets import known_targets, target_region
+from .weights import Loaded
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -131,7 +132,8 @@ class Result:
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
-    the UNet took; 0 where none was needed. strangers: adapters that were tuned on other weights.
+    the UNet took; 0 where none was needed. strangers: bases of the adapters that were
+    tuned on other weights, by the adapters' names.
     """
 
     config: GenerateConfig
@@ -145,7 +147,7 @@ class Result:
     region: np.ndarray | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     row_seconds: float = 0.0
-    strangers: tuple[str, ...] = ()
+    strangers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,9 @@ class Engine:
     def _load(self) -> Base:
         if self.base is None:
             try:
-                self.base, self.problem = load(self.model, device=self.device), ""
+                base = load(self.model, device=self.device)
+                _ = base.weights  # now, while the denoiser has its own
+                self.base, self.problem = base, ""
             except Exception as error:
                 self.problem = str(error)
                 raise
@@ -297,6 +301,11 @@ class Engine:
         path = Path(self.model)
         return path.stem if path.is_file() else path.resolve().name if path.is_dir() else self.model
 
+    @property
+    def weights(self) -> Loaded:
+        """What draws here; only its name before it is loaded."""
+        return self.base.weights if self.base else Loaded(self.name)
+
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model that can be chosen, by name."""
         return self.shelf.choices()
@@ -307,7 +316,7 @@ class Engine:
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
-        return JOIN.join(self.shelf.pick(targets, self.name))
+        return JOIN.join(self.shelf.pick(targets, self.weights))
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
@@ -348,15 +357,18 @@ class Engine:
             for role, names in self.variants(config).items()
         }
 
-    def strangers(self, config: GenerateConfig) -> tuple[str, ...]:
-        """Names of the adapters of a drawing that were tuned on other weights than the loaded base
-        has, as far as their files say.
+    def strangers(self, config: GenerateConfig) -> dict[str, str]:
+        """The adapters of a drawing that were tuned on other weights than the loaded ones, by name,
+        and the bases that they say.
         """
-        from .weights import differ
-
         made = self.shelf.metadata()
-        names = dict.fromkeys(name for some in self.variants(config).values() for name in some)
-        return tuple(name for name in names if differ(made.get(name, {}), self.base.sketch))
+        names = (name for some in self.variants(config).values() for name in some)
+        found = {name: made.get(name, {}) for name in names}
+        return {
+            name: one.get("base_model", "")
+            for name, one in found.items()
+            if self.weights.strange(one)
+        }
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -529,7 +541,7 @@ class Engine:
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of
         original and tuned.
         """
-        began, made = time.perf_counter(), self.shelf.metadata()
+        began, strangers = time.perf_counter(), self.strangers(config)
         reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
@@ -540,9 +552,11 @@ class Engine:
                 "complete": words.prompt.complete,
                 "also": words.also,
                 "told": told.get(role, ()),
-                "made_for": other_bases((made.get(one, {}) for one in names), self.name),
+                "made_for": [strangers[one] for one in names if one in strangers],
             }
-            reports[role] = pair_report(used, seed=config.seed, seconds=clock, **texts, **read)
+            reports[role] = pair_report(
+                used, model=self.name, seed=config.seed, seconds=clock, **texts, **read
+            )
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 

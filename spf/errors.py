@@ -2,6 +2,14 @@
 says what to do.
 """
 
+from __future__ import annotations
+
+import re
+
+_QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:)?[\\/][^"']*[\\/]([^"'\\/]+)\1""")
+_PLACE = re.compile(r"""(?<![\w:/.…])(?:[A-Za-z]:)?(?:[\\/][^\\/\s"':]+)+(?=[\\/])""")
+_TOKEN = re.compile(r"\bhf_\w+")
+
 
 class SpfError(Exception):
     """Any failure that this library explains itself; everything else is a bug."""
@@ -33,3 +41,10 @@ class ChangedLibrary(SpfError):
 
 class Busy(SpfError):
     """The model is working for somebody else."""
+
+
+def placeless(text: object) -> str:
+    """A failure or a line of a log for those who do not own the machine: files by their names
+    alone, and no access tokens.
+    """
+    return _TOKEN.sub("…", _PLACE.sub("…", _QUOTED.sub(r"\1…/\2\1", str(text))))

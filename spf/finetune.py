@@ -104,7 +104,7 @@ def finetune(
     method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
     run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
-    weights = note(base.sketch)  # now, while the denoiser has its own
+    weights = note(base.weights.sketch)  # now, while the denoiser has its own
     for one in ("keep", "checkpointing"):
         run.pop(one)  # which changes nothing in what is trained
     claim(out, run, resume)

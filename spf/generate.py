@@ -25,7 +25,7 @@ from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
-from spf.shelf import TUNED, Shelf, other_bases
+from spf.shelf import TUNED, Shelf, name_of
 from spf.targets import known_targets
 from spf.traits import Told, completed, shown
 
@@ -53,14 +53,12 @@ def draw(
     """
     fuller = texts_of(base, config)
     prompt = fuller.prompt
-    names = Shelf.usual().chosen(config.adapter, config.targets, base.name)
+    names = Shelf.usual().chosen(config.adapter, config.targets, base.weights)
     adapters = [load_adapter(name, base) for name in names]
-    made_for = other_bases((adapter.metadata for adapter in adapters), base.name)
-    if made_for:
-        log.warning(
-            "%s: tuned on %s, and this is %s.", JOIN.join(names), ", ".join(made_for), base.name
-        )
-    config = GenerateConfig.from_dict(config.to_dict() | {"adapter": JOIN.join(names)})
+    made = [adapter.metadata for adapter in adapters]
+    made_for = [one.get("base_model", "") for one in made if base.weights.strange(one)]
+    called = JOIN.join(map(name_of, names))
+    config = GenerateConfig.from_dict(config.to_dict() | {"adapter": called})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
     with base.drawn_by(config.sampler, config.perturbed):
@@ -90,6 +88,7 @@ def draw(
         reports.append(
             pair_report(
                 config,
+                model=base.name,
                 seed=seed,
                 complete=prompt.complete,
                 also=shown(fuller.traits),

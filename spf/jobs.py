@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from filelock import FileLock, Timeout
 
+from .config import EMBEDDED
 from .errors import BadInput, Busy, Cancelled, SpfError
 from .files import FULL, clear_drafts, read_json, require_room, write_json
 from .relied import unlike
@@ -117,6 +118,7 @@ class Jobs:
         """Starts a job and returns its name. Raises BadInput, or Busy while another one is
         active.
         """
+        from .bases import settled
         from .finetune import (
             FinetuneConfig,
             target_of,
@@ -138,7 +140,10 @@ class Jobs:
             write_json(
                 folder / REQUEST,
                 config.to_dict()
-                | {"settings": dict(settings or {}), "model": request.get("model", "embedded")},
+                | {
+                    "settings": dict(settings or {}),
+                    "model": settled(request.get("model", EMBEDDED)),
+                },
             )
             self._run(folder.name)
         return folder.name

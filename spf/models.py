@@ -41,7 +41,7 @@ from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
 from .single_file import SD2, described
 from .solvers import DDIM, DPM, EULER, Dpm, Euler, solver
-from .weights import sketch
+from .weights import Loaded, sketch
 
 CLIP_WORDS = 49408
 """Size of CLIP's own vocabulary."""
@@ -117,11 +117,11 @@ class Base:
         return self.vae.config.scaling_factor
 
     @cached_property
-    def sketch(self) -> np.ndarray | None:
-        """What tells the denoiser's own weights from others, see `spf.weights`; asked for first
-        where no tuned ones are switched on.
+    def weights(self) -> Loaded:
+        """What tells the denoiser's own weights from others; asked for first where no tuned ones
+        are switched on.
         """
-        return sketch(self.unet)
+        return Loaded(self.name, sketch(self.unet))
 
     @cached_property
     def clip(self) -> PreTrainedModel | None:
@@ -358,6 +358,8 @@ def load_base(
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
     require_layers(unet)
+    for part in (unet, vae):
+        part.register_to_config(_name_or_path=source.name)  # or copies of it would tell its place
     tokenizer = _part(CLIPTokenizer, words, source.name)
     if source.file and made.unet.config.cross_attention_dim == SD2:
         tokenizer.pad_token = "!"  # as SD 2.x was trained

@@ -47,7 +47,6 @@ from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find, overflow
 from spf.sampling import GuideConfig, TunedPath, freed, initial_latents, sample
 from spf.targets import known_targets
-from spf.weights import differ
 
 FREE, HELD = "free", "held"
 PAGE, DATA = "receipt.png", "receipt.json"
@@ -142,7 +141,7 @@ def receipt(
     found |= {
         "adapter": name,
         "base": base.name,
-        "other_weights": differ(adapter.metadata, base.sketch),
+        "other_weights": base.weights.strange(adapter.metadata),
         "target": target,
         "source": adapter.metadata.get("source", adapter.metadata.get("method", "")),
         "reader": reader.name,

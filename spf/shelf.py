@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, JOIN
 from .errors import BadInput
+from .weights import Loaded
 from .words import cleaned, normal, without_joiners
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ FORMS = LORA, KOHYA, DIFF = (".lora", ".kohya", ".diff")
 """Ends of the names of adapters that were converted, see `spf.exchange.FORMS`."""
 STOCK = f"{LORA}{SUFFIX}"
 """End of the name of a file for other programs, which lies beside the adapter of the same name."""
-UNKNOWN = "unknown"
-FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
-"""In place of the base of an adapter: any of a kind, as files of other programs say it."""
 OWN = Path("runs/adapters")
 """Where the adapters lie that were tuned from the page, seen from the folder in which the program
 was started.
@@ -60,14 +58,6 @@ def adapter_name(target: str, method: str) -> str:
     return target if method == "spf" else f"{target}-{method}"
 
 
-def other_bases(made: Iterable[Mapping[str, str]], base: str) -> list[str]:
-    """The bases that adapters were tuned on, by their metadata, where these are others than the one
-    of this name. What is for any base of a kind is at home on each.
-    """
-    named = (one.get("base_model", "") for one in made)
-    return list(dict.fromkeys(name for name in named if name not in ("", base, *FAMILIES)))
-
-
 def called(path: Path) -> str:
     """Name under which a file is chosen: its own, with a hyphen for what cannot stand in a list of
     names.
@@ -75,6 +65,14 @@ def called(path: Path) -> str:
     name = cleaned(path.stem)
     taken = {letter for letter in without_joiners(name) if not letter.isprintable()} | {JOIN, ","}
     return "".join("-" if letter in taken else letter for letter in name)
+
+
+def name_of(adapter: str | Path) -> str:
+    """What reports and tables call an adapter: a file by its name, without the place where it lies
+    here.
+    """
+    given = isinstance(adapter, Path) or adapter.endswith(SUFFIX)
+    return called(Path(adapter)) if given else adapter
 
 
 @dataclass(frozen=True)
@@ -142,16 +140,16 @@ class Shelf:
             if not (name.endswith(ending) and name.removesuffix(ending) in files)
         }
 
-    def pick(self, targets: Sequence[str], base: str = "") -> list[str]:
+    def pick(self, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
         """The adapters for these targets, given as texts or names; targets without one are left
-        out.
+        out, and so are adapters that were tuned on other weights than `base` (None: any).
 
-        Of several for one target: one that was tuned on this base before one of another (base: its
-        name, "" for any), there the one of that very name, else one that was not converted from
+        Of several for one target: the one of that very name, else one that was not converted from
         another beside it, one by spf before one by another method, in an earlier folder before a
         later one, and there the newest.
         """
         files, made = self.files(), self.choices()
+        made = {name: one for name, one in made.items() if not (base and base.strange(one))}
         order = [self.folders.index(files[name].parent) for name in made]
 
         def rank(name: str, folder: int) -> tuple:
@@ -163,17 +161,14 @@ class Shelf:
             name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
         ]
 
-        def away(name: str) -> bool:
-            return bool(base and other_bases([made[name]], base))
-
         found = []
         for word in map(normal, targets):
             named = [name for name in best if normal(name) == word]
             meant = [name for name in best if normal(made[name].get("target", "")) == word]
-            found.append(min([*named, *meant], key=away, default=None))
+            found.append(next(iter([*named, *meant]), None))
         return list(dict.fromkeys(filter(None, found)))
 
-    def chosen(self, adapter: str, targets: Sequence[str], base: str = "") -> list[str]:
+    def chosen(self, adapter: str, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
         """Names or files that a setting means: none for "", those of the targets for "auto" (see
         `pick`), else split at "+".
         """

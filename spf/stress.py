@@ -304,11 +304,12 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
     are right.
     """
     from gradio_client import Client
+    from gradio_client.utils import QueueError
 
     known: dict[int, str] = {}
     told, lock = Counter(right=0, wrong=0, busy=0, failed=0), threading.Lock()
     began, me = time.monotonic(), psutil.Process()
-    first = 0
+    first, settled = me.memory_info().rss, False
 
     def visit(index: int) -> None:
         rng, client = random.Random(index), None
@@ -324,7 +325,7 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
                     same = known.setdefault(number, picture) == picture
                     told["right" if same else "wrong"] += 1
             except Exception as error:
-                busy = "Busy:" in str(error)
+                busy = isinstance(error, QueueError)
                 if not busy:
                     log.exception("A visitor was not served.")
                 with lock:
@@ -335,8 +336,8 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
     for worker in workers:
         worker.start()
     while (now := time.monotonic() - began) < seconds:
-        if not first and now > min(60.0, seconds / 3):
-            first = me.memory_info().rss
+        if not settled and now > min(60.0, seconds / 3):
+            first, settled = me.memory_info().rss, True
         show(int(now), int(seconds))
         time.sleep(1.0)
     for worker in workers:

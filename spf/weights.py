@@ -2,7 +2,7 @@
 header and compared with those that are loaded.
 
 A name or an architecture does not tell one set of weights from another; a hash would also tell the
-same weights in single and in half precision apart.
+same weights in single and in half precision apart. Where there is no note, the name decides.
 """
 
 from __future__ import annotations
@@ -10,15 +10,42 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 KEY = "base_weights"
 """Where an adapter's metadata has the note."""
+UNKNOWN = "unknown"
+FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
+"""In place of the base of an adapter: any of a kind, as files of other programs say it."""
 NEAR, TINY = 2**-8, 1e-6
 """Relative and absolute difference of a value that half precision makes, bf16's included."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The weights that draw: their name, and their sketch, None while it is not known."""
+
+    name: str
+    sketch: np.ndarray | None = None
+
+    def strange(self, made: Mapping[str, str]) -> bool:
+        """Whether an adapter was tuned on other weights, as far as its metadata says.
+
+        By its note where there is one that can be read, else by the name of its base. False where
+        it says neither, or a family in place of a name.
+        """
+        given = _noted(made)
+        if given is None or self.sketch is None:
+            return made.get("base_model", "") not in ("", self.name, *FAMILIES)
+        if given.shape != self.sketch.shape:
+            return True
+        return not np.allclose(given, self.sketch, rtol=NEAR, atol=TINY)
 
 
 def sketch(denoiser: nn.Module) -> np.ndarray | None:
@@ -29,8 +56,7 @@ def sketch(denoiser: nn.Module) -> np.ndarray | None:
     values = [named[name].detach() for name in sorted(named) if named[name].ndim > 1]
     if not values or any(value.is_meta for value in values):
         return None
-    middle = [value.reshape(-1)[value.numel() // 2] for value in values]
-    return torch.stack(middle).float().cpu().numpy()
+    return np.array([float(value.reshape(-1)[value.numel() // 2]) for value in values], np.float32)
 
 
 def note(values: np.ndarray | None) -> dict[str, str]:
@@ -40,17 +66,10 @@ def note(values: np.ndarray | None) -> dict[str, str]:
     return {KEY: base64.b64encode(values.astype("<f4").tobytes()).decode()}
 
 
-def differ(metadata: Mapping[str, str], values: np.ndarray | None) -> bool:
-    """Whether an adapter says that it was tuned on other weights than those of a sketch.
-
-    False where either is silent: files of other programs, older ones, damaged notes.
-    """
+def _noted(made: Mapping[str, str]) -> np.ndarray | None:
+    """The sketch that metadata notes; None where there is none, or a damaged one."""
     try:
-        given = np.frombuffer(base64.b64decode(metadata.get(KEY, ""), validate=True), "<f4")
+        given = np.frombuffer(base64.b64decode(made.get(KEY, ""), validate=True), "<f4")
     except (binascii.Error, ValueError):
-        return False
-    if values is None or not len(given):
-        return False
-    if given.shape != values.shape:
-        return True
-    return not np.allclose(given, values, rtol=NEAR, atol=TINY)
+        return None
+    return given if len(given) else None

@@ -24,6 +24,7 @@ from spf.prompts import PAD, compose, near_words
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
 from spf.targets import known_targets
+from spf.weights import Loaded
 
 SIDES = (4, 8, 16)
 PLACES = {
@@ -61,7 +62,6 @@ class FakeEngine(Engine):
         super().__init__("fake", folder=tmp, filtered=False)
         self.pause, self.fault = pause, fault
         self.running = self.peak = self.steps_done = 0
-        self.strange: tuple[str, ...] = ()
         for name in adapters:
             (tmp / "adapters").mkdir(exist_ok=True)
             target = TARGETS.get(name.partition("-")[0])
@@ -72,12 +72,9 @@ class FakeEngine(Engine):
     def _load(self):
         if self.base is None:
             time.sleep(self.pause)
-            self.base = SimpleNamespace(name=self.model)
+            self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model))
             self._settled.set()
         return self.base
-
-    def strangers(self, config):
-        return self.strange
 
     def words(self, config):
         prompt = compose(config.base, config.targets, config.mode, config.replace)

@@ -43,6 +43,7 @@ LIBRARIES = (
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "spf/diffusion.py": ["test_diffusion.py"],
+    "spf/solvers.py": ["test_solvers.py"],
     "spf/sfcm.py": ["test_sfcm.py", "test_control.py"],
     "spf/losses.py": ["test_losses.py", "test_numbers.py", "test_rivals.py"],
     "spf/control.py": ["test_control.py"],
@@ -76,15 +77,21 @@ TESTS = {
 """Files that are walked over, and the tests that have to notice."""
 WALKED = (
     "spf/diffusion.py",
+    "spf/solvers.py",
     "spf/sfcm.py",
     "spf/losses.py",
     "spf/control.py",
+    "spf/weights.py",
     "spf/rows.py",
     "spf/shelf.py",
     "spf/guides/held.py",
     "spf/sampling/guides.py",
     "spf/sampling/loop.py",
     "spf/evaluation/measures.py",
+    "spf/evaluation/summary.py",
+    "spf/methods/spf.py",
+    "spf/methods/purecc.py",
+    "spf/methods/__init__.py",
     "spf/files.py",
 )
 HAND = [

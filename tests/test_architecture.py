@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,15 @@ from spf import manual
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ["spf.errors", "spf.registry", "spf.tokenizer", "spf.words"],
-    ["spf.config", "spf.encodings", "spf.files", "spf.relied", "spf.space", "spf.votes"],
+    [
+        "spf.config",
+        "spf.encodings",
+        "spf.files",
+        "spf.relied",
+        "spf.space",
+        "spf.votes",
+        "spf.weights",
+    ],
     [
         "spf.diffusion",
         "spf.losses",
@@ -29,7 +38,6 @@ FLOORS = [
         "spf.shelf",
         "spf.single_file",
         "spf.training",
-        "spf.weights",
     ],
     ["spf.attention", "spf.bases", "spf.guides", "spf.portraits", "spf.solvers"],
     ["spf.control", "spf.models", "spf.safety", "spf.settings", "spf.targets"],
@@ -307,6 +315,20 @@ def test_versions_with_known_holes_are_excluded(library, old, good):
     assert not any(version in allowed for version in old) and all(
         version in allowed for version in good
     )
+
+
+def test_no_floor_lies_below_what_a_library_at_its_own_floor_asks_for():
+    floors = {
+        name: next(one.version for one in wanted.specifier if one.operator == ">=")
+        for name, wanted in requirements().items()
+    }
+    at_floor = [name for name, floor in floors.items() if version(name) == floor]
+    assert "diffusers" in at_floor, "or there is nothing to compare with"
+    for library in at_floor:
+        for asked in map(Requirement, requires(library) or ()):
+            floor = floors.get(asked.name.lower().replace("-", "_"))
+            if floor and not asked.marker:
+                assert floor in asked.specifier, f"{library} needs {asked}, and ours is {floor}"
 
 
 @pytest.mark.parametrize("how", [["format", "--check"], ["check"]])

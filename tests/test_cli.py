@@ -1,7 +1,9 @@
 """The command line: bad input is one sentence on stderr and exit code 2."""
 
 import codecs
+import inspect
 import json
+import os
 import subprocess
 import sys
 
@@ -46,6 +48,40 @@ def test_bad_input(arguments, words, tmp_path):
     done = spf(*arguments)
     assert done.returncode == 2
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (1, 1)])
+def test_a_trial_that_fails_is_told_by_the_exit_code(monkeypatch, capsys, failed, code):
+    row = {"read": 1, "refused": 0, "failed": failed}
+    monkeypatch.setattr("spf.stress.fuzz", lambda *_: {"picture": row})
+    monkeypatch.setattr(sys, "argv", ["spf", "stress", "--inputs", "1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code or 0) == code
+    assert json.loads(capsys.readouterr().out) == {"inputs": {"picture": row}}
+
+
+def test_no_command_returns_what_would_be_taken_for_an_exit_code():
+    given = [
+        inspect.signature(one.callback).return_annotation for one in cli.app.registered_commands
+    ]
+    assert given and set(given) <= {None, "None"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows hands over letters, not bytes")
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [("--帽子", "--帽子"), ("--café🎩", "--café🎩"), (b"--caf\xe9", "--caf\\udce9")],
+)
+def test_what_is_typed_is_read_in_every_locale(locale, typed, told):
+    """As in containers and cron jobs where Python is kept from helping itself."""
+    plain = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "spf", typed], capture_output=True, env=os.environ | plain
+    )
+    said = done.stderr.decode("utf-8")
+    assert done.returncode == 2 and len(said.splitlines()) == 1 and told in said
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "gbk"])

@@ -37,7 +37,7 @@ CONFIG = GenerateConfig(
 
 ABOUT = {
     "method": "spf",
-    "base_model": "tiny",
+    "base_model": "unknown",
     "target": "a hat",
     "steps": "1",
     "losses": "{}",
@@ -64,12 +64,14 @@ def run(engine, config=CONFIG):
 
 
 def test_adapters_of_other_weights_are_named(engine, tmp_path):
-    assert run(engine)[1].strangers == ()
+    assert run(engine)[1].strangers == {}
     for name, seed in (("hat", 1), ("hat-naive", 0)):
         file = tmp_path / "adapters" / f"{name}.safetensors"
-        said = ABOUT | note(new_tiny_base(seed).sketch)
+        said = ABOUT | note(new_tiny_base(seed).weights.sketch)
         save_adapter(Adapter(said, load_tensors(file)), file)
-    assert run(engine)[1].strangers == ("hat",)
+    chosen = run(engine, replace(CONFIG, adapter="hat"))[1]
+    assert chosen.strangers == {"hat": ABOUT["base_model"]}
+    assert engine.resolved(CONFIG).adapter == "", "nobody else chooses it"
 
 
 def test_a_drawing_streams_progress_and_ends_in_one_result(engine):

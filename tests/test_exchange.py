@@ -637,7 +637,7 @@ def test_what_is_offered_can_be_drawn_with(base, layout, tmp_path, monkeypatch):
 
     shelf, exact = Shelf.usual(), changes(base, made)
     assert list(shelf.choices()) == ["eight", "straw-hat", "style", "whole.lora", "words"]
-    assert shelf.pick(["a straw hat"], base.name) == ["straw-hat"]
+    assert shelf.pick(["a straw hat"], base.weights) == ["straw-hat"]
     for name in ("straw-hat", "style", "whole.lora"):
         same(changes(base, load_adapter(name, base)), exact)
     assert set(changes(base, load_adapter("eight", base))) == set(exact)

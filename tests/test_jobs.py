@@ -55,6 +55,19 @@ def wait(jobs, name, *phases, step=0):
     raise AssertionError(status)
 
 
+@pytest.mark.parametrize("given", ["mine", "./mine", "owner/name", "embedded", "here.safetensors"])
+def test_a_job_finds_the_model_of_its_page_from_any_folder(jobs, tmp_path, monkeypatch, given):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "embedded").mkdir()
+    (tmp_path / "here.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    name = jobs.start({"data": "hat", "method": "naive", "steps": 1, "model": given})
+    found = json.loads((jobs.root / name / "request.json").read_text())["model"]
+    there = given in ("mine", "./mine", "here.safetensors")
+    assert found == (str((tmp_path / given).resolve()) if there else given)
+    wait(jobs, name, "done", "failed", "interrupted")
+
+
 def test_the_log_is_read_as_it_was_written_whatever_the_machine_writes(jobs, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     monkeypatch.setattr(Jobs, "COMMAND", (sys.executable, "-c", "print('Zoë 帽子 🎩')"))

@@ -156,3 +156,11 @@ def test_an_interval_leaves_the_same_share_out_at_both_ends():
     assert m.interval(draws) == pytest.approx((25, 975))
     assert m.interval(np.append(draws, np.nan), level=0.5) == pytest.approx((250, 750))
     assert np.isnan(m.interval(np.array([np.nan]))).all()
+
+
+def test_a_change_is_a_difference_and_is_counted_from_the_threshold_on():
+    before, after = np.full((2, 2, 3), 0.75), np.full((2, 2, 3), 0.5)
+    region = np.array([[True, False], [False, False]])
+    assert m.change_outside(before, after, region) == 0.25
+    assert np.isnan(m.change_ratio(before, np.where(region[..., None], before, after), region))
+    assert m.iou(np.array([[0.5, 0.25], [0.75, 0.0]]), region) == 0.5

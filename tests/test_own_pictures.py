@@ -320,6 +320,18 @@ def test_a_flipped_bit_in_an_archive_is_never_more_than_a_refusal(tmp_path):
             assert str(error).startswith("x.zip ")
 
 
+@pytest.mark.parametrize("kind", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
+def test_damage_inside_any_kind_of_packing_is_a_refusal(tmp_path, kind):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", getattr(zipfile, kind)) as archive:
+        archive.writestr("0.txt", bytes(range(256)) * 40)
+    whole = (tmp_path / "x.zip").read_bytes()
+    for place in range(35, whole.rindex(b"PK\x01\x02"), 7):
+        damaged = whole[:place] + bytes(one ^ 255 for one in whole[place : place + 3])
+        (tmp_path / "x.zip").write_bytes(damaged + whole[place + 3 :])
+        with pytest.raises(BadInput, match="x.zip is no archive that can be read"):
+            userdata.unpacked([tmp_path / "x.zip"], tmp_path / "in")
+
+
 def test_members_in_the_code_page_of_another_system_keep_their_names(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

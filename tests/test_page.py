@@ -28,7 +28,7 @@ from spf import space, userdata
 from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
-from spf.errors import BadInput, SpfError
+from spf.errors import BadInput, SpfError, placeless
 from spf.jobs import SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
@@ -47,7 +47,6 @@ from spf.ui import (
     stage,
     texts,
     upload,
-    watch,
 )
 from spf.ui.form import Form
 from spf.ui.tabs import compare, finetune, results, vote
@@ -211,30 +210,25 @@ def test_notices_name_the_words(engine, result):
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
 
 
-def test_adapters_of_other_weights_are_named_under_the_portraits(engine, result):
+def test_adapters_of_other_weights_are_named_under_the_portraits(tmp_path, result):
+    engine = FakeEngine(tmp_path)
     assert not any(
         "other weights" in one["text"]["en"] for one in stage.finished(result)["notices"]
     )
-    engine.strange = ("hat",)
-    *_, drawn = engine.compare(CONFIG)
-    [told] = [one for one in stage.finished(drawn)["notices"] if one["kind"] == "warning"]
-    assert told["text"]["en"].startswith("Tuned on other weights than the loaded ones: hat.")
+    path = engine.files()["hat"]
+    save_file({"x": np.zeros(1)}, path, {"target": "a hat", "method": "spf", "base_model": "old"})
+    chosen = replace(CONFIG, adapter="hat")
+    shown = stage.finished(list(engine.compare(chosen))[-1])
+    (told,) = [one for one in shown["notices"] if one["kind"] == "warning"]
+    assert told["text"]["en"].startswith("Tuned on other weights than the loaded ones: hat (old).")
+    assert shown["report"][TUNED]["made_for"] == ["old"]
+    engine.model = "old"
+    engine.base = None
+    shown = stage.finished(list(engine.compare(chosen))[-1])
+    assert shown["report"][TUNED]["made_for"] == []
 
 
 # look inside
-
-
-def test_weights_of_another_base_are_said_under_the_portraits(tmp_path):
-    engine = FakeEngine(tmp_path)
-    path = engine.files()["hat"]
-    save_file({"x": np.zeros(1)}, path, {"target": "a hat", "method": "spf", "base_model": "old"})
-    shown = stage.finished(list(engine.compare(CONFIG))[-1])
-    (told,) = [one for one in shown["notices"] if "was made on old" in one["text"]["en"]]
-    assert told["kind"] == "warning" and shown["report"][TUNED]["made_for"] == ["old"]
-    engine.model = "old"
-    engine.base = None
-    shown = stage.finished(list(engine.compare(CONFIG))[-1])
-    assert shown["report"][TUNED]["made_for"] == []
 
 
 def test_the_blob_holds_every_map_of_every_step(result):
@@ -1041,7 +1035,7 @@ def test_the_first_page_is_small_and_compressed(engine, tmp_path):
     ],
 )
 def test_a_log_on_the_page_names_no_places(line, told):
-    assert watch.placeless(line) == (told or line)
+    assert placeless(line) == (told or line)
 
 
 def test_nothing_on_the_page_points_elsewhere(engine):

@@ -50,7 +50,7 @@ def test_judges_read_the_embedded_model_alone(base, monkeypatch):
 
 def test_other_weights_are_told_on_the_receipt_and_beside_it(base, tmp_path):
     for seed, other in ((0, False), (1, True)):
-        stranger = adapter(base, **note(new_portrait_base(seed=seed).sketch))
+        stranger = adapter(base, **note(new_portrait_base(seed=seed).weights.sketch))
         found = receipt(base, stranger, tmp_path, QUICK, name="hat")
         assert found["other_weights"] is other
         status = shown(Paper(found, b""))["status"]["en"]

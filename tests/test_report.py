@@ -39,7 +39,9 @@ def before():
 
 
 def report(config, **more):
-    return pair_report(config, seed=7, complete="x", seconds={"pair": 1.23456}, **more)
+    return pair_report(
+        config, model="tiny", seed=7, complete="x", seconds={"pair": 1.23456}, **more
+    )
 
 
 def test_targets_are_known_by_name_and_by_text():

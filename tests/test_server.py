@@ -19,11 +19,13 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import app
+from spf import stress
 from spf.errors import BadInput
 from spf.jobs import Jobs
 from spf.ui import build, launch_options, sturdy
 from spf.ui.boundary import Guarded
 from spf.ui.server import Front, visitor
+from spf.ui.texts import both
 from spf.votes import Votes
 
 # names and sites
@@ -129,11 +131,15 @@ def small_page(monkeypatch):
     def broken(value):
         raise {"bug": KeyError("/secret/path"), "told": BadInput("x is 1 but must be 2.")}[value]
 
+    def compare(base: str, target: str, seed: int, steps: int) -> dict:
+        return {"portraits": {}}
+
     with Guarded() as made:
         field, number = gr.Textbox(elem_id="words"), gr.Slider(5, 60, elem_id="steps")
         gr.Button().click(slow, field, field, api_name="slow", concurrency_limit=1)
         gr.Button().click(broken, field, field, api_name="broken", queue=False)
         gr.Button().click(lambda n: n, number, number, api_name="number", queue=False)
+        gr.api(compare, api_name="compare", concurrency_limit=1)
     made.queue(max_size=20, default_concurrency_limit=1)
     sturdy.strengthen(made)
     _, url, _ = made.launch(prevent_thread_lock=True, quiet=True, show_error=False, ssr_mode=False)
@@ -152,17 +158,23 @@ def join(small_page, session, client=None, fn=0, data="x"):
 def test_a_page_and_an_address_hold_few_places(small_page):
     answers = [join(small_page, "one", "1.1.1.1") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 503]
-    assert "this page already holds 2 places" in answers[2].json()["detail"]
+    assert answers[2].json()["detail"] == both("busy.page", n=2)
     others = [join(small_page, f"s{n}", "1.1.1.1") for n in range(3)]
     assert [answer.status_code for answer in others] == [200, 200, 503]
-    assert "your address already holds 4 places" in others[2].json()["detail"]
+    assert others[2].json()["detail"] == both("busy.address", n=4)
     assert join(small_page, "two", "2.2.2.2").status_code == 200, "somebody else is let in"
 
 
 def test_a_full_queue_is_told_in_words(small_page):
     for number in range(30):
         answer = join(small_page, f"s{number}", f"1.1.1.{number}")
-    assert answer.status_code == 503 and answer.json()["detail"].startswith("Busy: 20 are waiting")
+    assert answer.status_code == 503 and answer.json()["detail"] == both("busy.queue", n=20)
+
+
+def test_a_trial_with_many_visitors_counts_a_full_queue_as_busy(small_page, monkeypatch):
+    monkeypatch.setattr(sturdy, "PER_ADDRESS", 0)
+    told = stress.clients(small_page.url, 1, 1.5)
+    assert told["busy"] and not told["failed"] + told["wrong"] + told["right"]
 
 
 def test_a_flood_of_fresh_sessions_leaves_the_queue_working(small_page, monkeypatch):

@@ -14,7 +14,6 @@ from spf.errors import BadInput
 from spf.evaluation.entries import shelf_of
 from spf.exchange.reading import VERSIONS, WIDTHS
 from spf.shelf import (
-    FAMILIES,
     FORMS,
     NAIVE,
     OWN,
@@ -22,8 +21,8 @@ from spf.shelf import (
     Shelf,
     adapter_name,
     counterparts,
-    other_bases,
 )
+from spf.weights import FAMILIES, Loaded, note
 
 
 @pytest.fixture
@@ -98,30 +97,30 @@ def test_what_a_target_asks_for(shelf):
     assert "hat-naive" not in shelf.choices() and "crown-naive-1" in shelf.choices()
 
 
-def test_an_adapter_of_this_base_goes_before_one_of_another(shelf):
+def test_an_adapter_of_another_base_is_never_picked(shelf):
     shipped = shelf.folders[0]
     put(shipped, "hat", "a hat", base_model="embedded")
     put(OWN, "hat-lora-1", "a hat", "lora", base_model="photos")
     put(OWN, "hat-kohya", "a hat", "lora", age=1, base_model="SD 1.x")
-    assert shelf.pick(["a hat"], "embedded") == shelf.pick(["a hat"]) == ["hat"]
-    assert shelf.pick(["a hat"], "photos") == shelf.chosen("auto", ["a hat"], "photos")
-    assert shelf.pick(["a hat"], "photos") == ["hat-lora-1"]
-    assert shelf.pick(["a hat"], "other") == ["hat-kohya"], "for every base of its kind"
+    at = Loaded
+    assert shelf.pick(["a hat"], at("embedded")) == shelf.pick(["a hat"]) == ["hat"]
+    assert shelf.pick(["a hat"], at("photos")) == shelf.chosen("auto", ["a hat"], at("photos"))
+    assert shelf.pick(["a hat"], at("photos")) == ["hat-lora-1"]
+    assert shelf.pick(["a hat"], at("other")) == ["hat-kohya"], "for every base of its kind"
     (OWN / "hat-kohya.safetensors").unlink()
-    assert shelf.pick(["a hat"], "other") == ["hat"], "else as ever: it is said where it is used"
+    assert shelf.pick(["a hat", "hat"], at("other")) == [], "whoever wants it says its name"
+    assert shelf.chosen("hat", ["a hat"], at("other")) == ["hat"]
 
 
-@pytest.mark.parametrize(
-    ("made", "found"),
-    [
-        ([{"base_model": "embedded"}], []),
-        ([{"base_model": "photos"}, {"base_model": "photos"}], ["photos"]),
-        ([{"base_model": "SD 1.x"}, {"base_model": "unknown"}, {"base_model": ""}, {}], []),
-        ([], []),
-    ],
-)
-def test_another_base_is_named_once_and_a_family_is_none(made, found):
-    assert other_bases(made, "embedded") == found
+def test_of_two_adapters_the_note_on_the_weights_decides_and_not_the_name(shelf):
+    here = np.arange(1, 9, dtype=np.float32)
+    put(shelf.folders[0], "hat", "a hat", base_model="photos", **note(-here))
+    put(OWN, "hat-2", "a hat", base_model="a copy of photos", **note(here))
+    assert shelf.pick(["a hat"], Loaded("photos", here)) == ["hat-2"]
+    assert shelf.pick(["a hat"], Loaded("photos", -here)) == ["hat"]
+    assert shelf.pick(["a hat"], Loaded("photos")) == ["hat"], "by name before they are loaded"
+    for others in (here + 1, here[:-1], np.arange(40, dtype=np.float32)):
+        assert shelf.pick(["a hat", "hat"], Loaded("photos", others)) == [], "also of other sizes"
 
 
 def test_every_family_of_bases_is_known():

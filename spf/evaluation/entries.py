@@ -27,7 +27,7 @@ from spf.paths import Adapter
 from spf.portraits.description import TARGETS, Target, get_target
 from spf.registry import EDITS, GUIDES, METHODS
 from spf.sampling import GuideConfig
-from spf.shelf import ORIGINAL, Shelf, adapter_name
+from spf.shelf import ORIGINAL, Shelf, adapter_name, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def find_adapters(
                 continue
             known = not folder and not entry.file
             found.append(
-                _tuned(entry, target, *read[path], name=name if known else str(path), step=step)
+                _tuned(entry, target, *read[path], name=name if known else name_of(path), step=step)
             )
     if len({(one.method, one.target.name) for one in found}) < len(found):
         raise BadInput("methods and targets must each be named once.")

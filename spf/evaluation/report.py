@@ -24,6 +24,7 @@ def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, A
 def pair_report(
     config: GenerateConfig,
     *,
+    model: str,
     seed: int,
     complete: str,
     seconds: Mapping[str, float],
@@ -37,10 +38,12 @@ def pair_report(
     """report.json of one pair: settings, texts, readings and measures; None where nothing could be
     read.
 
-    also: what both texts were completed with. told: what the complete text was told of the original
-    portrait. made_for: other bases that the adapters were tuned on. before, after: what the judges
-    read in the original and in the tuned portrait, None without judges. response is the share of
-    the targets that are there (1.0 or 0.0 for one), None when the judges do not know every target.
+    model: what the base is called, wherever it lies; the adapter is named by its settings. also:
+    what both texts were completed with. told: what the complete text was told of the original
+    portrait. made_for: bases of the adapters that were tuned on other weights than drew. before,
+    after: what the judges read in the original and in the tuned portrait, None without judges.
+    response is the share of the targets that are there (1.0 or 0.0 for one), None when the judges
+    do not know every target.
     """
     targets = known_targets(config.targets)
     read = before is not None and after is not None
@@ -54,9 +57,9 @@ def pair_report(
         "seed": seed,
         "steps": config.steps,
         "guidance": config.guidance,
-        "model": config.model,
+        "model": model,
         "adapter": config.adapter,
-        "made_for": list(made_for),
+        "made_for": list(dict.fromkeys(made_for)),
         "response": sum(responded(after, t) for t in targets) / len(targets) if known else None,
         "pollution": round(pollution(before, after, targets), 4) if read else None,
         "changed": changed(before, after, targets) if read else None,

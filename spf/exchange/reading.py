@@ -29,8 +29,8 @@ from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
-from spf.shelf import UNKNOWN, Shelf
-from spf.weights import KEY, differ
+from spf.shelf import Shelf
+from spf.weights import UNKNOWN
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout
 
@@ -441,7 +441,7 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
     is known here, and checks it against the base.
 
     Header, names and shapes are judged before any weight is read, weights before anything is
-    changed. One that says that it was tuned on other weights is read with a warning. Raises
+    changed. One that was tuned on other weights is read with a warning. Raises
     BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
@@ -449,18 +449,19 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
         path
     )  # before reading: a file that is exchanged meanwhile has another one next time
     adapter = replace(_loaded(path, base), mark=mark)
-    if KEY in adapter.metadata and differ(adapter.metadata, base.sketch):
-        _warn(path.name, base.name)
+    if base.weights.strange(adapter.metadata):
+        _warn(path.name, adapter.metadata.get("base_model", ""), base.name)
     return adapter
 
 
 @lru_cache(maxsize=256)
-def _warn(file: str, base: str) -> None:
+def _warn(file: str, made_for: str, base: str) -> None:
     """Says once of a file that it does not belong to these weights."""
     log.warning(
-        "%s was tuned on other weights than those of %s that are loaded; what it changes may differ"
-        " from what it was taught.",
+        "%s was tuned on other weights%s than those of %s that are loaded; what it changes may"
+        " differ from what it was taught.",
         file,
+        "" if made_for in ("", base) else f" ({made_for})",
         base,
     )
 

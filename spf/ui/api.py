@@ -12,7 +12,7 @@ import gradio as gr
 
 from spf import results as tables
 from spf.engine import Result
-from spf.errors import BadInput, SpfError
+from spf.errors import BadInput, SpfError, placeless
 from spf.settings import FinetuneConfig
 
 from . import stage
@@ -171,7 +171,8 @@ def _training(page: Page) -> None:
         except SpfError as error:
             raise _refused(error) from None
         files = {key: Path(known[key]).name for key in ("adapter", "lora") if known.get(key)}
-        return {key: known[key] for key in TOLD if key in known} | files
+        told = {key: known[key] for key in TOLD if key in known} | files
+        return told | {"message": placeless(told["message"])} if "message" in told else told
 
     def control_job(name: str, action: str) -> dict:
         """Pauses, stops, resumes or deletes a fine-tuning job; returns what /job does.
@@ -198,4 +199,4 @@ def _training(page: Page) -> None:
 
 
 def _refused(error: SpfError) -> gr.Error:
-    return gr.Error(str(error), print_exception=False)
+    return gr.Error(placeless(error), print_exception=False)

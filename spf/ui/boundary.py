@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.components import Component
 
 from spf.engine import Crashed
-from spf.errors import SpfError
+from spf.errors import SpfError, placeless
 
 from .texts import both, same
 
@@ -62,7 +62,7 @@ def sentence(error: Exception, fn: Any = None, inputs: Sequence[Any] = ()) -> di
     if isinstance(error, Worded):
         return error.words
     if isinstance(error, SpfError):
-        return same(str(error))
+        return same(placeless(error))
     if fn is not None and (told := unfit(fn.inputs, inputs)):
         return same(told)
     if isinstance(error, OSError) and error.errno in DISK:

@@ -16,7 +16,7 @@ import gradio as gr
 
 from spf.config import GenerateConfig
 from spf.engine import Engine, Progress, Result
-from spf.errors import SpfError
+from spf.errors import SpfError, placeless
 from spf.jobs import Worker
 
 from .boundary import Worded, reported
@@ -104,7 +104,7 @@ def sent(function: Callable[..., Iterator]) -> Callable[..., Iterator]:
         try:
             yield from function(*arguments)
         except SpfError as error:
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(placeless(error), print_exception=False) from None
         except Exception as error:
             raise gr.Error(reported(error)["en"], print_exception=False) from None
 

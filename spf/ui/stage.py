@@ -176,11 +176,9 @@ def notices(words: Words) -> list[dict]:
 
 
 def _strange(result: Result) -> list[dict]:
-    """That adapters are of other weights; by the base's name, where the weights say nothing."""
-    bases = result.reports.get(TUNED, {}).get("made_for")
-    if result.strangers:
-        return [notice("other_weights", "warning", names=", ".join(result.strangers))]
-    return [notice("made_for", "warning", names=", ".join(bases))] if bases else []
+    """That adapters are of other weights, with the bases that they say."""
+    names = [f"{name} ({base})" if base else name for name, base in result.strangers.items()]
+    return [notice("other_weights", "warning", names=", ".join(names))] if names else []
 
 
 def _lacking(result: Result) -> list[dict]:

@@ -14,6 +14,7 @@ from gradio.queueing import Event, Queue
 from spf.relied import require, require_fields
 
 from .server import visitor
+from .texts import both
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +91,18 @@ class SturdyQueue(Queue):
             return False, refusal, "queue_full"
         done, told, state = await super().push(body, request, username)
         if state == "queue_full":
-            told = f"Busy: {len(self)} are waiting already. Try again in a moment."
+            told = both("busy.queue", n=len(self))
         return done, told, state
 
-    def _refusal(self, body, request) -> str:
-        """Why there is no place for one more event; empty where there is."""
+    def _refusal(self, body, request) -> dict[str, str]:
+        """Why there is no place for one more event, in every language; empty where there is.
+
+        Gradio's browser and client have words of their own for it; common.js puts these in their
+        place.
+        """
         fn = self.blocks.fns.get(body.fn_index)
         if fn is None:
-            return ""  # Gradio says so
+            return {}  # Gradio says so
         scarce = fn.concurrency_limit is not None
         alike = [
             event for event in self.held() if (event.fn.concurrency_limit is not None) == scarce
@@ -107,10 +112,10 @@ class SturdyQueue(Queue):
         near = sum(address_of(event.request) == address for event in alike)
         most = PER_ADDRESS if scarce else FREE_PER_ADDRESS
         if scarce and session >= PER_SESSION:
-            return f"Busy: this page already holds {session} places; wait for them or stop them."
+            return both("busy.page", n=session)
         if near >= most:
-            return f"Busy: your address already holds {near} places; try again in a moment."
-        return ""
+            return both("busy.address", n=near)
+        return {}
 
     def send_message(self, event, event_message) -> None:
         if event.session_hash in self.pending_messages_per_session:

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from spf import userdata
-from spf.errors import BadInput, SpfError
+from spf.errors import BadInput, SpfError, placeless
 from spf.files import FORMATS
 from spf.words import normal
 
@@ -83,7 +83,7 @@ class Upload:
                 value |= {"lessons": [_lesson(one, items) for one in lessons], "written": written}
                 yield value, {"notices": []}, gr.update(visible=bool(lessons) and not written)
         except SpfError as error:
-            yield {}, {"notices": [note(text=same(str(error)))]}, hidden
+            yield {}, {"notices": [note(text=same(placeless(error)))]}, hidden
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

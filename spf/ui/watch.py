@@ -4,7 +4,6 @@ done with it.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from spf.errors import placeless
 from spf.jobs import ACTIVE, ENDED, Jobs, Status
 
 from .components import own, webp
@@ -21,9 +21,6 @@ from .texts import both, label, same
 
 TICK = 1.0
 """Seconds between two looks at a job that is at work."""
-_QUOTED = re.compile(r"""(["'])(?:[A-Za-z]:)?[\\/][^"']*[\\/]([^"'\\/]+)\1""")
-_PLACE = re.compile(r"""(?<![\w:/.…])(?:[A-Za-z]:)?(?:[\\/][^\\/\s"':]+)+(?=[\\/])""")
-_TOKEN = re.compile(r"\bhf_\w+")
 
 
 class Watch:
@@ -110,20 +107,14 @@ def payload(jobs: Jobs, status: Status) -> dict[str, Any]:
     }
 
 
-def placeless(line: str) -> str:
-    """A line of a log for every visitor: files by their names alone, and no access tokens."""
-    line = _QUOTED.sub(r"\1…/\2\1", line)
-    return _TOKEN.sub("…", _PLACE.sub("…", line))
-
-
 def sentence(status: Status) -> dict[str, str]:
     """Where the job stands, in words; a failure is never called anything else."""
     if status.phase in ("failed", "interrupted"):
         kept = both("job.kept", k=status.kept) if status.kept else both("job.nothing")
-        told = {"k": status.step, "n": status.steps, "why": status.message, "kept": kept}
+        told = {"k": status.step, "n": status.steps, "why": placeless(status.message), "kept": kept}
         return both(f"job.{status.phase}", **told)
     if status.phase == "paused" and status.message:
-        return same(status.message)  # of the job itself, which says what it lacks
+        return same(placeless(status.message))  # of the job itself, which says what it lacks
     if status.phase == "running":
         left = both("status.left", s=max(1, round(status.left))) if status.left else ""
         return both("job.running", k=status.step, n=status.steps, left=left)

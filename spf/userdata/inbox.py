@@ -117,7 +117,7 @@ def _open(path: Path, found: Unpacked, folder: str) -> None:
             f"{path.name} is no archive that can be read: it is damaged; pack it again."
         ) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the start of the file, as damage gives it
+        if error.errno not in (None, errno.EINVAL):  # an unpacker's, a place before the start
             raise
         raise BadInput(f"{path.name} is no archive that can be read: it is damaged.") from error
     except RuntimeError as error:

@@ -71,6 +71,15 @@
       ended();
     }
   };
+  /* The queue's own words; for a 503 Gradio would show English ones of its own. */
+  const refused = async (answer) => {
+    const { detail } = await answer
+      .clone()
+      .json()
+      .catch(() => ({}));
+    if (!detail?.en) return answer;
+    return new Response(JSON.stringify({ detail: said(detail) }), { status: 429 });
+  };
   const plain = window.fetch.bind(window);
   window.fetch = async (input, options) => {
     const path = new URL(input?.url ?? input, location.href).pathname;
@@ -84,6 +93,7 @@
       if (joins || (streams && event)) ended();
       throw error;
     }
+    if (answer.status === 503 && path.endsWith("/queue/join")) answer = await refused(answer);
     if (joins) {
       const told = await answer
         .clone()

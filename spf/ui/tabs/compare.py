@@ -11,7 +11,7 @@ import gradio as gr
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine
-from spf.errors import SpfError
+from spf.errors import SpfError, placeless
 from spf.portraits.description import TARGETS
 
 from .. import series, stage
@@ -302,7 +302,11 @@ def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
             fields["adapter"] = AUTO
         return [{"notices": []}, *fields.values()]
     except (SpfError, AttributeError, TypeError) as error:
-        why = str(error) if isinstance(error, SpfError) else "it holds no settings of this page."
+        why = (
+            placeless(error)
+            if isinstance(error, SpfError)
+            else "it holds no settings of this page."
+        )
         return [{"notices": [stage.notice("link", "warning", why=why)]}, *_untouched(form)]
 
 
