@@ -282,9 +282,7 @@ def tailored_rows(
     regions.
     """
     items = tailored_set(target.name, images, seed)
-    captions = [
-        _full_caption(item, target) if config.text == "full" else item.base for item in items
-    ]
+    captions = [full_base(item, target) if config.text == "full" else item.base for item in items]
     found: list[list[Word]] = []
 
     def pictures(part: range) -> np.ndarray:
@@ -383,14 +381,10 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     return _rows(base, pictures, prompts, chosen.target, method.config)
 
 
-def full_text(item: TailoredItem, target: Target) -> str:
+def full_base(item: TailoredItem, target: Target) -> Caption:
     """Base text of a picture that names every attribute; in replace mode with the word to
     replace.
     """
-    return _full_caption(item, target).text
-
-
-def _full_caption(item: TailoredItem, target: Target) -> Caption:
     before = {target.attribute: target.replace} if target.mode == "replace" else {}
     hidden = set() if before else {target.attribute}
     return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden)

@@ -175,9 +175,10 @@ def test_what_a_file_predicts(tmp_path):
 @pytest.mark.parametrize("version", ["1.5", "2.1"])
 def test_a_single_file_of_the_exact_size_is_read(tmp_path, version):
     """4 GB of random weights; SD 2.1 with OpenCLIP's names and velocity."""
+    from real_world import SD21
     from transformers import CLIPTextModel
 
-    from spf.geometry import SD15, SD21, SD_VAE, text_config
+    from spf.geometry import SD15, SD_VAE, text_config
 
     made = new_cut_base()
     sizes = {"1.5": (SD15, text_config()), "2.1": (SD21, text_config(1024, 23, 16))}[version]
