@@ -184,9 +184,8 @@ def test_the_weights_of_the_papers_row_weigh_what_those_of_spf_do(base):
         method = build(name, {**same, "keep": 0.0, "averaged": 0, "masked": 0.0})
         data = tailored_rows(base, TARGETS["hat"], 4, 0, method.config)
         with method.paths(base.unet, 1) as paths, torch.no_grad():
-            rng = np.random.default_rng(0)
-            _, terms = method.loss(data.rows, Context(base, paths, 0, 1, rng, data.rows.base[:1]))
-        print(name, terms)
+            rng, empty = np.random.default_rng(0), base.encode_text([""])
+            _, terms = method.loss(data.rows, Context(base, paths, 0, 1, rng, empty))
         weighed[name] = {
             term: getattr(method.config, term) * float(terms[term])
             for term in ("text_consistent", "fine_grained")
