@@ -362,7 +362,7 @@ def test_settings_are_read_and_checked():
         (["latents=mine"], "one of"),
         (["relative=perhaps"], "true or false"),
         (["smooth=2"], "odd"),
-        (["plain=1.01"], "plain is 1.01 but must be from 0 to 1"),
+        (["plain=1.01"], "plain is 1.01 but must be a number from 0 to 1"),
         (["plain=-0.01"], "0 to 1"),
     ):
         with pytest.raises(BadInput, match=words):
