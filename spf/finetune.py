@@ -103,32 +103,25 @@ def finetune(
     method, target, out = build(config.method, settings), target_of(config.data), Path(out)
     method.check(base, config.steps)
     start = load_adapter(config.start, base) if config.start else None
-    run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
     weights = note(base.weights.sketch)  # now, while the denoiser has its own
+    run = config.to_dict() | {"settings": method.config.to_dict(), "base": fingerprint(base.unet)}
     for one in ("keep", "checkpointing"):
         run.pop(one)  # which changes nothing in what is trained
     claim(out, run, resume)
+
     accelerator = accelerator or make_accelerator(dtype=base.dtype)
     if base.device != accelerator.device:
         base.to(accelerator.device)
-    if is_set(config.data):
-        data = user_rows(base, load_set(config.data), method)
-    else:
-        data = tailored_rows(
-            base, target, config.images, config.seed, method.config, words=method.wants_words
-        )
-    with accelerator.autocast():
-        own = (
-            OwnPortraits(base, target, method.config, data.texts, config.seed, out)
-            if method.wants_own
-            else None
-        )
-    path = out / f"{adapter_name(target.name, config.method)}.safetensors"
+    data, own = _data(base, config, method, target), None
+    if method.wants_own:
+        with accelerator.autocast():
+            own = OwnPortraits(base, target, method.config, data.texts, config.seed, out)
     empty, alone = base.encode_text(["", target.text]).split(1)
-    last: dict[str, float] = {}
-    memory: dict[str, Tensor] = {}
 
     layout = Layout.of(base)
+    path = out / f"{adapter_name(target.name, config.method)}.safetensors"
+    last: dict[str, float] = {}
+    memory: dict[str, Tensor] = {}
     with (
         method.paths(base.unet, config.steps, config.seed, start) as paths,
         eager_attention(base.unet, accelerator.mixed_precision),
@@ -136,31 +129,16 @@ def finetune(
     ):
 
         def context(step: int, rng: np.random.Generator) -> Context:
-            return Context(
-                base,
-                paths,
-                step,
-                config.steps,
-                rng,
-                empty,
-                own.rows if own else None,
-                alone,
-                memory,
-            )
+            rows = own.rows if own else None
+            return Context(base, paths, step, config.steps, rng, empty, rows, alone, memory)
 
         def loss(step: int, rng: np.random.Generator) -> tuple[Tensor, Terms]:
-            picks = rng.choice(
-                len(data.rows), method.config.batch, replace=len(data.rows) < method.config.batch
-            )
+            many, batch = len(data.rows), method.config.batch
+            picks = rng.choice(many, batch, replace=many < batch)
             ctx = context(step, rng)
             if method.wants_control(step, config.steps) and data.rows.control is None:
-                add_control(
-                    method,
-                    [data.rows, *([own.all] if own else [])],
-                    ctx,
-                    config.seed,
-                    out / CONTROL,
-                )
+                sets = [data.rows, own.all] if own else [data.rows]
+                add_control(method, sets, ctx, config.seed, out / CONTROL)
             return method.loss(data.rows.take(picks), ctx)
 
         def after_step(step: int) -> Terms:
@@ -208,6 +186,14 @@ def finetune(
             last.update(step=done.step)
             save()
     return path
+
+
+def _data(base: Base, config: FinetuneConfig, method: Method, target: Target) -> Data:
+    if is_set(config.data):
+        return user_rows(base, load_set(config.data), method)
+    return tailored_rows(
+        base, target, config.images, config.seed, method.config, words=method.wants_words
+    )
 
 
 def claim(out: Path, run: dict[str, Any], resume: bool) -> None:
@@ -282,9 +268,7 @@ def tailored_rows(
     regions.
     """
     items = tailored_set(target.name, images, seed)
-    captions = [
-        _full_caption(item, target) if config.text == "full" else item.base for item in items
-    ]
+    captions = [full_base(item, target) if config.text == "full" else item.base for item in items]
     found: list[list[Word]] = []
 
     def pictures(part: range) -> np.ndarray:
@@ -383,14 +367,10 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     return _rows(base, pictures, prompts, chosen.target, method.config)
 
 
-def full_text(item: TailoredItem, target: Target) -> str:
+def full_base(item: TailoredItem, target: Target) -> Caption:
     """Base text of a picture that names every attribute; in replace mode with the word to
     replace.
     """
-    return _full_caption(item, target).text
-
-
-def _full_caption(item: TailoredItem, target: Target) -> Caption:
     before = {target.attribute: target.replace} if target.mode == "replace" else {}
     hidden = set() if before else {target.attribute}
     return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden)

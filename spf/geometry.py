@@ -1,7 +1,7 @@
-"""Stable Diffusion as people have it, without its weights: the exact geometry of SD 1.5 and SD 2.1,
-and a cut-down one of the same topology, for benches and counts of memory.
+"""Stable Diffusion as people have it, without its weights: the exact geometry of SD 1.5, and
+cut-down ones of the same topology, for benches and counts of memory.
 
-The configurations are those of the public repositories; all weights are random.
+The exact configurations are those of the public repositories; all weights are random.
 """
 
 from __future__ import annotations
@@ -28,12 +28,6 @@ SD15 = BLOCKS | {
     "block_out_channels": (320, 640, 1280, 1280),
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
-}
-SD21 = SD15 | {
-    "sample_size": 96,
-    "cross_attention_dim": 1024,
-    "attention_head_dim": (5, 10, 20, 20),
-    "use_linear_projection": True,
 }
 CUT = BLOCKS | {
     "sample_size": 8,
@@ -102,21 +96,6 @@ def new_geometry(name: str, words: tuple[str, ...] = (), seed: int = 0) -> Base:
         )
     base.clip = None
     return base
-
-
-def exact_base(unet: dict = SD15, text: CLIPTextConfig | None = None) -> Base:
-    """The exact geometry on the meta device: every name and shape, and no bytes."""
-    scheduler = DDIMScheduler(**SCHEDULER)
-    with torch.device("meta"):
-        return Base(
-            name="exact",
-            folder=None,
-            unet=UNet2DConditionModel(**unet),
-            vae=AutoencoderKL(**SD_VAE),
-            text_encoder=CLIPTextModel(text or text_config()),
-            tokenizer=None,
-            scheduler=scheduler,
-        )
 
 
 def large_clip() -> CLIPModel:

@@ -298,17 +298,6 @@ def columns_of(tokenizer: CLIPTokenizer, text: str, spans: Sequence[Span]) -> li
     ]
 
 
-def token_spans(tokenizer: CLIPTokenizer, text: str, phrase: str) -> list[int]:
-    """Token columns of the first occurrence of a phrase. Raises BadInput when it is not in the
-    text or was cut off.
-    """
-    place = find(text, phrase)
-    columns = columns_of(tokenizer, text, [place]) if place else []
-    if not columns:
-        raise BadInput(f'"{phrase}" is not among the words that the model gets from "{text[:60]}".')
-    return columns
-
-
 def pad_columns(tokenizer: CLIPTokenizer, text: str) -> list[int]:
     """Columns after the end token; the end token itself when the text leaves none."""
     used = len(_offsets(tokenizer, text))

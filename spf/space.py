@@ -18,9 +18,6 @@ PARTS = ("app.py", "spf", "assets", "checkpoints", "README.md", "LICENSE")
 LEFT_OUT = ("__pycache__", "*.pyc", ".*")
 TORCH = "torch==2.11.0"
 """The newest release that ZeroGPU's documentation lists."""
-LARGEST_FILE = 10 * 2**20
-"""Above this a file has to go through LFS or Xet; uploading with `hf upload` does that by itself.
-"""
 
 
 def requirements(text: str) -> str:

@@ -216,36 +216,23 @@ def fit(
             began = time.monotonic()
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["factor"] * _schedule(done, warmup, fall)
-            value, parts, broken = 0.0, {}, ""
-            for part in range(accumulate):
-                place = [seed, run.step, accelerator.process_index, *([part] if part else [])]
-                alone = part < accumulate - 1
-                with accelerator.no_sync(objective) if alone else contextlib.nullcontext():
-                    one, shares = objective(run.step, np.random.default_rng(place))
-                    if not math.isfinite(one.item()):
-                        broken = f"loss of {name} is {one.item()}"
-                        break
-                    accelerator.backward(one / accumulate)
-                value += one.detach() / accumulate
-                parts = {k: parts.get(k, 0.0) + _plain(v) / accumulate for k, v in shares.items()}
+
+            found, broken = _gradients(objective, accelerator, run.step, seed, accumulate)
             if not broken:
-                norm = accelerator.clip_grad_norm_(
-                    [p for params, _ in groups for p in params], clip
-                )
-                lost = norm is not None and not math.isfinite(float(norm))
-                if lost and not _rescaled(accelerator):
-                    broken = f"gradient of {name} is {float(norm)}"
+                broken = _clipped([p for params, _ in groups for p in params], clip, accelerator)
             if broken:
                 optimizer.zero_grad()
                 if out is not None and run.step and kept != run.step:
                     keep(exported=False)  # the weights are still those of the last good step
                 told = f"the state of step {run.step} is kept" if out is not None else "it stops"
-                raise NotFinite(f"The {broken} at step {run.step + 1}; {told}.")
+                what, number = broken
+                raise NotFinite(f"The {what} of {name} is {number} at step {run.step + 1}; {told}.")
             optimizer.step()
             exact = after_step(run.step) if after_step else {}
             optimizer.zero_grad()
             run.advance(_shared_time(time.monotonic() - began, accelerator))
-            terms = _smooth(terms, {"loss": value, **parts}) | _smooth({}, exact)
+
+            terms = _smooth(terms, found) | _smooth({}, exact)
             eta = (
                 run.seconds * (1 / max(done, 1e-9) - 1)
                 if minutes
@@ -258,6 +245,7 @@ def fit(
             except Cancelled:
                 keep()
                 raise
+
             due, behind = keep_each and run.step % keep_each == 0, behind + 1
             if due or (out is not None and run.seconds - saved > save_every):
                 keep()
@@ -273,6 +261,33 @@ def fit(
         keep()
     run.adopt_average()
     return Fitted(run.step, run.seconds, terms)
+
+
+def _gradients(
+    objective: nn.Module, accelerator: accelerate.Accelerator, step: int, seed: int, batches: int
+) -> tuple[Terms, tuple[str, float] | None]:
+    """Adds up the gradients of a step: (its loss and terms, None), or what is not finite of it."""
+    value, parts = 0.0, {}
+    for part in range(batches):
+        place = [seed, step, accelerator.process_index, *([part] if part else [])]
+        alone = part < batches - 1
+        with accelerator.no_sync(objective) if alone else contextlib.nullcontext():
+            one, shares = objective(step, np.random.default_rng(place))
+            if not math.isfinite(one.item()):
+                return {}, ("loss", one.item())
+            accelerator.backward(one / batches)
+        value += one.detach() / batches
+        parts = {k: parts.get(k, 0.0) + _plain(v) / batches for k, v in shares.items()}
+    return {"loss": value, **parts}, None
+
+
+def _clipped(
+    parameters: Sequence[nn.Parameter], most: float, accelerator: accelerate.Accelerator
+) -> tuple[str, float] | None:
+    """Clips the norm of the gradients; what of them is not finite, if it is not fp16's alone."""
+    norm = accelerator.clip_grad_norm_(parameters, most)
+    lost = norm is not None and not math.isfinite(float(norm))
+    return ("gradient", float(norm)) if lost and not _rescaled(accelerator) else None
 
 
 def _rescaled(accelerator: accelerate.Accelerator) -> bool:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from real_world import new_cut_base
+from real_world import SD21, new_cut_base
 from safetensors.torch import load_file, save_file
 
 from spf import bases
@@ -177,7 +177,7 @@ def test_a_single_file_of_the_exact_size_is_read(tmp_path, version):
     """4 GB of random weights; SD 2.1 with OpenCLIP's names and velocity."""
     from transformers import CLIPTextModel
 
-    from spf.geometry import SD15, SD21, SD_VAE, text_config
+    from spf.geometry import SD15, SD_VAE, text_config
 
     made = new_cut_base()
     sizes = {"1.5": (SD15, text_config()), "2.1": (SD21, text_config(1024, 23, 16))}[version]

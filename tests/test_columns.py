@@ -20,7 +20,7 @@ from spf.evaluation.columns import packed, unpacked
 from spf.evaluation.pictures import Album
 from spf.evaluation.plots import FIGURES, write_figures
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
-from spf.evaluation.summary import document
+from spf.evaluation.summary import document, summary
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 
@@ -94,6 +94,18 @@ def test_change_ratio_is_zero_for_a_change_in_the_right_place():
 def test_embeddings_survive_as_text():
     rows = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float16)
     np.testing.assert_array_equal(unpacked(packed(row) for row in rows), rows)
+
+
+def test_two_pairs_are_a_set_and_one_is_none():
+    """Means 2 and 0 apart, and the same spread around them: the distance is 2^2."""
+    row = {"method": "spf", "target": "hat", "prompt": 0, "changed": []}
+    rows = [
+        {**row, "clip_before": packed(before), "clip": packed(before + [2, 0])}
+        for before in np.array([[0, 1], [1, 0]], np.float16)
+    ]
+    found = [one for one in summary(rows) if one["measure"] == "frechet_clip"]
+    assert [(one["value"], one["n"]) for one in found] == [(4.0, 2)]
+    assert not any(one["measure"] == "frechet_clip" for one in summary(rows[:1]))
 
 
 def test_a_chain_takes_appended_targets_in_order():

@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_sampling import HOW, PROMPT, new_adapter
 
-from spf.control import averaged, settings_of
+from spf.attention import Record
+from spf.control import averaged, evidence, settings_of, uses_map
 from spf.methods import build
 from spf.paths import Adapter
 from spf.sampling import GuideConfig, sample_pair
@@ -47,6 +48,42 @@ def test_methods_say_whether_they_make_maps():
     assert build("spf", {"smooth": 5}).map_settings.smooth == 5
     assert build("spf-no-sfcm").map_settings is None is build("lora").map_settings
     assert build("spf-no-sfcm", {"masked": 0.5}).map_settings is not None
+
+
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ({"complement": "1-s"}, True),
+        ({"complement": "1-s", "plain": 0.99}, True),
+        ({"complement": "1-s", "plain": 1.0}, False),
+        ({"complement": "none"}, False),
+        ({"complement": "none", "masked": 0.5}, True),
+        ({"complement": "none", "masked": 0.5, "plain": 1.0}, False),
+        ({"masked": 0.5}, False),
+        ({}, False),
+    ],
+)
+def test_a_run_makes_maps_in_its_second_stage_where_something_weighs_them(made, used):
+    assert uses_map(made) is used
+
+
+def test_phrase_maps_of_two_paths_are_averaged_and_those_of_targets_added_row_by_row():
+    names = ("hair", "jacket", "a hat", "a scarf")
+    res, ref = torch.rand(2, len(names), 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    shown = [
+        Record({"up_blocks.0.attn2": dict(zip(names, one.unbind(0), strict=True))}, {})
+        for one in (res, ref)
+    ]
+    for path, expected in (("response", res), ("reference", ref), ("mean", (res + ref) / 2)):
+        found = evidence(
+            tuple(torch.zeros(2, 2, 4, 3, 3)),
+            tuple(shown),
+            names[:2],
+            names[2:],
+            SfcmConfig(map_path=path),
+        )
+        torch.testing.assert_close(found.phrases, expected[:2].transpose(0, 1))
+        torch.testing.assert_close(found.target, res[2] + res[3])
 
 
 def test_the_mean_of_noises_weighs_each_alike():

@@ -100,7 +100,9 @@ def test_min_snr_by_hand():
     for prediction, weights in expected.items():
         found = min_snr(signal, 5.0, prediction)
         torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float))
-    torch.testing.assert_close(min_snr(signal[:2], 2.0), torch.tensor([1.0, 0.2]))
+    for gamma, weights in ((2.0, [1, 0.2, 1]), (0.5, [0.5, 0.05, 1])):
+        found = min_snr(signal, gamma)
+        torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float))
     with pytest.raises(BadInput, match="prediction"):
         min_snr(signal, 5.0, "flow")
 

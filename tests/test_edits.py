@@ -12,13 +12,18 @@ from spf.attention import attention_layers, hear, probabilities, swapped
 from spf.edits import build, magnet, p2p
 from spf.errors import BadInput, Cancelled
 from spf.paths import response
-from spf.prompts import compose, token_spans
+from spf.prompts import columns_of, compose, find
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample, sample_pair
 
 TEXT = "a photo of a young woman with long red hair"
 PROMPT = compose(TEXT, "a hat")
 SWAP = compose("a photo of a woman wearing a T-shirt", "dress", "replace", "T-shirt")
 HOW = {"steps": 3, "guidance": 3.0}
+
+
+def columns(tokenizer, text, phrase):
+    """Token columns of the first occurrence of a phrase."""
+    return columns_of(tokenizer, text, [find(text, phrase)])
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +122,7 @@ def test_shared_words_get_exactly_the_maps_of_the_base_text(base):
         source, mine = (probabilities(layer, *heard[layer_name]) for heard in (edit.heard, own))
         swapped_maps = p2p.replaced(mine, source, edit.moves, edit.fresh)
     words = len(base.tokenizer(TEXT).input_ids) - 1  # begin and words; the end token moves on
-    hat = token_spans(base.tokenizer, PROMPT.complete, "a hat")
+    hat = columns(base.tokenizer, PROMPT.complete, "a hat")
     assert torch.equal(swapped_maps[..., :words], source[..., :words])
     assert torch.equal(swapped_maps[..., hat], mine[..., hat])
     assert torch.equal(swapped_maps[..., -1], source[..., -1]) and not torch.equal(
@@ -186,8 +191,8 @@ def test_mapping_of_replaced_words(base):
         prompt = compose(TEXT, after, "replace", before)
         moves, fresh = p2p.mapping(tokenizer, prompt)
         old, new = (
-            token_spans(tokenizer, prompt.base, before),
-            token_spans(tokenizer, prompt.complete, after),
+            columns(tokenizer, prompt.base, before),
+            columns(tokenizer, prompt.complete, after),
         )
         share = moves[old][:, new]
         torch.testing.assert_close(
@@ -307,7 +312,7 @@ def test_objects_are_pulled_by_their_own_attribute_and_pushed_from_the_others(ba
     text = "a red hat, a blue jacket"
     states = stub.encode_text([text])[0]
     result = edit.edited(stub, text, states)
-    hat, jacket = (token_spans(base.tokenizer, text, noun)[-1] for noun in ("hat", "jacket"))
+    hat, jacket = (columns(base.tokenizer, text, noun)[-1] for noun in ("hat", "jacket"))
     others = [column for column in range(77) if column not in (hat, jacket)]
     assert torch.equal(result[others], states[others])
     for column, own, other in ((hat, "red hat", "blue"), (jacket, "blue jacket", "red")):
@@ -327,7 +332,7 @@ def test_one_attribute_has_no_push_and_a_bare_object_nothing(base):
     stub, edit = Stub(base), build("magnet", {"fit": False})
     states = stub.encode_text(["a red hat"])[0]
     change = (
-        edit.edited(stub, "a red hat", states)[token_spans(base.tokenizer, "a red hat", "hat")[-1]]
+        edit.edited(stub, "a red hat", states)[columns(base.tokenizer, "a red hat", "hat")[-1]]
         - states[3]
     )
     torch.testing.assert_close(
@@ -349,7 +354,7 @@ def test_texts_are_taken_apart(base):
         ("white", "T-shirt"),
         ("freckled", "skin"),
     ]
-    assert found[2].column == token_spans(base.tokenizer, text, "T-shirt")[-1]
+    assert found[2].column == columns(base.tokenizer, text, "T-shirt")[-1]
 
 
 def test_neighbours_begin_with_the_object_itself(base):

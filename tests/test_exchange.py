@@ -13,7 +13,7 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
 )
 from peft import LoraConfig, get_peft_model
-from real_world import SD21, exact_base, new_cut_base, text_config
+from real_world import SD21, exact_base, new_cut_base
 from safetensors.torch import load_file, save_file
 
 from spf.errors import BadInput, UnsafeFile
@@ -37,6 +37,7 @@ from spf.exchange.checkpoint import (
     write_folder,
 )
 from spf.exchange.names import kohya_name
+from spf.geometry import text_config
 from spf.paths import METADATA, TEXT, Adapter, TunablePaths, response, text_name
 from spf.prompts import compose
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample_pair

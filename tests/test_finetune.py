@@ -15,7 +15,7 @@ from spf.files import load_tensors, read_header
 from spf.finetune import (
     FinetuneConfig,
     finetune,
-    full_text,
+    full_base,
     low_rank,
     row_columns,
     tailored_rows,
@@ -283,7 +283,7 @@ def test_columns_pair_the_same_words_of_both_texts(base):
 @pytest.mark.parametrize("name", TARGETS)
 def test_full_texts_name_the_bias_that_captions_hide(name):
     item, target = tailored_set(name, 1, 0)[0], TARGETS[name]
-    text = full_text(item, target)
+    text = full_base(item, target).text
     assert target.text not in text and (
         target.mode == "append" or target.replace.lower() in text.lower()
     )

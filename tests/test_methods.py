@@ -13,12 +13,7 @@ from spf.errors import BadInput
 from spf.finetune import encoded
 from spf.losses import prediction_error
 from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, parse_settings
-from spf.methods.spf import (
-    Comparison,
-    SpfConfig,
-    output_alignment,
-    unit_scale,
-)
+from spf.methods.spf import ABLATIONS, Comparison, SpfConfig, output_alignment, unit_scale
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig, control_map
@@ -298,6 +293,14 @@ def test_control_map_sources():
     )  # averaged over everything, the map is even: nothing stands out
 
 
+def test_the_papers_row_is_without_anything_of_ours(base, rows):
+    paper = build("spf-paper")
+    assert paper.map_settings == SfcmConfig(subtract=1.0, embedding="complete")
+    assert not paper.wants_own and not paper.wants_control(9, 10)
+    terms = run(base, rows, ABLATIONS["spf-paper"])[1]
+    assert set(terms) == {"diffusion", "text_consistent", "fine_grained", "sfcm"}
+
+
 def test_averaging_many_noises_gives_a_steadier_map(base, rows):
     """Maps from different noises agree better with one another when each is the mean of many."""
 
@@ -359,6 +362,8 @@ def test_settings_are_read_and_checked():
         (["latents=mine"], "one of"),
         (["relative=perhaps"], "true or false"),
         (["smooth=2"], "odd"),
+        (["plain=1.01"], "plain is 1.01 but must be a number from 0 to 1"),
+        (["plain=-0.01"], "0 to 1"),
     ):
         with pytest.raises(BadInput, match=words):
             parse_settings("spf", pairs)

@@ -8,11 +8,12 @@ from transformers import CLIPTokenizer
 from spf.errors import BadInput
 from spf.prompts import (
     PAD,
+    columns_of,
     compose,
+    find,
     overflow,
     pad_columns,
     phrases,
-    token_spans,
     unknown_words,
 )
 from spf.tokenizer import new_tokenizer
@@ -191,9 +192,8 @@ def test_what_falls_off_the_end_is_told(tokenizer):
     assert overflow(tokenizer, "a woman") == [] == overflow(tokenizer, "woman " * 75)
     assert overflow(tokenizer, text) == ["red", "hair", "and", "a", "hat"]
     assert pad_columns(tokenizer, text) == [76]
-    assert token_spans(tokenizer, text, "with") == [75]
-    with pytest.raises(BadInput, match='"red hair" is not among the words'):
-        token_spans(tokenizer, text, "red hair")
+    assert columns_of(tokenizer, text, [find(text, "with")]) == [75]
+    assert columns_of(tokenizer, text, [find(text, "red hair")]) == []
 
 
 def test_a_target_that_would_be_cut_is_refused_and_cut_base_phrases_are_left_out(tokenizer):

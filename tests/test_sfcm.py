@@ -171,3 +171,21 @@ def test_smoothing_averages_over_what_is_there():
     expected = torch.zeros(4, 4)
     expected[:2, :2] = torch.tensor([[0.9 / 4, 0.9 / 6], [0.9 / 6, 0.9 / 9]])
     torch.testing.assert_close(smoothed(point), expected)
+
+
+def test_the_noise_alone_has_nothing_subtracted_from_it():
+    difference, phrases = field([0, 1], [2, 4]), field([0, 3], [0, 3])[:, None]
+    found, distances = Evidence(difference, phrases, phrases[:, 0]), torch.tensor([[0.5]])
+    control, chain = control_map(found, distances, SfcmConfig(source="noise"), steps=True)
+    torch.testing.assert_close(control, difference / 4)
+    assert [step.phrase for step in chain] == [None, None]
+    paper = control_map(found, distances, SfcmConfig(), steps=True)
+    assert [step.phrase for step in paper[1]] == [None, 0, None]
+    torch.testing.assert_close(paper[0], field([0, 0], [1, 1]))
+
+
+def test_nothing_is_smoothed_unless_asked_for_and_up_to_15_cells():
+    assert SfcmConfig().smooth == 1 and SfcmConfig(smooth=15).smooth == 15
+    for wrong in (-1, 0, 2, 14, 16, 17):
+        with pytest.raises(BadInput, match="smooth is"):
+            SfcmConfig(smooth=wrong)

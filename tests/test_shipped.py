@@ -14,6 +14,8 @@ from judge_maps import judge_maps
 from spf.evaluation.judges import Judges
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.exchange import load_adapter
+from spf.finetune import tailored_rows
+from spf.methods import Context, build
 from spf.models import load_base
 from spf.paths import response
 from spf.portraits.dataset import draw, sample_many
@@ -172,3 +174,21 @@ def test_held_spf_is_purer_than_free_naive_fine_tuning_and_changes_less_outside(
     assert value["spf+held", "pollution"] < 0.08
     assert value["spf+held", "purity"] > value["naive", "purity"]
     assert value["spf+held", "outside"] < 0.5 * value["naive", "outside"]
+
+
+def test_the_weights_of_the_papers_row_weigh_what_those_of_spf_do(base):
+    """At the start, within a factor of four: maps and queries are measured in other units there."""
+    same = {"batch": 4, "enhanced": 0.0, "plain": 0.0, "complement": "none", "latents": "training"}
+    weighed = {}
+    for name in ("spf", "spf-paper"):
+        method = build(name, {**same, "keep": 0.0, "averaged": 0, "masked": 0.0})
+        data = tailored_rows(base, TARGETS["hat"], 4, 0, method.config)
+        with method.paths(base.unet, 1) as paths, torch.no_grad():
+            rng, empty = np.random.default_rng(0), base.encode_text([""])
+            _, terms = method.loss(data.rows, Context(base, paths, 0, 1, rng, empty))
+        weighed[name] = {
+            term: getattr(method.config, term) * float(terms[term])
+            for term in ("text_consistent", "fine_grained")
+        }
+    for term, ours in weighed["spf"].items():
+        assert 1 / 4 < weighed["spf-paper"][term] / ours < 4, term

@@ -68,14 +68,6 @@ class Report:
     items: tuple[Item, ...]
     entries: tuple[Entry, ...] = ()
 
-    @property
-    def usable(self) -> bool:
-        return not any(finding.level == "error" for finding in self.findings)
-
-
-MENDED = ("page", "unweighted", "cut", "unsaid")
-"""What is put right, or decided, without leaving the picture out."""
-
 
 class _Notes:
     """Collects findings, and what they say of each picture."""
