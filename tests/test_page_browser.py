@@ -619,10 +619,16 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
         "Done: 300 steps", timeout=60_000
     )
     assert (
-        page.locator(".spf-job .sitters img").count() == 12
-        and page.locator(".spf-job .charts polyline").count() == 2
+        page.locator(".spf-job .large img").count() == 3
+        and page.locator(".spf-job .small img").count() == 4
+        and page.locator(".spf-job .charts polyline").count() == 1
         and page.locator(".spf-job .looks polyline").count() == 2
     )
+    assert page.locator(".spf-job .large img >> nth=0").bounding_box()["width"] > 240
+    first = page.get_attribute(".spf-job .large img >> nth=1", "src")
+    page.click(".spf-job .small button >> nth=2")
+    assert page.get_attribute(".spf-job .large img >> nth=1", "src") != first
+    assert "error in the noise" in page.inner_text(".spf-job .charts .legend")
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"

@@ -278,8 +278,8 @@ function dots() {
     methods = methodsOf().filter((m) => rows.some((r) => r.method === m));
   const step = Math.max(26, 11 * methods.length + 10),
     height = aims.length * step + 26,
-    left = 92,
-    width = 460;
+    left = 132,
+    width = 500;
   const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]),
     low = Math.min(0, ...ends),
     high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
@@ -348,7 +348,8 @@ function plane() {
     height = 300,
     left = 40,
     under = 34,
-    high = Math.max(0.1, ...points.map((p) => p.a.high ?? p.a.value));
+    most = Math.max(...points.map((p) => p.a.value)),
+    high = 0.08 * Math.max(1, Math.ceil(most / 0.08)); // four steps of whole hundredths
   const x = (v) => left + (v / high) * (width - left - 14),
     y = (v) => 24 + (1 - v) * (height - under - 24);
   const picture = svg("svg", {
