@@ -34,7 +34,9 @@ class Pace:
         self.timed[number > self.border].append(seconds)
 
     def left(self, number: int) -> float | None:
-        """Seconds from the end of step `number` to that of the run; None before one was timed."""
+        """Seconds from the end of step `number`, and of its look, to that of the run; None before a
+        step was timed.
+        """
         if not any(self.timed):
             return None
         early, late = (median(one) if one else None for one in self.timed)

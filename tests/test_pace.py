@@ -5,15 +5,15 @@ import pytest
 from spf.pace import Pace
 
 
-def told(pace, seconds, look, upto=None):
-    """What is told after each step, and what was really left; a look is taken where one is due."""
+def told(pace, seconds, look):
+    """What is told after each step, and its look where one is due, and what was really left."""
     rows, spent = [], 0.0
-    for number, took in enumerate(seconds[:upto], start=1):
+    for number, took in enumerate(seconds, start=1):
         pace.step(number, took)
-        spent += took
-        rows.append((pace.left(number), spent))
+        left, spent = pace.left(number), spent + took
         if number in pace.looks:
             pace.look, spent = look, spent + look
+        rows.append((left, spent))
     return [(left, spent - at) for left, at in rows]
 
 

@@ -675,13 +675,16 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
         and page.get_attribute("th:has([data-head=pollution])", "aria-sort") == "descending"
     )
     page.keyboard.press("Enter")
-    assert first() == "spf", "sorted by keyboard, and the focus stays on the column"
+    assert first() == "SPF", "sorted by keyboard, and the focus stays on the column"
     assert page.locator(".charts svg circle").count() == 4
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(
         ".spf-pairs h3"
     )
+    assert page.locator(".pair-card .read").first.inner_text().startswith("Identity 1.00.")
+    table, pairs = (page.locator(place).bounding_box() for place in (".spf-results", ".spf-pairs"))
+    assert pairs["x"] >= table["x"] + table["width"] and pairs["y"] < 300, "beside the table"
     base = page.get_attribute(".pair-card img >> nth=0", "alt")
     page.click(".pair-card >> nth=0 >> button")
     playwright.expect(page.locator(BASE)).to_have_value(base)
