@@ -245,6 +245,10 @@ class Jobs:
         """The job that is at work, if any."""
         return next((name for name in self.names() if self.status(name).phase in ACTIVE), None)
 
+    def latest(self) -> str | None:
+        """The job that is at work, else the newest one."""
+        return self.active() or next(iter(self.names()), None)
+
     def history(self, name: str, most: int = 240) -> list[dict]:
         """Loss terms over the steps, thinned to at most `most` rows."""
         file = self._folder(name) / HISTORY

@@ -88,7 +88,7 @@ class Watch:
 
     def latest(self) -> list:
         """The job at work, else the last one."""
-        return self.state(self.jobs.active() or next(iter(self.jobs.names()), None))
+        return self.state(self.jobs.latest())
 
 
 def payload(jobs: Jobs, status: Status) -> dict[str, Any]:
