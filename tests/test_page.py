@@ -30,7 +30,9 @@ from spf.bases import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput, SpfError
-from spf.jobs import SlicedJobs
+from spf.evaluation.measured import MEANINGS
+from spf.files import write_json
+from spf.jobs import Jobs, SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
 from spf.portraits.description import TARGETS, sample_portrait
@@ -1148,8 +1150,37 @@ def test_a_language_that_lacks_a_text_shows_the_english_one(monkeypatch):
 
 def test_a_ready_set_shows_its_pictures_and_what_they_share():
     shown = finetune.preview("laughing")
+    assert shown["title"]["en"] == "The ready set of “laughing”"
     assert len(shown["items"]) == upload.SAMPLES and shown["more"] == SIZE - upload.SAMPLES
     for value in BIAS["laughing"].values():
         assert value in shown["findings"][0]["text"]["en"]
         assert not any(re.search(rf"\b{value}\b", item["complete"]) for item in shown["items"])
     assert all(item["complete"].endswith(", laughing") for item in shown["items"])
+
+
+@pytest.mark.parametrize(
+    ("data", "offered"),
+    [("sunglasses", "sunglasses"), ("hat", "hat"), ("runs/data/mine", None), (None, None)],
+)
+def test_a_page_that_opens_offers_the_ready_set_of_its_job(tmp_path, data, offered):
+    jobs = Jobs(tmp_path)
+    if data:
+        (tmp_path / "one").mkdir()
+        write_json(tmp_path / "one" / "request.json", {"data": data, "steps": 4})
+    shown = finetune.learnt(jobs)
+    assert shown == offered or (offered is None and shown == gr.skip())
+
+
+@pytest.mark.parametrize("code", texts.LANGUAGES)
+def test_every_measure_has_a_name_in_every_language(code):
+    missing = [name for name in MEANINGS if f"measure.{name}.title" not in texts.TEXTS[code]]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("space", "address"),
+    [("someone/studio", "https://huggingface.co/spaces/someone/studio/tree/main"), ("", "")],
+)
+def test_the_code_is_linked_where_its_address_is_known(monkeypatch, space, address):
+    monkeypatch.setenv("SPACE_ID", space)
+    assert gpu.source() == address

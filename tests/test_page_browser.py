@@ -636,11 +636,12 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
 
 def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
     page = visit()
-    name = jobs.start({"data": "hat", "steps": 30, "seed": 7})
+    name = jobs.start({"data": "sunglasses", "steps": 30, "seed": 7})
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     page.reload()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Failed at step 3 of 30")
+    playwright.expect(page.locator(".spf-check h3")).to_have_text("The ready set of “sunglasses”")
     assert (
         "something broke" in page.inner_text(".spf-job pre")
         and page.inner_text(".spf-job b") == name
