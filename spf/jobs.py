@@ -36,6 +36,7 @@ from filelock import FileLock, Timeout
 from .config import EMBEDDED
 from .errors import BadInput, Busy, Cancelled, SpfError
 from .files import FULL, clear_drafts, read_json, require_room, write_json
+from .pace import Pace
 from .relied import unlike
 from .rows import read_rows
 from .shelf import OWN
@@ -248,6 +249,10 @@ class Jobs:
     def active(self) -> str | None:
         """The job that is at work, if any."""
         return next((name for name in self.names() if self.status(name).phase in ACTIVE), None)
+
+    def latest(self) -> str | None:
+        """The job that is at work, else the newest one."""
+        return self.active() or next(iter(self.names()), None)
 
     def history(self, name: str, most: int = 240) -> list[dict]:
         """Loss terms over the steps, thinned to at most `most` rows."""
@@ -545,18 +550,33 @@ class Worker:
         accelerator = make_accelerator(tiles=True)
         with accelerator.autocast():
             method = build(config.method, self.request["settings"])
+            began = time.monotonic()
             sitters = Sitters(engine, config.data, self.folder, method.map_settings)
         every = -(-config.steps // LOOKS)
+        looks = tuple(n for n in range(1, config.steps + 1) if n % every == 0 or n == config.steps)
+        border, times = method.later_stage(config.steps)
+        took = time.monotonic() - began  # the sitters are drawn as at a look
+        pace = Pace(config.steps, border=border, times=times, looks=looks, look=took)
+        since: float | None = None
 
-        def follow(step: int, terms: Mapping[str, float], left: float) -> None:
+        def follow(step: int, terms: Mapping[str, float], _left: float) -> None:
+            nonlocal since
+            if since is not None:  # the first step also prepares
+                pace.step(step, time.monotonic() - since)
+            seen(step, terms, pace.left(step))
+            since = time.monotonic()
+
+        def seen(step: int, terms: Mapping[str, float], left: float | None) -> None:
             terms = {name: round(float(value), 6) for name, value in terms.items()}
             with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **terms}) + "\n")
-            if step % every == 0 or step == config.steps:
-                looks = [look for look in self.state.get("looks", []) if look["step"] < step]
+            if step in looks:
+                before = [look for look in self.state.get("looks", []) if look["step"] < step]
+                began = time.monotonic()
                 with accelerator.autocast():
                     look = sitters.look()
-                self.tell(looks=[*looks, {"step": step, **look}])
+                pace.look = time.monotonic() - began
+                self.tell(looks=[*before, {"step": step, **look}])
             if time.monotonic() - self.written > 0.5 or step == config.steps:
                 self.tell(phase="running", step=step, terms=terms, left=left)
             if (self.folder / PAUSE).exists() and step < config.steps:

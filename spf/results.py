@@ -23,10 +23,10 @@ from .errors import SpfError
 from .portraits.description import TARGETS, Target
 from .portraits.texts import base_captions
 from .prompts import compose
-from .registry import MEASURES
+from .registry import EDITS, GUIDES, MEASURES
 from .rows import noise_seed, read_rows
 from .settings import EvaluateConfig
-from .shelf import EVERY, adapter_name
+from .shelf import EVERY, ORIGINAL, adapter_name
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ PUBLISHED_SMALLER = ("fid", "lpips", "seconds", "memory")
 """How the names of such measures begin, which are of no group."""
 WANTED = {"method": str, "target": str, "measure": str, "value": (int, float)}
 PLAIN = re.compile(r"[a-z0-9-]+")
-"""Methods that are weights alone; the others ("p2p@naive", "spf+guided") also act while drawing."""
+"""Names of weights."""
 SHARED = [name for name in EvaluateConfig.settings() if name in GenerateConfig.settings()]
 """Settings that a drawing has from its evaluation; the pair itself says its seed and how it was
 guided.
@@ -64,7 +64,8 @@ class Pair:
     empty if unknown.
 
     stored: files of the original and the tuned portrait, where the evaluation kept them. again:
-    whether `request` draws the same, which it does not for methods that act while drawing.
+    whether `request` draws the same, which it does not where nobody knows what the method's word
+    stands for.
     """
 
     method: str
@@ -127,7 +128,7 @@ def pairs(
     """The pairs behind the numbers of a method and a target (or of all), worst first by the
     measure, or best, or as drawn.
 
-    Empty when the method is none that one adapter file stands for, or the texts are unknown.
+    Empty when the texts are unknown.
     """
     names = (
         [target] if target != EVERY else list(dict.fromkeys(row["target"] for row in table.rows))
@@ -166,6 +167,8 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         target, last + 1, int(settings.get("seed") or 0), settings.get("split") or "test"
     )
     shared = {name: settings[name] for name in SHARED if _number(settings.get(name))}
+    way = _way(method)
+    weights, acts = way or (method, {})
     found = []
     for row in rows:
         prompt, number = row["prompt"], row["seed"]
@@ -178,18 +181,20 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
         base = _base_text(row, captions[prompt][1].text, target)
         if base is None:
             continue
+        named = isinstance(row.get("adapter"), str)
         request = {
             **shared,
             "base": base,
-            "also": "",  # the row's text is complete
+            # the text of a measured row is complete
+            "also": "" if row.get("base") == base else settings.get("also") or "",
             "targets": (target.text,),
             "mode": target.mode,
             "replace": target.replace,
             "seed": noise,
-            "adapter": row["adapter"]
-            if isinstance(row.get("adapter"), str)
-            else adapter_name(target.name, method),
-            **_guided(row, settings),
+            "adapter": row["adapter"] if named else adapter_name(target.name, weights),
+            "beside": "",
+            **_guided(row, settings, acts),
+            "edit": row.get("edit", acts.get("edit", "")),
         }
         try:
             config = GenerateConfig.from_dict(request)
@@ -197,9 +202,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             log.warning("a pair of %s is left out: %s", table.path, error)
             continue
         values = {name: value for name, value in row.items() if _number(value) or name == "changed"}
-        again = not row.get("edit") and (
-            isinstance(row.get("adapter"), str) or PLAIN.fullmatch(method) is not None
-        )
+        again = named or way is not None
         found.append(
             Pair(
                 method,
@@ -215,9 +218,39 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
     return found
 
 
-def _guided(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict:
-    """How a pair was guided, as the settings of a drawing."""
-    guide = row.get("guided", {"map": settings.get("guided"), "start": settings.get("guided_from")})
+def apart(word: str) -> tuple[str | None, str, str | None]:
+    """The parts of a method's word [EDIT@]WEIGHTS[+GUIDE[:START]]: edit, weights and GUIDE[:START],
+    None for what it does not name; unchecked. An edit alone, and "base", are of the original
+    weights.
+    """
+    rest, plus, guided = word.partition("+")
+    edit, at, weights = rest.rpartition("@")
+    if not at and rest in EDITS:
+        edit, at, weights = rest, "@", ORIGINAL
+    weights = ORIGINAL if weights == "base" else weights
+    return edit if at else None, weights, guided if plus else None
+
+
+def _way(word: str) -> tuple[str, dict[str, Any]] | None:
+    """Weights that a method's word stands for, and the settings of a drawing that it names; None
+    for a word that names nothing we know.
+    """
+    edit, weights, guided = apart(word)
+    kind, colon, start = (guided or "").partition(":")
+    if (edit or "") not in ("", *EDITS) or kind not in ("", *GUIDES):
+        return None
+    if not PLAIN.fullmatch(weights) or (colon and not re.fullmatch(r"\d*\.?\d+", start)):
+        return None
+    guide = {"guide": {"map": kind, "start": float(start or 0)}} if kind else {}
+    return weights, {"edit": edit or "", **guide}
+
+
+def _guided(row: Mapping[str, Any], settings: Mapping[str, Any], acts: Mapping[str, Any]) -> dict:
+    """How a pair was guided, as the settings of a drawing: what its row says, else its method, else
+    the evaluation.
+    """
+    usual = {"map": settings.get("guided"), "start": settings.get("guided_from")}
+    guide = row.get("guided", acts.get("guide", usual | {"push": settings.get("push")}))
     guide = guide if isinstance(guide, Mapping) else {}
     numbers = {"guided_from": guide.get("start"), "push": guide.get("push")}
     return {

@@ -17,7 +17,7 @@ from spf import manual
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    ["spf.errors", "spf.registry", "spf.tokenizer", "spf.words"],
+    ["spf.errors", "spf.pace", "spf.registry", "spf.tokenizer", "spf.words"],
     [
         "spf.config",
         "spf.encodings",

@@ -619,10 +619,16 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
         "Done: 300 steps", timeout=60_000
     )
     assert (
-        page.locator(".spf-job .sitters img").count() == 12
-        and page.locator(".spf-job .charts polyline").count() == 2
+        page.locator(".spf-job .large img").count() == 3
+        and page.locator(".spf-job .small img").count() == 4
+        and page.locator(".spf-job .charts polyline").count() == 1
         and page.locator(".spf-job .looks polyline").count() == 2
     )
+    assert page.locator(".spf-job .large img >> nth=0").bounding_box()["width"] > 240
+    first = page.get_attribute(".spf-job .large img >> nth=1", "src")
+    page.click(".spf-job .small button >> nth=2")
+    assert page.get_attribute(".spf-job .large img >> nth=1", "src") != first
+    assert "error in the noise" in page.inner_text(".spf-job .charts .legend")
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"
@@ -630,11 +636,12 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
 
 def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
     page = visit()
-    name = jobs.start({"data": "hat", "steps": 30, "seed": 7})
+    name = jobs.start({"data": "sunglasses", "steps": 30, "seed": 7})
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     page.reload()
     page.click("#tabs [role=tab]:has-text('Fine-tune')")
     playwright.expect(page.locator(".spf-job .sentence")).to_contain_text("Failed at step 3 of 30")
+    playwright.expect(page.locator(".spf-check h3")).to_have_text("The ready set of “sunglasses”")
     assert (
         "something broke" in page.inner_text(".spf-job pre")
         and page.inner_text(".spf-job b") == name
@@ -669,13 +676,16 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
         and page.get_attribute("th:has([data-head=pollution])", "aria-sort") == "descending"
     )
     page.keyboard.press("Enter")
-    assert first() == "spf", "sorted by keyboard, and the focus stays on the column"
+    assert first() == "SPF", "sorted by keyboard, and the focus stays on the column"
     assert page.locator(".charts svg circle").count() == 4
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(
         ".spf-pairs h3"
     )
+    assert page.locator(".pair-card .read").first.inner_text().startswith("Identity 1.00.")
+    table, pairs = (page.locator(place).bounding_box() for place in (".spf-results", ".spf-pairs"))
+    assert pairs["x"] >= table["x"] + table["width"] and pairs["y"] < 300, "beside the table"
     base = page.get_attribute(".pair-card img >> nth=0", "alt")
     page.click(".pair-card >> nth=0 >> button")
     playwright.expect(page.locator(BASE)).to_have_value(base)

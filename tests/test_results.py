@@ -147,3 +147,26 @@ def test_all_targets_together(tmp_path):
         write(tmp_path / "results.json", [row(), row(target="dress"), row(target="all")])
     )
     assert {pair.target for pair in results.pairs(table, "spf", "all")} == {"hat", "dress"}
+
+
+def test_texts_of_unmeasured_pairs_are_completed_as_the_evaluation_did(tmp_path):
+    table = results.read(write(tmp_path / "results.json", [row()], SETTINGS | {"also": "auto"}))
+    first = results.pairs(table, "spf", "hat")[0]
+    assert first.request.also == "auto" and first.request.beside == ""
+    told = {"method": "spf", "target": "hat", "prompt": 0, "seed": 0, "base": "a woman, tan skin"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(told))
+    assert results.pairs(table, "spf", "hat")[0].request.also == "", "a measured text is complete"
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("spf", (None, "spf", None)),
+        ("base", (None, "original", None)),
+        ("p2p", ("p2p", "original", None)),
+        ("p2p@naive+sfcm:0.3", ("p2p", "naive", "sfcm:0.3")),
+        ("@spf+", ("", "spf", "")),
+    ],
+)
+def test_a_word_of_a_method_is_taken_apart(word, parts):
+    assert results.apart(word) == parts

@@ -139,6 +139,15 @@ def test_captions_that_say_nothing_are_warned_about(folder):
     assert "alike" in keys(userdata.check(folder, HAT), "warning")
 
 
+@pytest.mark.parametrize(("count", "told"), [(4, True), (15, True), (16, False)])
+def test_few_pictures_are_warned_about(tmp_path, count, told):
+    for n in range(count):
+        picture(tmp_path / f"p{n}.png", n)
+        (tmp_path / f"p{n}.txt").write_text(f"a straw hat on a man, number {n}")
+    report = userdata.check(tmp_path, HAT)
+    assert ("scarce" in keys(report, "warning")) == told
+
+
 def test_a_stored_set_is_whole_and_square(folder, tmp_path):
     captioned(folder, "txt")
     place = userdata.store(folder, HAT, tmp_path / "set")

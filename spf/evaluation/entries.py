@@ -26,6 +26,7 @@ from spf.models import Base
 from spf.paths import Adapter
 from spf.portraits.description import TARGETS, Target, get_target
 from spf.registry import EDITS, GUIDES, METHODS
+from spf.results import apart
 from spf.sampling import GuideConfig
 from spf.shelf import ORIGINAL, Shelf, adapter_name, name_of
 
@@ -65,23 +66,15 @@ class Entry:
 def parse(word: str) -> Entry:
     """Raises BadInput for a word that is none."""
     label, _, file = word.partition("=")
-    rest, plus, guided = label.partition("+")
-    edit, at, weights = rest.rpartition("@")
-    if not at and rest in EDITS:
-        edit, weights = rest, ORIGINAL
-    if at:
+    edit, weights, guided = apart(label)
+    if edit is not None:
         check_choice("edit", edit, tuple(EDITS))
     if not weights:
         raise BadInput(
             f"methods has {word!r} but must be like spf, p2p@naive, spf+held or LABEL=FILE."
         )
-    return Entry(
-        label,
-        ORIGINAL if weights == "base" else weights,
-        edit,
-        _guide(guided, word) if plus else None,
-        file,
-    )
+    guide = None if guided is None else _guide(guided, word)
+    return Entry(label, weights, edit or "", guide, file)
 
 
 def _guide(text: str, word: str) -> GuideConfig:

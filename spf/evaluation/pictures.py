@@ -15,11 +15,9 @@ from torch import Tensor
 
 from spf.evaluation.columns import levels
 from spf.evaluation.judges import Judges
+from spf.evaluation.measures import SURE
 from spf.files import atomic
 from spf.models import Base, as_pixels
-
-SURE = 0.9
-"""Probability of its value from which on an attribute is clear to the judges."""
 
 
 @dataclass

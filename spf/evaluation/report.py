@@ -18,7 +18,17 @@ def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, A
     takes it.
     """
     similar = float((before.identity[i] * after.identity[j]).sum())
-    return {"before": before.values[i], "after": after.values[j], "identity": similar}
+    sure = {
+        name: min(float(before.probs[name][i].max()), float(after.probs[name][j].max()))
+        for name in before.values[i]
+        if before.probs.get(name) is not None
+    }
+    return {
+        "before": before.values[i],
+        "after": after.values[j],
+        "identity": similar,
+        "sure": sure,
+    }
 
 
 def pair_report(
@@ -31,6 +41,7 @@ def pair_report(
     before: Attributes | None = None,
     after: Attributes | None = None,
     identity: float | None = None,
+    sure: Mapping[str, float] | None = None,
     told: Sequence[str] = (),
     also: str = "",
     made_for: Sequence[str] = (),
@@ -41,9 +52,10 @@ def pair_report(
     model: what the base is called, wherever it lies; the adapter is named by its settings. also:
     what both texts were completed with. told: what the complete text was told of the original
     portrait. made_for: bases of the adapters that were tuned on other weights than drew. before,
-    after: what the judges read in the original and in the tuned portrait, None without judges.
-    response is the share of the targets that are there (1.0 or 0.0 for one), None when the judges
-    do not know every target.
+    after: what the judges read in the original and in the tuned portrait, None without judges;
+    sure: their probability of each value, the smaller one of both portraits. response is the share
+    of the targets that are there (1.0 or 0.0 for one), None when the judges do not know every
+    target.
     """
     targets = known_targets(config.targets)
     read = before is not None and after is not None
@@ -67,5 +79,6 @@ def pair_report(
         "attributes": {n: {"original": before[n], "tuned": after[n]} for n in before}
         if read
         else None,
+        "sure": {name: round(value, 3) for name, value in (sure or {}).items()} if read else None,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }

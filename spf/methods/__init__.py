@@ -259,6 +259,10 @@ class Method:
         """Settings of the control maps that a run makes; None for a method without them."""
         return settings_of([{"settings": json.dumps(self.config.to_dict())}])
 
+    def later_stage(self, steps: int) -> tuple[int, float]:
+        """Steps before a stage whose steps take longer, and about how many times as long."""
+        return steps, 1.0
+
     def wants_control(self, step: int, steps: int) -> bool:
         """Whether rows need their control map from this step on."""
         return False

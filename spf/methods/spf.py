@@ -63,6 +63,8 @@ PARTS = {
     "seen": {"text": "caption"},
 }
 """Parts of the method and what leaves each of them out: the page has a switch for each."""
+DUAL = 2.5
+"""Times that a step of both paths takes, to one of stage 1."""
 OWN = "own_count"
 """The setting that says how many portraits the original model draws beforehand."""
 ABLATIONS = {
@@ -265,6 +267,9 @@ class Spf(Method):
     def _border(self, steps: int) -> int:
         """The first step of stage 2."""
         return round(self.config.plain * steps)
+
+    def later_stage(self, steps: int) -> tuple[int, float]:
+        return self._border(steps), DUAL
 
     def wants_control(self, step: int, steps: int) -> bool:
         return self.config.averaged > 0 and step >= self._border(steps)

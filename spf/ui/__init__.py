@@ -21,6 +21,7 @@ from .boundary import Guarded
 from .components import QUICK, own
 from .examples import Example
 from .form import Form
+from .gpu import source
 from .look import launch_options
 from .page import Page
 from .sturdy import strengthen
@@ -51,7 +52,7 @@ def build(
         delete_cache=(600, 3600),
         fill_width=True,
     ) as blocks:
-        top = own("chrome", {"state": "loading", "text": both("engine.loading")})
+        top = own("chrome", _top("loading"))
         trace = own("trace")
         with gr.Tabs(selected="compare", elem_id="tabs") as tabs:
             page = Page(
@@ -83,16 +84,22 @@ def _tabs(page: Page) -> None:
                 module.build(page, tab)
 
 
+def _top(state: str) -> dict:
+    """The top line as static/chrome.js shows it."""
+    return {"state": state, "text": both(f"engine.{state}"), "code": source()}
+
+
 def _greet(page: Page, top: gr.HTML) -> None:
     """What happens when somebody opens the page."""
 
     def state():
         """Tells the top line when the model is there."""
-        yield {"state": "loading", "text": both("engine.loading")}
+        yield _top("loading")
         page.engine.wait()
-        yield {"state": page.engine.state, "text": both(f"engine.{page.engine.state}")}
+        yield _top(page.engine.state)
 
     waiting = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     page.blocks.load(state, None, top, **waiting)
+    top.tour(lambda: gr.Tabs(selected="tour"), None, page.tabs, **QUICK)
     if page.first:
         page.blocks.load(lambda: page.first.inside, None, page.trace, **QUICK)

@@ -47,6 +47,12 @@ def on_space() -> bool:
     return bool(os.environ.get("SPACE_ID"))
 
 
+def source() -> str:
+    """Where visitors can read the code that runs; empty where no public place of it is known."""
+    space = os.environ.get("SPACE_ID")
+    return f"https://huggingface.co/spaces/{space}/tree/main" if space else ""
+
+
 def may_train() -> bool:
     """Fine-tuning is for one's own machine or copy; SPF_TRAINING=1 switches it on there."""
     return not on_space() or os.environ.get("SPF_TRAINING") == "1"

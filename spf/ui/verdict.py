@@ -36,7 +36,7 @@ def verdict(
     parts += [_response(there, missing)] if targets else [both("verdict.plain")] if asked else []
     counts = {"n": len(others), "same": len(others) - len(moved), "k": len(moved)}
     parts += [
-        both("verdict.changed", **counts, what=_listed([attribute(n) for n in moved]))
+        both("verdict.changed", **counts, what=listed([attribute(n) for n in moved]))
         if moved
         else both("verdict.kept", **counts)
     ]
@@ -91,7 +91,7 @@ def obeys(base: str, shown: Mapping[str, str], targets: Sequence[Target] = ()) -
         )
         for name in missed
     ]
-    return {"text": both("own.missed", what=_listed(wrong)), "fine": False}
+    return {"text": both("own.missed", what=listed(wrong)), "fine": False}
 
 
 def obeys_of(report: Mapping[str, Any]) -> dict | None:
@@ -107,14 +107,14 @@ def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, s
         key, named = "verdict.some", there
     else:
         key, named = ("verdict.there", there) if there else ("verdict.missing", missing)
-    text = _listed([same(_with_article(target)) for target in named])
+    text = listed([same(_with_article(target)) for target in named])
     one = len(named) == 1 and not named[0].text.endswith(_PLURAL)
     return both(
         key,
         target=text,
         Target={code: said(text, code)[:1].upper() + said(text, code)[1:] for code in LANGUAGES},
         verb="is" if one else "are",
-        missing=_listed([same(_with_article(target)) for target in missing]) if missing else "",
+        missing=listed([same(_with_article(target)) for target in missing]) if missing else "",
     )
 
 
@@ -142,7 +142,7 @@ def value_of(name: str, value: str) -> dict[str, str]:
     return both(f"value.{name}.{value}", value)
 
 
-def _listed(items: Sequence[dict[str, str]]) -> dict[str, str]:
+def listed(items: Sequence[dict[str, str]]) -> dict[str, str]:
     """ "a", "a and b", "a, b and c" in either language."""
     *most, last = items
     return _joined([_joined(most, both("joint.list")), last], both("and")) if most else last

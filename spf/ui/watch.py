@@ -14,6 +14,7 @@ from PIL import Image
 
 from spf.errors import placeless
 from spf.jobs import ACTIVE, ENDED, Jobs, Status
+from spf.settings import FinetuneConfig
 
 from .components import own, webp
 from .gpu import on_space
@@ -84,13 +85,14 @@ class Watch:
 
     def latest(self) -> list:
         """The job at work, else the last one."""
-        return self.state(self.jobs.active() or next(iter(self.jobs.names()), None))
+        return self.state(self.jobs.latest())
 
 
 def payload(jobs: Jobs, status: Status) -> dict[str, Any]:
     """A job as static/job.js shows it."""
     return {
         "name": status.name,
+        "method": status.request.get("method", FinetuneConfig.method),
         "phase": status.phase,
         "step": status.step,
         "steps": status.steps,
@@ -115,6 +117,8 @@ def sentence(status: Status) -> dict[str, str]:
         return both(f"job.{status.phase}", **told)
     if status.phase == "paused" and status.message:
         return same(placeless(status.message))  # of the job itself, which says what it lacks
+    if status.phase == "running" and not status.step:
+        return both("job.preparing")
     if status.phase == "running":
         left = both("status.left", s=max(1, round(status.left))) if status.left else ""
         return both("job.running", k=status.step, n=status.steps, left=left)

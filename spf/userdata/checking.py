@@ -15,7 +15,7 @@ from ..files import open_image
 from ..words import same_name
 from .captions import texts
 from .reading import Captions, Claim, Source, captions, listed
-from .sets import FEWEST, MOST, STORED, Item, Wish, keep, squared
+from .sets import FEWEST, MOST, SCARCE, STORED, Item, Wish, keep, squared
 
 SMALLEST = 64
 """Side of a picture in pixels."""
@@ -125,6 +125,8 @@ def check(
         key = "few" if len(items) < FEWEST else "many"
         errors.append(Finding("error", key, {"n": len(items), "low": FEWEST, "high": MOST}))
     findings = [*errors, *notes.findings(), *_words(items, unknown)]
+    if FEWEST <= len(items) < SCARCE:
+        findings.append(Finding("warning", "scarce", {"n": len(items), "low": SCARCE}))
     kinds = ", ".join([*map(str, told.tables), *sorted(k for k in told.kinds if k[0] == ".")])
     values = {"n": len(items), "all": len(found.pictures), "names": kinds or ".txt"}
     findings.append(Finding("fine", "read", values))

@@ -4,9 +4,10 @@ const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-check");
 const SIGN = { error: "✕", warning: "!", fine: "✓" };
 function update(value) {
-  const { findings = [], items = [], more = 0, lessons = [], entries = [] } = value || {};
+  const { title, findings = [], items = [], more = 0, lessons = [], entries = [] } = value || {};
   root.hidden = !findings.length && !items.length;
   root.replaceChildren(
+    title ? h("h3", {}, said(title)) : "",
     h(
       "ul",
       { class: "findings", "aria-live": "polite" },

@@ -25,13 +25,30 @@ const scheme = h("button", {
   title: t("scheme"),
   onclick: () => setDark(!document.body.classList.contains("dark")),
 });
+const away = (key, href) => h("a", { href, target: "_blank", rel: "noopener" }, t(key));
+const code = h("span"); // its address is known where the page is public
+const links = h(
+  "nav",
+  { "aria-label": t("links") },
+  away("link.paper", "https://arxiv.org/abs/2504.00396"),
+  code,
+  away("link.licence", "https://www.apache.org/licenses/LICENSE-2.0"),
+  h("button", { type: "button", onclick: () => trigger("tour") }, t("tab.tour")),
+);
 root.replaceChildren(
-  h("div", { class: "brand" }, h("h1", {}, "SPF-Portrait Studio"), h("p", {}, t("tagline"))),
+  h(
+    "div",
+    { class: "brand" },
+    h("h1", {}, "SPF-Portrait Studio"),
+    h("p", {}, t("tagline")),
+    links,
+  ),
   h("div", { class: "tools" }, state, languages, scheme),
 );
 function update(value) {
   state.dataset.state = value?.state || "loading";
   state.lastChild.textContent = said(value?.text);
+  code.replaceChildren(value?.code ? away("link.code", value.code) : "");
 }
 keepDark();
 watch("value", () => update(props.value));

@@ -2,15 +2,8 @@
    now. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-job");
-const COLOURS = [
-  "var(--accent)",
-  "var(--warn)",
-  "#5b7bd5",
-  "#b07aa8",
-  "#8a8f3c",
-  "#7d858f",
-  "#c9a227",
-];
+/* Lines are told apart by how they are drawn: colours mean methods. */
+const DASHES = ["", "7 4", "2 3", "11 4 2 4", "4 8", "1 6"];
 const title = h("b"),
   phase = h("span", { class: "phase" }),
   message = h("p", { class: "sentence", role: "status" });
@@ -34,10 +27,15 @@ const charts = Object.fromEntries(
     return [kind, { chart, legend, block }];
   }),
 );
-const sitters = h("div", { class: "sitters" }),
+const large = h("div", { class: "large" }),
+  small = h("div", { class: "small", role: "group", "aria-label": t("job.sitters") }),
+  sitters = h("div", { class: "sitters" }, large, small),
+  acts = h("p", { class: "muted" }),
   looks = h("div", { class: "looks" }),
   curve = h("div", { class: "chart" }),
   curveLegend = h("ul", { class: "legend" });
+let sitter = 0,
+  name = "";
 const log = h("details", {}, h("summary", {}, t("job.log")), h("pre"));
 root.replaceChildren(
   h("div", { class: "job-head" }, title, phase),
@@ -46,7 +44,7 @@ root.replaceChildren(
   h(
     "div",
     { class: "job-body" },
-    h("div", {}, h("h3", {}, t("job.sitters")), sitters, looks),
+    h("div", {}, h("h3", {}, t("job.sitters")), sitters, acts, looks),
     h("div", { class: "charts" }, charts.learnt.block, charts.held.block),
   ),
   log,
@@ -58,56 +56,120 @@ const svg = (tag, attributes) => {
   return node;
 };
 /* What is learnt, and what is held: the denoising loss and the enhanced one pull the target in,
-   every other term holds the rest. Each line has its own scale: what counts is that it falls. */
-const LEARNT = ["loss", "diffusion", "enhanced"];
+   every other term holds the rest. Each line has its own scale: what counts is where it goes. The
+   sum of both is shown where there is nothing else, and what is no loss in words. */
+const LEARNT = ["loss", "diffusion", "enhanced"],
+  ASIDE = ["step", "sfcm", "budget", "in use", "lambda"];
 function plot(rows, steps) {
-  const terms = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
-    (name) => name !== "step",
+  const found = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
+    (term) => !ASIDE.includes(term),
   );
+  const terms = found.filter((term) => term !== "loss" || found.length === 1);
   for (const [kind, { chart, legend, block }] of Object.entries(charts)) {
-    const these = terms.filter((name) => (kind === "learnt") === LEARNT.includes(name));
+    const these = terms.filter((term) => (kind === "learnt") === LEARNT.includes(term));
     block.hidden = !these.length;
     lines(chart, legend, these, rows, steps, t(`job.${kind}`));
   }
+  const share = rows[rows.length - 1]?.sfcm;
+  acts.textContent =
+    share == null ? "" : t("job.acts", { share: Math.round(100 * Math.min(1, share)) });
 }
-/* range: [low, high] of every line, where they have one scale. */
-function lines(chart, legend, terms, rows, steps, name, range = null) {
+const stroke = (k, colour) => ({
+  fill: "none",
+  stroke: colour || "currentColor",
+  "stroke-width": 1.8,
+  "stroke-dasharray": DASHES[k % DASHES.length],
+  "vector-effect": "non-scaling-stroke",
+});
+/* range: [low, high] of every line, where they have one scale; points are then marked. */
+function lines(chart, legend, terms, rows, steps, title, { range = null, colour = null } = {}) {
   const picture = svg("svg", {
     viewBox: "0 0 320 120",
     preserveAspectRatio: "none",
     role: "img",
-    "aria-label": name,
+    "aria-label": title,
   });
-  picture.append(svg("line", { x1: 0, x2: 320, y1: 119.5, y2: 119.5, stroke: "var(--line)" }));
-  terms.forEach((name, k) => {
-    const points = rows.filter((row) => row[name] != null),
-      values = points.map((row) => row[name]),
+  for (const y of range ? [8, 61, 114] : [114])
+    picture.append(svg("line", { x1: 0, x2: 320, y1: y, y2: y, stroke: "var(--line)" }));
+  terms.forEach((term, k) => {
+    const points = rows.filter((row) => row[term] != null),
+      values = points.map((row) => row[term]),
       [low, high] = range || [Math.min(...values), Math.max(...values)];
     const share = (value) => (high > low ? (value - low) / (high - low) : 0.5);
     const place = (row) => {
       const x = (320 * row.step) / Math.max(1, steps);
-      return `${x.toFixed(1)},${(114 - 106 * share(row[name])).toFixed(1)}`;
+      return `${x.toFixed(1)},${(114 - 106 * share(row[term])).toFixed(1)}`;
     };
     picture.append(
-      svg("polyline", {
-        fill: "none",
-        stroke: COLOURS[k % COLOURS.length],
-        "stroke-width": 1.6,
-        "vector-effect": "non-scaling-stroke",
-        points: points.map(place).join(" "),
+      svg("polyline", { ...stroke(k, colour), points: points.map(place).join(" ") }),
+      ...(range ? points : []).map((row) => {
+        // a line without length and with round ends is a round dot at every stretch
+        const [x, y] = place(row).split(",");
+        const dot = { ...stroke(0, colour), "stroke-width": 7, "stroke-linecap": "round" };
+        return svg("path", { ...dot, d: `M${x} ${y}h0.01` });
       }),
     );
   });
-  chart.replaceChildren(picture);
+  const ends = range ? [h("span", { class: "end top" }, "100%")] : [];
+  chart.replaceChildren(
+    picture,
+    ...ends,
+    h("div", { class: "steps" }, h("span", {}, "0"), h("span", {}, t("job.steps", { n: steps }))),
+  );
   const last = rows[rows.length - 1] || {};
-  const latest = (name) => (last[name] == null ? "" : Number(last[name]).toPrecision(3));
+  const latest = (term) =>
+    last[term] == null
+      ? ""
+      : range
+        ? `${Math.round(100 * last[term])}%`
+        : Number(last[term]).toPrecision(2);
   legend.replaceChildren(
-    ...terms.map((name, k) =>
-      h(
-        "li",
+    ...terms.map((term, k) => {
+      const sample = svg("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" });
+      sample.append(svg("line", { ...stroke(k, colour), x1: 0, x2: 26, y1: 4, y2: 4 }));
+      return h("li", {}, sample, `${called(term)} ${latest(term)}`);
+    }),
+  );
+}
+const called = (term) => {
+  for (const key of [`loss.${term}`, `measure.${term}.title`]) if (t(key) !== key) return t(key);
+  return term.replaceAll("_", " ");
+};
+/* One sitter large, the others small, to be picked. */
+function sit(pictures) {
+  const originals = pictures.original || [];
+  sitter = Math.min(sitter, Math.max(0, originals.length - 1));
+  const titles = { original: "role.original", tuned: "job.now", sfcm: "layer.sfcm" };
+  const kinds = Object.keys(titles).filter((kind) => kind !== "sfcm" || pictures.sfcm?.length);
+  large.replaceChildren(
+    ...(originals.length ? kinds : []).map((kind) => {
+      const src = (pictures[kind] || [])[sitter],
+        title = t(titles[kind]);
+      return h(
+        "figure",
         {},
-        h("i", { style: `background: ${COLOURS[k % COLOURS.length]}` }),
-        `${name.replaceAll("_", " ")} ${latest(name)}`,
+        src
+          ? h("img", { src, alt: `${title}, ${t("job.sitter", { k: sitter + 1 })}` })
+          : h("span", { class: "blank" }),
+        h("figcaption", {}, title),
+      );
+    }),
+  );
+  small.replaceChildren(
+    ...originals.map((src, k) =>
+      h(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(k === sitter),
+          "aria-label": t("job.sitter", { k: k + 1 }),
+          onclick: () => {
+            sitter = k;
+            sit(pictures);
+            small.children[k]?.focus();
+          },
+        },
+        h("img", { src: (pictures.tuned || [])[k] || src, alt: "" }),
       ),
     ),
   );
@@ -120,29 +182,18 @@ function update(value) {
   message.textContent = said(job.message);
   bar.firstChild.style.width = `${job.steps ? (100 * job.step) / job.steps : 0}%`;
   bar.setAttribute("aria-valuenow", job.steps ? Math.round((100 * job.step) / job.steps) : 0);
-  const pictures = job.pictures || {};
-  sitters.replaceChildren(
-    ...(pictures.original || []).map((src, k) =>
-      h(
-        "div",
-        { class: "pair" },
-        h("img", { src, alt: `${t("role.original")} ${k + 1}` }),
-        ...["tuned", "sfcm"].map((kind) =>
-          (pictures[kind] || [])[k]
-            ? h("img", {
-                src: pictures[kind][k],
-                alt: `${t(kind === "sfcm" ? "layer.sfcm" : "job.now")} ${k + 1}`,
-                title: t(kind === "sfcm" ? "layer.sfcm" : "job.now"),
-              })
-            : h("span", { class: "blank" }),
-        ),
-      ),
-    ),
-  );
+  if (job.name !== name) {
+    name = job.name;
+    sitter = 0;
+  }
+  const focused = [...small.children].indexOf(document.activeElement);
+  sit(job.pictures || {});
+  if (focused >= 0) small.children[focused]?.focus();
   const measured = (job.looks || []).filter((look) => look.pollution != null);
   const rows = measured.map(({ step, response, pollution }) => ({ step, response, pollution }));
   const terms = ["response", "pollution"].filter((name) => rows.some((row) => row[name] != null));
-  lines(curve, curveLegend, terms, rows, job.steps || 1, t("job.curve"), [0, 1]);
+  const colour = `var(--method-${job.method}, currentColor)`;
+  lines(curve, curveLegend, terms, rows, job.steps || 1, t("job.curve"), { range: [0, 1], colour });
   looks.hidden = !rows.length;
   looks.replaceChildren(h("h3", {}, t("job.curve")), curve, curveLegend);
   const last = measured.pop();

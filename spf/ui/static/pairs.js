@@ -3,13 +3,15 @@ const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-pairs");
 const title = h("h3"),
   status = h("p", { class: "muted", role: "status" }),
+  lacking = h("p", { class: "muted" }),
   list = h("div", { class: "pair-list" });
 const bar = h(
   "div",
   { class: "progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },
   h("i"),
 );
-let data = {};
+let data = {},
+  shown = "";
 const orders = ["worst", "best", "drawn"].map((name) =>
   h(
     "button",
@@ -58,15 +60,32 @@ const halt = h(
   },
   t("stop"),
 );
+const close = h(
+  "button",
+  {
+    type: "button",
+    class: "icon",
+    "aria-label": t("pairs.close"),
+    title: t("pairs.close"),
+    onclick: () => {
+      if (data.phase === "drawing") trigger("halt");
+      data = { ...data, closed: true };
+      root.hidden = true;
+      document.querySelector(".spf-results .cell[aria-pressed=true]")?.focus();
+    },
+  },
+  "×",
+);
 const ask = (change) => {
   trigger("more", { first: 0, ...data.pick, ...change });
 };
 const number = (value) => (value == null ? "" : Number(value).toFixed(2));
 function card(item) {
+  const method = data.titles?.method || {};
   const figure = (role, text) =>
     h(
       "figure",
-      { "data-role": role },
+      { "data-role": role, "data-method": role === "tuned" ? method.weights : null },
       h(
         "div",
         { class: "frame" },
@@ -76,7 +95,7 @@ function card(item) {
         "figcaption",
         {},
         h("span", { class: "dot" }),
-        h("b", {}, role === "tuned" ? data.pick?.method : t("role.original")),
+        h("b", {}, role === "tuned" ? said(method.title) : t("role.original")),
       ),
     );
   return h(
@@ -89,8 +108,13 @@ function card(item) {
       { class: `score ${item.clean == null ? "" : item.clean ? "clean" : "polluted"}` },
       item.value == null
         ? ""
-        : h("b", {}, `${data.pick?.measure.replaceAll("_", " ")} ${number(item.value)} `),
+        : h("b", {}, `${said(data.titles?.measure)} ${number(item.value)} `),
       said(item.score),
+    ),
+    h(
+      "p",
+      { class: "muted read" },
+      [said(item.identity), said(item.sure)].filter(Boolean).join(" "),
     ),
     h(
       "ul",
@@ -111,19 +135,27 @@ function card(item) {
     ),
   );
 }
-function heading(pick, of) {
-  const target = pick.aim === "all" ? t("results.all") : pick.aim;
+function heading(titles, of) {
   const count = of.n == null ? "" : ` (n = ${of.n})`;
-  const measure = pick.measure.replaceAll("_", " ");
-  return `${target} · ${pick.method} · ${measure} ${number(of.value)}${count}`;
+  const names = [titles.aim, titles.method?.title, titles.measure].map(said).join(" · ");
+  return `${names} ${number(of.value)}${count}`;
 }
 function update(value) {
   data = value || { phase: "none" };
-  root.hidden = data.phase === "none";
+  const asked = JSON.stringify(data.pick);
+  if (asked !== shown) {
+    shown = asked;
+    // on a narrow screen the portraits lie below the table
+    if (data.pick && !matchMedia("(min-width: 1000px)").matches)
+      setTimeout(() => root.scrollIntoView({ block: "start" }), 50);
+  }
+  root.hidden = data.phase === "none" || Boolean(data.closed);
   const { pick = {}, number: of = {} } = data,
     busy = data.phase === "drawing";
   root.dataset.phase = data.phase;
-  title.textContent = pick.method ? heading(pick, of) : "";
+  title.textContent = pick.method ? heading(data.titles || {}, of) : "";
+  lacking.textContent = said(data.lacking);
+  lacking.hidden = !data.lacking;
   status.textContent = said(data.status);
   bar.style.visibility = busy ? "visible" : "hidden";
   bar.firstChild.style.width = `${100 * (data.progress || 0)}%`;
@@ -139,9 +171,10 @@ function update(value) {
   list.replaceChildren(...(data.items || []).map(card));
 }
 root.replaceChildren(
-  h("div", { class: "results-bar" }, title, h("div", { class: "actions" }, order, more, halt)),
+  h("div", { class: "results-bar" }, title, h("div", { class: "actions" }, order, more, halt, close)),
   bar,
   status,
+  lacking,
   list,
 );
 watch("value", () => update(props.value));

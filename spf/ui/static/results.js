@@ -4,12 +4,13 @@ const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-results");
 const COLOURS = { original: "var(--soft)" },
   METHODS = ["spf", "naive", "lora", "adalora", "tokencompose", "purecc"],
-  MORE = ["#5b7bd5", "#b07aa8", "#8a8f3c", "#c08a2e", "#4b9ac0", "#7d858f"];
+  MORE = ["#4b9ac0", "#d0679d", "#6c8f5a", "#9a7b4f"];
 const MAIN = ["response", "pollution", "purity", "retention", "identity"];
 let tables = [],
   now = null,
   measure = "purity",
   sort = { by: "target", falling: false },
+  shown = "",
   picked = "",
   all = false;
 
@@ -19,27 +20,49 @@ const svg = (tag, attributes = {}, ...children) => {
   node.append(...children);
   return node;
 };
-const label = (name) => name.replaceAll("_", " ");
+const label = (name) => said(now.measures.find((m) => m.name === name)?.title) || name;
 const number = (value) =>
   value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
 const methodsOf = () => [...new Set(now.rows.map((r) => r.method))];
-/* Colours mean methods, everywhere the same; others in the order in which they come. */
-const known = (method) =>
-  COLOURS[method] || (METHODS.includes(method) ? `var(--method-${method})` : null);
-const colour = (method) =>
-  known(method) ||
-  MORE[
-    methodsOf()
-      .filter((m) => !known(m))
-      .indexOf(method) % MORE.length
-  ];
+const weightsOf = (method) => now.methods?.[method]?.weights ?? method;
+const called = (method) => said(now.methods?.[method]?.title) || method;
+/* Colours mean the weights, everywhere the same; weights of other names in the order in which they
+   come. A hollow mark says that the drawing was also led. */
+const known = (weights) =>
+  COLOURS[weights] || (METHODS.includes(weights) ? `var(--method-${weights})` : null);
+const colour = (method) => {
+  const others = [...new Set(methodsOf().map(weightsOf))].filter((w) => !known(w));
+  return known(weightsOf(method)) || MORE[others.indexOf(weightsOf(method)) % MORE.length];
+};
+const hollow = (method) => Boolean(now.methods?.[method]?.acts);
+const mark = (method) =>
+  h("i", {
+    class: hollow(method) ? "hollow" : "",
+    style: `--colour: ${colour(method)}`,
+    "aria-hidden": "true",
+  });
+const spot = (method, x, y, r, opacity = 1) =>
+  svg("circle", {
+    cx: x,
+    cy: y,
+    r: hollow(method) ? r - 1 : r,
+    fill: hollow(method) ? "var(--surface)" : colour(method),
+    stroke: colour(method),
+    "stroke-width": hollow(method) ? 2 : 0,
+    opacity,
+  });
 /* The table that compares most: of the most targets, then of the most methods. */
 const fairest = () => {
   const count = (one, name) => new Set(one.rows.map((row) => row[name])).size;
   const size = (one) => 1000 * count(one, "target") + count(one, "method");
   return tables.reduce((best, one) => (!best || size(one) > size(best) ? one : best), null);
 };
-const target = (name) => (name === "all" ? t("results.all") : name);
+const EACH = " each";
+const target = (name) => said(now.targets?.[name]) || name;
+/* The rows that are shown: the means over all targets where there are some. */
+const rowsShown = () =>
+  shown === EACH ? now.rows : now.rows.filter((row) => row.target === shown);
+const targetsOf = () => [...new Set(now.rows.map((row) => row.target))];
 const find = (method, aim, name) =>
   now.rows.find((r) => r.method === method && r.target === aim && r.measure === name);
 
@@ -49,6 +72,13 @@ const choice = h("select", {
   onchange: () => {
     now = tables[choice.selectedIndex];
     picked = "";
+    draw();
+  },
+});
+const aims = h("select", {
+  "aria-label": t("results.target"),
+  onchange: () => {
+    shown = aims.value;
     draw();
   },
 });
@@ -117,9 +147,10 @@ function table() {
   );
   const lines = [
     ...new Map(
-      now.rows.map((r) => [`${r.target} ${r.method}`, { target: r.target, method: r.method }]),
+      rowsShown().map((r) => [`${r.target} ${r.method}`, { target: r.target, method: r.method }]),
     ).values(),
   ];
+  const several = shown === EACH;
   const key = (line) =>
     sort.by === "target" || sort.by === "method"
       ? line[sort.by]
@@ -165,13 +196,13 @@ function table() {
     const values = now.rows
       .filter((r) => r.target === aim && r.measure === m.name && r.method !== "original")
       .map((r) => r.value);
-    return values.length > 1 ? (m.falling ? Math.min : Math.max)(...values) : null;
+    return values.length > 1 ? number((m.falling ? Math.min : Math.max)(...values)) : null;
   };
   const cell = (line, m) => {
     const row = find(line.method, line.target, m.name);
     if (!row) return h("td", {}, h("span", { class: "muted", "aria-hidden": "true" }, "·"));
     const id = `${line.target} ${line.method} ${m.name}`,
-      top = row.value === best(line.target, m),
+      top = line.method !== "original" && number(row.value) === best(line.target, m),
       range = row.low == null ? "" : ` [${number(row.low)}, ${number(row.high)}]`,
       count = row.n == null ? "" : `, n = ${row.n}`;
     return h(
@@ -214,7 +245,7 @@ function table() {
       h(
         "tr",
         {},
-        head("target", t("results.target")),
+        several ? head("target", t("results.target")) : null,
         head("method", t("results.method")),
         names.map((m) => head(m.name, `${label(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))),
       ),
@@ -226,12 +257,12 @@ function table() {
         h(
           "tr",
           {},
-          h("th", { scope: "row" }, target(line.target)),
+          several ? h("th", { scope: "row" }, target(line.target)) : null,
           h(
-            "td",
-            { class: "method" },
-            h("i", { style: `background:${colour(line.method)}` }),
-            line.method,
+            several ? "td" : "th",
+            { class: "method", scope: several ? null : "row" },
+            mark(line.method),
+            called(line.method),
           ),
           names.map((m) => cell(line, m)),
         ),
@@ -247,8 +278,8 @@ function dots() {
     methods = methodsOf().filter((m) => rows.some((r) => r.method === m));
   const step = Math.max(26, 11 * methods.length + 10),
     height = aims.length * step + 26,
-    left = 92,
-    width = 460;
+    left = 132,
+    width = 500;
   const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]),
     low = Math.min(0, ...ends),
     high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
@@ -289,13 +320,9 @@ function dots() {
             opacity: 0.55,
           }),
         );
-      picture.append(
-        svg(
-          "circle",
-          { cx: x(row.value), cy: y, r: 4.2, fill: colour(method) },
-          svg("title", {}, `${target(aim)}, ${method}: ${number(row.value)}`),
-        ),
-      );
+      const point = spot(method, x(row.value), y, 4.2);
+      point.append(svg("title", {}, `${target(aim)}, ${called(method)}: ${number(row.value)}`));
+      picture.append(point);
     });
   });
   return h(
@@ -321,7 +348,8 @@ function plane() {
     height = 300,
     left = 40,
     under = 34,
-    high = Math.max(0.4, ...points.map((p) => p.a.high ?? p.a.value));
+    most = Math.max(...points.map((p) => p.a.value)),
+    high = 0.08 * Math.max(1, Math.ceil(most / 0.08)); // four steps of whole hundredths
   const x = (v) => left + (v / high) * (width - left - 14),
     y = (v) => 24 + (1 - v) * (height - under - 24);
   const picture = svg("svg", {
@@ -343,33 +371,19 @@ function plane() {
     svg(
       "text",
       { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" },
-      "pollution →",
+      `${label("pollution")} →`,
     ),
-    svg("text", { x: left, y: 11, class: "name" }, "↑ response"),
+    svg("text", { x: left, y: 11, class: "name" }, `↑ ${label("response")}`),
   );
   for (const p of points) {
     const mean = p.target === "all";
-    picture.append(
-      svg(
-        "circle",
-        {
-          cx: x(p.a.value),
-          cy: y(p.b.value),
-          r: mean ? 7 : 4.5,
-          fill: mean ? colour(p.method) : "none",
-          stroke: colour(p.method),
-          "stroke-width": 2,
-        },
-        svg(
-          "title",
-          {},
-          [
-            `${target(p.target)}, ${p.method}: response ${number(p.b.value)}`,
-            `pollution ${number(p.a.value)}`,
-          ].join(", "),
-        ),
-      ),
-    );
+    const point = spot(p.method, x(p.a.value), y(p.b.value), mean ? 7.5 : 4, mean ? 1 : 0.6);
+    const told = [
+      `${target(p.target)}, ${called(p.method)}: ${label("response")} ${number(p.b.value)}`,
+      `${label("pollution")} ${number(p.a.value)}`,
+    ];
+    point.append(svg("title", {}, told.join(", ")));
+    picture.append(point);
   }
   return h(
     "figure",
@@ -449,6 +463,19 @@ function draw() {
   if (!now.measures.some((m) => m.name === measure)) measure = now.measures[0].name;
   choice.replaceChildren(...tables.map((one) => h("option", { selected: one === now }, one.name)));
   choice.hidden = tables.length < 2;
+  const each = targetsOf();
+  if (shown !== EACH && !each.includes(shown)) shown = each.includes("all") ? "all" : EACH;
+  const first = each.filter((one) => one === "all");
+  aims.replaceChildren(
+    ...[...first, EACH, ...each.filter((one) => one !== "all")].map((one) =>
+      h(
+        "option",
+        { value: one, selected: one === shown },
+        one === EACH ? t("results.each") : one === "all" ? t("results.means") : target(one),
+      ),
+    ),
+  );
+  aims.hidden = each.length < 2;
   columns.setAttribute("aria-pressed", String(all));
   columns.hidden =
     now.measures.every((m) => MAIN.includes(m.name)) ||
@@ -464,7 +491,7 @@ function draw() {
   });
   sheet.replaceChildren(table());
   legend.replaceChildren(
-    ...methodsOf().map((m) => h("li", {}, h("i", { style: `background:${colour(m)}` }), m)),
+    ...methodsOf().map((m) => h("li", {}, mark(m), called(m))),
   );
   chart();
   if (!root.contains(sheet))
@@ -473,9 +500,10 @@ function draw() {
         "div",
         { class: "results-bar" },
         choice,
-        about,
+        aims,
         h("div", { class: "actions" }, columns, save, renew),
       ),
+      about,
       sheet,
       h("p", { class: "muted" }, t("results.hint")),
       legend,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spf.errors import BadInput, SpfError
-from spf.jobs import SlicedJobs
+from spf.jobs import Jobs, SlicedJobs
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, SIZE, tailored_set
 from spf.registry import METHODS
@@ -91,6 +91,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             teach, None, [page.tabs, chosen.source, chosen.data, chosen.preset], **QUICK
         )
     page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
+    page.blocks.load(lambda: learnt(page.jobs), None, chosen.data, **QUICK)
     tab.select(
         lambda source, data: preview(data) if source == "ready" else gr.skip(),
         [chosen.source, chosen.data],
@@ -223,6 +224,13 @@ def teach(event: gr.EventData):
     return gr.Tabs(selected="finetune"), "ready", event.key, next(iter(PRESETS))
 
 
+def learnt(jobs: Jobs) -> Any:
+    """What the form offers to a page that opens: the ready set of the job that it shows."""
+    job = jobs.latest()
+    data = jobs.status(job).request.get("data") if job else None
+    return data if data in TARGETS else gr.skip()
+
+
 @lru_cache
 def preview(name: str) -> dict[str, Any]:
     """A ready set as static/check.js shows it: some of its pictures, and what they all share
@@ -234,6 +242,7 @@ def preview(name: str) -> dict[str, Any]:
     shared = [f"{attribute(key)['en']} {value}" for key, value in BIAS[name].items()]
     drawn, _ = draw([item.portrait for item in items])
     return {
+        "title": both("set.title", target=TARGETS[name].text),
         "findings": [{"level": "warning", "text": both("set.bias", shared=", ".join(shared))}],
         "items": [
             {"src": webp(image), "base": "", "complete": item.complete_text}

@@ -5,7 +5,7 @@ on demand.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from spf import results
 from spf.config import JOIN, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Result
+from spf.evaluation.measures import SURE
 from spf.portraits.description import ATTRIBUTES
 
 from ..boundary import sentence
@@ -25,7 +26,7 @@ from ..components import HEAVY, QUICK, enlarged, own
 from ..gpu import lent_drawing
 from ..page import Page
 from ..texts import both
-from ..verdict import attribute, words_of
+from ..verdict import attribute, listed, words_of
 from .compare import restored
 
 ORDER = 4
@@ -36,8 +37,9 @@ KEPT = 300
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Lays out the tab; its tables are read and sent when it is opened."""
-    table = own("results", name="results")
-    behind = own("pairs", {"phase": "none"}, name="pairs")
+    with gr.Column(elem_classes="spf-beside"):
+        table = own("results", name="results")
+        behind = own("pairs", {"phase": "none"}, name="pairs")
     redrawn = Redrawn(page.engine)
 
     def refresh():
@@ -91,14 +93,40 @@ def _table(table: results.Table) -> dict[str, Any]:
         "measures": [
             {
                 "name": name,
+                "title": _title(name),
                 "about": both(f"measure.{name}", table.measures.get(name) or " "),
                 "falling": results.smaller_is_better(name),
             }
             for name in measures
         ],
+        "methods": {
+            name: _method(name) for name in dict.fromkeys(row["method"] for row in table.rows)
+        },
+        "targets": {
+            name: both(f"target.{name}", name)
+            for name in dict.fromkeys(row["target"] for row in table.rows)
+        },
         "rows": [{name: row.get(name) for name in names} for row in table.rows],
         "curves": [{name: row.get(name) for name in (*names, "step")} for row in table.curves],
     }
+
+
+def _title(measure: str) -> dict[str, str]:
+    return both(f"measure.{measure}.title", measure.replace("_", " "))
+
+
+def _method(word: str) -> dict[str, Any]:
+    """How a method's word is shown: its title, the weights that its colour means, and whether it
+    also acts while a portrait is drawn.
+    """
+    edit, weights, guided = results.apart(word)
+    title = both(f"method.{weights}", weights)
+    if guided:
+        way = both(f"way.{guided.partition(':')[0]}", guided)
+        title = both("results.guided", weights=title, way=way)
+    if edit:
+        title = both("results.edited", edit=both(f"edit.{edit}", edit), weights=title)
+    return {"title": title, "weights": weights, "acts": bool(edit or guided)}
 
 
 class Redrawn:
@@ -138,15 +166,22 @@ class Redrawn:
                 "measure": measure,
                 "order": order,
             },
+            "titles": {
+                "method": _method(method),
+                "aim": both(f"target.{target}", target),
+                "measure": _title(measure),
+            },
             "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
             "sorted": any(measure in pair.values for pair in found),
-            "count": len(found),
             "items": [],
         }
+        lacking = {pair.target: why for pair in found if (why := self._missing(pair))}
+        found = [pair for pair in found if pair.target not in lacking]
+        value["count"], value["lacking"] = len(found), _left_out(lacking)
         here = found[first : first + SHOWN]
-        missing = self._missing(here)
-        if not here or missing:
-            yield value | {"phase": "failed", "status": missing or both("pairs.none")}
+        if not here:
+            why = next(iter(lacking.values()), both("pairs.none"))
+            yield value | {"phase": "failed", "status": why, "lacking": None}
             return
         items = [self._waiting(pair, measure) for pair in here]
         began, drawn = time.monotonic(), 0
@@ -188,14 +223,15 @@ class Redrawn:
             "last": first + len(here) >= len(found),
         }
 
-    def _missing(self, pairs: Sequence[results.Pair]) -> dict[str, str] | None:
-        """Why a pair can be neither shown nor drawn; None when all can."""
-        for pair in (pair for pair in pairs if not pair.stored):
-            if not pair.again:
-                return both("pairs.edit", name=pair.method)
-            for name in filter(None, pair.request.adapter.split(JOIN)):
-                if name not in self.engine.files():
-                    return both("pairs.adapter", name=name)
+    def _missing(self, pair: results.Pair) -> dict[str, str] | None:
+        """Why a pair can be neither shown nor drawn; None where it can."""
+        if pair.stored:
+            return None
+        if not pair.again:
+            return both("pairs.edit", name=pair.method)
+        for name in filter(None, pair.request.adapter.split(JOIN)):
+            if name not in self.engine.files():
+                return both("pairs.adapter", name=Path(name).name)
         return None
 
     def _waiting(self, pair: results.Pair, measure: str) -> dict[str, Any]:
@@ -215,20 +251,46 @@ class Redrawn:
             return {
                 "pictures": dict(zip((ORIGINAL, TUNED), map(_shown, pair.stored), strict=True)),
                 "changed": [{"label": attribute(name)} for name in changes if name in ATTRIBUTES],
+                "identity": _alike(pair.values.get("identity")),
             }
         if config in self.drawn:
             return self.drawn[config]
         with closing(self.draw(config)) as events:
             result = next(event for event in events if isinstance(event, Result))
-        judged = words_of(result.reports[TUNED], bool(config.adapter))
+        report = result.reports[TUNED]
+        judged = words_of(report, bool(config.adapter))
         made = {
             "pictures": {role: enlarged(result.portraits[role], 256) for role in (ORIGINAL, TUNED)},
             "score": judged["score"] if judged else "",
             "clean": judged["clean"] if judged else None,
             "changed": judged["changed"] if judged else [],
+            "identity": _alike(report.get("identity")),
+            "sure": _sure(report.get("sure") or {}),
         }
         self.drawn[config] = made
         return made
+
+
+def _left_out(lacking: Mapping[str, Any]) -> dict[str, str] | None:
+    """Which targets of a mean have no portraits here, in words."""
+    names = ", ".join(lacking)
+    return both("pairs.lacking", names=names) if lacking else None
+
+
+def _alike(identity: float | None) -> dict[str, str] | None:
+    """How alike both faces are, in words."""
+    return None if identity is None else both("pairs.identity", value=f"{identity:.2f}")
+
+
+def _sure(probabilities: Mapping[str, float]) -> dict[str, str] | None:
+    """How sure the judges are of what they read in both portraits, in words."""
+    if not probabilities:
+        return None
+    unsure = [name for name, value in probabilities.items() if value < SURE]
+    counts = {"n": len(probabilities), "k": len(probabilities) - len(unsure)}
+    if not unsure:
+        return both("pairs.sure", **counts)
+    return both("pairs.unsure", **counts, what=listed([attribute(name) for name in unsure]))
 
 
 def _shown(path: Path) -> str:
