@@ -569,7 +569,7 @@ def test_a_foreign_file_draws_what_the_stock_pipeline_draws_with_it(base, layout
     file = tmp_path / "k.safetensors"
     adapter = kohya_with_text(base, layout, file)
     noise = initial_latents(base, [3])
-    path = TunedPath(base, [compose("a photo of a woman", "a hat")], compare=False)
+    path = TunedPath(base, [compose("a photo of a woman", "a hat")], guidance=4.0, compare=False)
     ours = path.draw(response(base, adapter), noise, 3)
     stock = new_cut_base()
     plain = stock.encode_text(["a photo of a woman, a hat"])

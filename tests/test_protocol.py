@@ -20,7 +20,7 @@ from spf.portraits.render import REGIONS
 from spf.rows import noise_seed
 from spf.sampling import GuideConfig
 
-SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "batch": 4, "maps": 1}
+SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "guidance": 4.0, "push": 1.75, "batch": 4, "maps": 1}
 
 
 @pytest.fixture(scope="module")

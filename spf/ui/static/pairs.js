@@ -171,7 +171,12 @@ function update(value) {
   list.replaceChildren(...(data.items || []).map(card));
 }
 root.replaceChildren(
-  h("div", { class: "results-bar" }, title, h("div", { class: "actions" }, order, more, halt, close)),
+  h(
+    "div",
+    { class: "results-bar" },
+    title,
+    h("div", { class: "actions" }, order, more, halt, close),
+  ),
   bar,
   status,
   lacking,

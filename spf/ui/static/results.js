@@ -20,7 +20,7 @@ const svg = (tag, attributes = {}, ...children) => {
   node.append(...children);
   return node;
 };
-const label = (name) => said(now.measures.find((m) => m.name === name)?.title) || name;
+const titled = (name) => said(now.measures.find((m) => m.name === name)?.title) || name;
 const number = (value) =>
   value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
 const methodsOf = () => [...new Set(now.rows.map((r) => r.method))];
@@ -214,7 +214,7 @@ function table() {
           type: "button",
           class: `cell${top ? " best" : ""}`,
           "aria-pressed": String(picked === id),
-          title: `${label(m.name)}: ${number(row.value)}${range}${count}`,
+          title: `${titled(m.name)}: ${number(row.value)}${range}${count}`,
           onclick: (event) => {
             picked = id;
             measure = m.name;
@@ -247,7 +247,7 @@ function table() {
         {},
         several ? head("target", t("results.target")) : null,
         head("method", t("results.method")),
-        names.map((m) => head(m.name, `${label(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))),
+        names.map((m) => head(m.name, `${titled(m.name)} ${m.falling ? "↓" : "↑"}`, said(m.about))),
       ),
     ),
     h(
@@ -287,7 +287,7 @@ function dots() {
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${height}`,
     role: "img",
-    "aria-label": label(measure),
+    "aria-label": titled(measure),
   });
   for (let k = 0; k <= 4; k++) {
     const v = low + (k / 4) * (high - low);
@@ -328,7 +328,7 @@ function dots() {
   return h(
     "figure",
     {},
-    h("h3", {}, label(measure)),
+    h("h3", {}, titled(measure)),
     h("p", { class: "muted" }, said(now.measures.find((m) => m.name === measure)?.about)),
     picture,
   );
@@ -371,16 +371,16 @@ function plane() {
     svg(
       "text",
       { x: (width + left) / 2, y: height - 3, "text-anchor": "middle", class: "name" },
-      `${label("pollution")} →`,
+      `${titled("pollution")} →`,
     ),
-    svg("text", { x: left, y: 11, class: "name" }, `↑ ${label("response")}`),
+    svg("text", { x: left, y: 11, class: "name" }, `↑ ${titled("response")}`),
   );
   for (const p of points) {
     const mean = p.target === "all";
     const point = spot(p.method, x(p.a.value), y(p.b.value), mean ? 7.5 : 4, mean ? 1 : 0.6);
     const told = [
-      `${target(p.target)}, ${called(p.method)}: ${label("response")} ${number(p.b.value)}`,
-      `${label("pollution")} ${number(p.a.value)}`,
+      `${target(p.target)}, ${called(p.method)}: ${titled("response")} ${number(p.b.value)}`,
+      `${titled("pollution")} ${number(p.a.value)}`,
     ];
     point.append(svg("title", {}, told.join(", ")));
     picture.append(point);
@@ -450,7 +450,7 @@ function curves() {
       ),
     );
   }
-  return h("figure", {}, h("h3", {}, `${label(name)} · ${t("results.curves")}`), picture);
+  return h("figure", {}, h("h3", {}, `${titled(name)} · ${t("results.curves")}`), picture);
 }
 function chart() {
   charts.replaceChildren(...[dots(), plane(), curves()].filter(Boolean));
