@@ -20,7 +20,7 @@ from spf.portraits.render import REGIONS
 from spf.rows import noise_seed
 from spf.sampling import GuideConfig
 
-SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "guidance": 4.0, "push": 1.75, "batch": 4, "maps": 1}
+SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "guidance": 4.0, "batch": 4, "maps": 1}
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(
         base,
         judges,
         tuned,
-        p.EvaluateConfig(**SMALL),
+        p.EvaluateConfig(**SMALL | {"push": 1.75}),
         tmp_path / "b",
         originals=tmp_path / "shared",
     )

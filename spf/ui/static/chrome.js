@@ -36,13 +36,7 @@ const links = h(
   h("button", { type: "button", onclick: () => trigger("tour") }, t("tab.tour")),
 );
 root.replaceChildren(
-  h(
-    "div",
-    { class: "brand" },
-    h("h1", {}, "SPF-Portrait Studio"),
-    h("p", {}, t("tagline")),
-    links,
-  ),
+  h("div", { class: "brand" }, h("h1", {}, "SPF-Portrait Studio"), h("p", {}, t("tagline")), links),
   h("div", { class: "tools" }, state, languages, scheme),
 );
 function update(value) {

@@ -106,9 +106,7 @@ function card(item) {
     h(
       "p",
       { class: `score ${item.clean == null ? "" : item.clean ? "clean" : "polluted"}` },
-      item.value == null
-        ? ""
-        : h("b", {}, `${said(data.titles?.measure)} ${number(item.value)} `),
+      item.value == null ? "" : h("b", {}, `${said(data.titles?.measure)} ${number(item.value)} `),
       said(item.score),
     ),
     h(

@@ -490,9 +490,7 @@ function draw() {
     model: model ?? "?",
   });
   sheet.replaceChildren(table());
-  legend.replaceChildren(
-    ...methodsOf().map((m) => h("li", {}, mark(m), called(m))),
-  );
+  legend.replaceChildren(...methodsOf().map((m) => h("li", {}, mark(m), called(m))));
   chart();
   if (!root.contains(sheet))
     root.replaceChildren(
