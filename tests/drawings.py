@@ -29,15 +29,15 @@ WAYS = {
     "free": {},
     "free, half": {"scale": 0.5},
     "replaced": {"prompt": REPLACED},
-    "held": {"guide": GuideConfig("held")},
+    "held": {"guide": GuideConfig("held", push=1.75)},
     "told": {"guide": GuideConfig("told", push=1.5)},
-    "untold": {"guide": GuideConfig("untold", start=0.4)},
+    "untold": {"guide": GuideConfig("untold", start=0.4, push=1.75)},
     "sfcm": {"guide": GuideConfig("sfcm")},
     "difference": {"guide": GuideConfig("difference", start=0.4)},
     "attention": {"guide": GuideConfig("attention", scale="min-max")},
     "p2p": {"edit": "p2p"},
     "magnet": {"edit": "magnet"},
-    "chain": {"prompt": CHAIN, "guide": GuideConfig("held")},
+    "chain": {"prompt": CHAIN, "guide": GuideConfig("held", push=1.75)},
 }
 
 
