@@ -72,7 +72,9 @@ def test_more_pictures_than_a_set_may_have_are_refused(folder, tmp_path, monkeyp
 def test_every_convention_gives_the_same_items(folder, how):
     captioned(folder, how)
     report = userdata.check(folder, HAT)
-    assert keys(report) == {"read"} and not keys(report, "error") and len(report.items) == 5
+    assert (
+        keys(report) == {"read", "scarce"} and not keys(report, "error") and len(report.items) == 5
+    )
     item = report.items[2]
     assert item.base_text == "a photo of woman 2, in a park" and item.target_text == "a straw hat"
     assert item.complete_text == "a photo of woman 2, wearing a straw hat, in a park"
