@@ -79,7 +79,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         with gr.Column(elem_classes="spf-stage-column"):
             watch = Watch(page.jobs, buttons, allowed)
             checked = own("check", {})
-    _connect_fields(chosen, checked)
+    # a field of a tab that was never open tells its old value, so the set has a memory of its own
+    shown = gr.State(FinetuneConfig.data)
+    _connect_fields(chosen, checked, shown)
     if allowed:
         _connect_start(page, chosen, watch, buttons[0], hints)
         _connect_check(chosen.upload, checked, hints)
@@ -88,13 +90,13 @@ def build(page: Page, tab: gr.Tab) -> None:
     chosen.steps.change(few_steps, chosen.steps, hints, **QUICK)
     if allowed:
         page.hints.teach(
-            teach, None, [page.tabs, chosen.source, chosen.data, chosen.preset], **QUICK
+            teach, None, [page.tabs, chosen.source, chosen.data, shown, chosen.preset], **QUICK
         )
     page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
-    page.blocks.load(lambda: learnt(page.jobs), None, chosen.data, **QUICK)
+    page.blocks.load(lambda: [learnt(page.jobs)] * 2, None, [chosen.data, shown], **QUICK)
     tab.select(
         lambda source, data: preview(data) if source == "ready" else gr.skip(),
-        [chosen.source, chosen.data],
+        [chosen.source, shown],
         checked,
         **QUICK,
     )
@@ -220,8 +222,8 @@ def few_steps(steps: float) -> dict:
 def teach(event: gr.EventData):
     """Opens the tab with the shortest run of one ready set."""
     if event.key not in TARGETS:
-        return [gr.skip()] * 4
-    return gr.Tabs(selected="finetune"), "ready", event.key, next(iter(PRESETS))
+        return [gr.skip()] * 5
+    return gr.Tabs(selected="finetune"), "ready", event.key, event.key, next(iter(PRESETS))
 
 
 def learnt(jobs: Jobs) -> Any:
@@ -255,7 +257,7 @@ def preview(name: str) -> dict[str, Any]:
 # what it does
 
 
-def _connect_fields(chosen: Chosen, checked: gr.HTML) -> None:
+def _connect_fields(chosen: Chosen, checked: gr.HTML, shown: gr.State) -> None:
     """What shows and hides with what is chosen."""
 
     def switch(source, data):
@@ -272,7 +274,7 @@ def _connect_fields(chosen: Chosen, checked: gr.HTML) -> None:
     chosen.source.change(
         switch, [chosen.source, chosen.data], [chosen.data, chosen.upload.column, checked], **QUICK
     )
-    chosen.data.change(preview, chosen.data, checked, **QUICK)
+    chosen.data.change(lambda data: (preview(data), data), chosen.data, [checked, shown], **QUICK)
     chosen.method.change(parts, chosen.method, list(chosen.parts.values()), **QUICK)
     chosen.preset.change(lambda name: PRESETS[name].steps, chosen.preset, chosen.steps, **QUICK)
 
