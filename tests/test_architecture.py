@@ -49,6 +49,7 @@ FLOORS = [
     ["spf.reproduce", "spf.sheet"],
     ["spf.commands", "spf.engine"],
     ["spf.bench_commands", "spf.jobs", "spf.model_commands"],
+    ["spf.worker"],
     ["spf.stress", "spf.ui"],
     ["app", "spf.cli"],
     ["spf.__main__"],

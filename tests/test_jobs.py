@@ -24,14 +24,12 @@ from spf.jobs import (
     KINDS,
     STATE,
     Jobs,
-    Sitters,
     SlicedJobs,
-    Worker,
     kept_step,
-    sitter_texts,
 )
 from spf.methods import build
 from spf.portraits.description import sample_portrait
+from spf.worker import Sitters, Worker, sitter_texts
 
 
 @pytest.fixture
@@ -314,13 +312,13 @@ def test_resume_pressed_twice_runs_once(jobs):
 def test_two_processes_never_work_in_one_folder(tmp_path):
     from filelock import FileLock
 
-    from spf.jobs import LOCK, Worker
+    from spf.jobs import LOCK
 
     (tmp_path / "request.json").write_text('{"steps": 3}')
     worker = Worker(tmp_path, tmp_path)
     worker.work = lambda: pytest.fail("the other one is still at it")
     with FileLock(tmp_path / LOCK), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spf.jobs.LOCK_WAIT", 0.1)
+        patch.setattr("spf.worker.LOCK_WAIT", 0.1)
         assert worker.run() == 3
     assert not (tmp_path / "state.json").exists()
 
@@ -369,8 +367,6 @@ def test_a_disk_without_room_is_noticed_before_the_job(jobs, monkeypatch):
 
 def worker_in(tmp_path):
     (tmp_path / "request.json").write_text('{"steps": 3, "settings": {}, "model": "embedded"}')
-    from spf.jobs import Worker
-
     return Worker(tmp_path, tmp_path / "adapters")
 
 

@@ -21,12 +21,12 @@ from spf import attention, cli
 from spf.engine import _told
 from spf.errors import ChangedLibrary
 from spf.injected import AdaLoraPaths, LoraPaths, projections
-from spf.jobs import Worker
 from spf.models import load_base
 from spf.portraits.pretrain.muon import Muon
 from spf.relied import FIELDS, NAMES, explained, gone, require, unlike
 from spf.training import fit, make_accelerator
 from spf.ui.sturdy import SturdyQueue, strengthen
+from spf.worker import Worker
 
 END = ", on which this program relies; install the versions that requirements.txt names."
 LIBRARIES = ("accelerate", "diffusers", "gradio", "peft", "torch", "transformers")

@@ -17,7 +17,7 @@ import gradio as gr
 from spf.config import GenerateConfig
 from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError, placeless
-from spf.jobs import Worker
+from spf.worker import Worker
 
 from .boundary import Worded, reported
 from .texts import both, same
