@@ -166,8 +166,13 @@ def preloaded(name: str) -> dict[str, str]:
 
 def settled(name: str) -> str:
     """The name under which a program in another folder finds the same base."""
-    known = name == EMBEDDED or any(name in (key, one.repository) for key, one in PINNED.items())
+    known = name == EMBEDDED or _pinned(name)
     return name if known or not (name and Path(name).exists()) else str(Path(name).resolve())
+
+
+def _pinned(name: str) -> str | None:
+    """The short name of a pinned base, by that or by its repository."""
+    return next((key for key, one in PINNED.items() if name in (key, one.repository)), None)
 
 
 def find(name: str) -> Source:
@@ -176,8 +181,7 @@ def find(name: str) -> Source:
     """
     if name == EMBEDDED:
         return Source(EMBEDDED, checkpoints() / "base", licence="apache-2.0")
-    by_id = {pinned.repository: short for short, pinned in PINNED.items()}
-    if (short := by_id.get(name, name)) in PINNED:
+    if short := _pinned(name):
         return _download(short, PINNED[short])
     path = Path(name)
     if path.is_file():
@@ -206,7 +210,8 @@ def licence_of(name: str) -> str:
     """Licence of a base by its name, as far as it is known here; else empty."""
     if name == EMBEDDED:
         return "apache-2.0"
-    return next((one.licence for key, one in PINNED.items() if name in (key, one.repository)), "")
+    short = _pinned(name)
+    return PINNED[short].licence if short else ""
 
 
 # downloads

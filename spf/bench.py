@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from spf.attention import record
+from spf.config import GUIDANCE
 from spf.exchange.checkpoint import pipeline_of
 from spf.geometry import UNETS, new_geometry
 from spf.memory import rows_like
@@ -38,7 +39,6 @@ from spf.shelf import TUNED
 
 TEXT = "a photo of a young woman with long red hair"
 TARGET, OTHER = "a hat", "glasses"
-GUIDANCE = 3.0
 
 
 @dataclass(frozen=True)

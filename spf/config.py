@@ -35,6 +35,8 @@ EMBEDDED = "embedded"
 """The base model that comes with the program."""
 MODEL = os.environ.get("SPF_MODEL") or EMBEDDED
 """The base model where none is asked for."""
+GUIDANCE = 3.0
+"""Classifier-free guidance where nobody says."""
 LARGEST_SEED = 2**32 - 1
 
 
@@ -293,7 +295,7 @@ class GenerateConfig(Config):
     )
     steps: int = whole(25, 1, 200, "denoising steps", place="settings", span=(5, 60, 1))
     guidance: float = real(
-        3.0,
+        GUIDANCE,
         1.0,
         20.0,
         "classifier-free guidance; 1 is none",

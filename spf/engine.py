@@ -460,7 +460,8 @@ class Engine:
             self.require_shown(list(portraits.values()))
             tell(Progress("judging", previews=portraits))
             told = {role: path.told[0] for role, path in trace.tuned.items() if path.told}
-            reports, regions = self._reports(config, words, portraits, clock, told)
+            strangers = self.strangers(config)
+            reports, regions = self._reports(config, words, portraits, clock, told, strangers)
             targets = known_targets(config.targets)
             frames = {
                 role: np.stack(pictures)
@@ -482,7 +483,7 @@ class Engine:
                     region,
                     self.columns(config),
                     watch.row_seconds,
-                    self.strangers(config),
+                    strangers,
                 )
             )
 
@@ -537,11 +538,12 @@ class Engine:
         portraits: Mapping[str, np.ndarray],
         clock: dict,
         told: Mapping[str, Sequence[str]],
+        strangers: Mapping[str, str],
     ) -> tuple[dict[str, dict], np.ndarray | None]:
         """report.json of every role beside the original, read in one batch; regions [2,H,W] of
         original and tuned.
         """
-        began, strangers = time.perf_counter(), self.strangers(config)
+        began = time.perf_counter()
         reading = self.read(np.stack(list(portraits.values())))
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}

@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spf import __version__, traits
 from spf.attention import checkpointed, eager_attention
-from spf.config import LARGEST_SEED
+from spf.config import GUIDANCE, LARGEST_SEED
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange import Layout, load_adapter, low_rank, write_for_others
 from spf.files import load_tensors, read_json, save_tensors, write_json
@@ -75,7 +75,7 @@ STEPS = "steps"
 """In the same folder: the adapters on the way, if they are kept."""
 STATE_EVERY, STATE_STEPS = 15.0, 200
 """Seconds and steps of work that a kill may cost."""
-OWN_STEPS, OWN_GUIDANCE, OWN_BATCH = 20, 3.0, 8
+OWN_STEPS, OWN_BATCH = 20, 8
 
 
 def finetune(
@@ -459,9 +459,8 @@ class OwnPortraits:
         return self.all.take(rng.choice(len(self.all), n, replace=n > len(self.all)))
 
     def _latents(self, base: Base, texts: Sequence[str], seed: int, file: Path) -> Tensor:
-        made = json.dumps(
-            [texts, seed, OWN_STEPS, OWN_GUIDANCE, base.perturbed, fingerprint(base.unet)]
-        )
+        how = [OWN_STEPS, GUIDANCE, base.perturbed]
+        made = json.dumps([texts, seed, *how, fingerprint(base.unet)])
         key = hashlib.sha256(made.encode()).hexdigest()[:16]
         try:
             found = load_tensors(file).get(key)
@@ -488,7 +487,6 @@ class OwnPortraits:
                 base.encode_text(texts),
                 base.encode_text([""] * len(texts)),
                 steps=OWN_STEPS,
-                guidance=OWN_GUIDANCE,
             )
             .float()
             .cpu()

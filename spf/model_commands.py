@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from spf import commands
-from spf.config import MODEL
+from spf.config import GUIDANCE, MODEL
 from spf.errors import BadInput
 
 Adapter = Annotated[
@@ -113,7 +113,7 @@ def receipt(
     ),
     texts: Annotated[int, typer.Option(help="base texts")] = 16,
     steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
-    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = 3.0,
+    guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = GUIDANCE,
     strength: Annotated[float, typer.Option(help="how much of the adapter is applied")] = 1.0,
     batch: Annotated[int, typer.Option(help="texts drawn together")] = 4,
     seed: commands.Seed = 0,

@@ -1,6 +1,7 @@
 """The protocol on the tiny random base with a judge that reads what we want it to read."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from spf.evaluation import protocol as p
 from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
-from spf.evaluation.plan import guide_of
+from spf.evaluation.plan import guide_of, guiding
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS
 from spf.rows import noise_seed
 from spf.sampling import GuideConfig
+from spf.sampling.guides import ORDINARY
 
 SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "guidance": 4.0, "batch": 4, "maps": 1}
 
@@ -578,3 +580,13 @@ def test_the_best_overlap_is_taken_at_one_threshold_for_all_pictures():
     assert (
         overlaps(np.kron(region[::2, ::2] + 0.35, np.ones((1, 1))), region)[4] == 1
     )  # half of the maximum, 0.675, parts them
+
+
+def test_a_row_depends_on_the_push_that_nobody_asked_for():
+    def push(noted, asked=0.0):
+        adapter = SimpleNamespace(metadata={"push": noted} if noted else {})
+        tuned = SimpleNamespace(adapter=adapter, guide=GuideConfig("held"))
+        return guiding(p.EvaluateConfig(push=asked), [tuned])["push"]
+
+    assert [push(""), push("4.25"), push("4.25", 2.0)] == [ORDINARY, 4.25, 2.0]
+    assert guiding(p.EvaluateConfig(), [SimpleNamespace(adapter=None, guide=None)]) is None

@@ -19,8 +19,7 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
-from spf.evaluation.plan import guide_of, known_rows, row_key
-from spf.methods import fingerprint
+from spf.evaluation.plan import drawing, guide_of, guiding, known_rows, row_key
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.portraits.description import TARGETS
@@ -88,16 +87,8 @@ def chains(
     path.parent.mkdir(parents=True, exist_ok=True)
     known = known_rows(path.parent, ROWS)
     rows = []
-    drawn = [
-        CHAIN_VERSION,
-        fingerprint(base.unet),
-        config.steps,
-        config.guidance,
-        config.strength,
-        config.seed,
-        config.split,
-        config.precision,
-    ]
+    how = [config.strength, config.seed, config.split]
+    drawn = [CHAIN_VERSION, *drawing(base, config), *how]
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
     with path.open("a", encoding="utf-8") as file:
         for place in places:
@@ -108,9 +99,8 @@ def chains(
                 for link in range(1, len(targets) + 1):
                     some = targets[:link]
                     weights = [one.key for one in tuned[:link]]
-                    keys = [
-                        row_key([*drawn, method, weights, some, texts[p], p, s]) for p, s in place
-                    ]
+                    same = [*drawn, method, weights, guiding(config, tuned[:link]), some]
+                    keys = [row_key([*same, texts[p], p, s]) for p, s in place]
                     if not all(key in known for key in keys):
                         if original is None:
                             original = _values(

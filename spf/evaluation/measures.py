@@ -16,11 +16,11 @@ from spf.portraits.canvas import region_mask
 from spf.portraits.description import ATTRIBUTES, Target, hidden
 
 Attributes = Mapping[str, str]
+"""Value of each attribute, as the judge reads it."""
 SURE = 0.9
 """Probability of its value from which on an attribute is clear to the judges."""
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
-"""Value of each attribute, as the judge reads it."""
 
 
 def responded(after: Attributes, target: Target) -> bool:

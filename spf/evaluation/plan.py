@@ -33,10 +33,19 @@ def guide_of(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | N
     return found and replace(found, push=found.push or config.push)
 
 
-def _guiding(guide: GuideConfig | None, tuned: Tuned) -> dict | list | None:
-    """What a row depends on of its guide: also the push that it does not ask for itself."""
-    adapters = [tuned.adapter.metadata] if tuned.adapter is not None else []
-    return [shown_guide(guide), pushed(guide, adapters)] if guide else shown_guide(guide)
+def drawing(base: Base, config: EvaluateConfig) -> list:
+    """What every drawing of an evaluation depends on, beside its text, noise and weights."""
+    how = [config.steps, config.guidance, config.precision, base.sampler, base.perturbed]
+    return [base.name, fingerprint(base.unet), *how]
+
+
+def guiding(config: EvaluateConfig, tuned: Sequence[Tuned]) -> dict | None:
+    """How weights that add up are guided, with the push that their files or the program choose
+    where nobody asks for one.
+    """
+    guide = guide_of(config, tuned[0].guide) if tuned else None
+    adapters = [one.adapter.metadata for one in tuned if one.adapter is not None]
+    return shown_guide(guide and replace(guide, push=pushed(guide, adapters)))
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,7 @@ def plan(
 def _of_target(
     base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]
 ) -> list[Job]:
-    how = [config.steps, config.guidance, config.precision, base.sampler, base.perturbed]
-    drawn = [base.name, fingerprint(base.unet), *how]
+    drawn = drawing(base, config)
     pairs = []
     for p, text in enumerate(_base_texts(target, config, texts)):
         prompt = compose(text, target.text, target.mode, target.replace)
@@ -106,7 +114,7 @@ def _of_target(
                         target.name,
                         one.key,
                         config.retention,
-                        _guiding(guide_of(config, one.guide), one),
+                        guiding(config, [one]),
                         pair.prompt < config.maps,
                     ]
                 ),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spf.config import GUIDANCE
 from spf.errors import BadInput, NotFinite
 from spf.models import Base
 
@@ -101,7 +102,7 @@ def sample(
     uncond: Tensor,
     *,
     steps: int = 25,
-    guidance: float = 3.0,
+    guidance: float = GUIDANCE,
     callback: Callback | None = None,
     predict: Predict | None = None,
     adjust: Adjust | None = None,

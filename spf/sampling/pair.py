@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spf.attention import Record, record
+from spf.config import GUIDANCE
 from spf.control import settings_of
 from spf.errors import BadInput
 from spf.models import Base
@@ -170,7 +171,7 @@ def sample_pair(
     *,
     seeds: Sequence[int] = (0,),
     steps: int = 25,
-    guidance: float = 3.0,
+    guidance: float = GUIDANCE,
     negative: str = "",
     scale: float = 1.0,
     settings: SfcmConfig | None = None,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spf.attention import Record, record
+from spf.config import GUIDANCE
 from spf.control import evidence
 from spf.guides import make as make_guide
 from spf.models import Base, as_pixels
@@ -109,7 +110,7 @@ class TunedPath:
         base: Base,
         prompts: Sequence[ComposedPrompt],
         *,
-        guidance: float = 3.0,
+        guidance: float = GUIDANCE,
         negative: str = "",
         settings: SfcmConfig | None = None,
         guide: GuideConfig | None = None,

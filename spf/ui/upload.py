@@ -14,14 +14,15 @@ from typing import Any
 import gradio as gr
 
 from spf import userdata
-from spf.errors import BadInput, SpfError, placeless
+from spf.errors import BadInput, SpfError
 from spf.files import FORMATS
 from spf.words import normal
 
+from .boundary import sentence
 from .components import own, webp
 from .gpu import on_zero_gpu
 from .page import Page, wanted
-from .texts import both, label, same
+from .texts import both, label
 
 ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
 SAMPLES = 6
@@ -83,7 +84,7 @@ class Upload:
                 value |= {"lessons": [_lesson(one, items) for one in lessons], "written": written}
                 yield value, {"notices": []}, gr.update(visible=bool(lessons) and not written)
         except SpfError as error:
-            yield {}, {"notices": [note(text=same(placeless(error)))]}, hidden
+            yield {}, {"notices": [note(text=sentence(error))]}, hidden
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -24,9 +24,9 @@ from ..prompts import ComposedPrompt, compose
 from .captions import written
 
 FEWEST, MOST = 4, 500
+"""Pictures of a set."""
 SCARCE = 16
 """Pictures below which a run learns these people along with the target."""
-"""Pictures of a set."""
 INDEX, STORED = "dataset.json", 512
 """In a stored set: its texts, and the side in pixels at which pictures are kept."""
 PICTURE_ROOM = 1 << 20
