@@ -310,9 +310,14 @@ class Jobs:
         folder = self.root / name
         for asked in (STOP, PAUSE):
             (folder / asked).unlink(missing_ok=True)
-        pid = self._begin(name)
-        begun = {"phase": "starting", "message": "", "left": None, "pid": pid, "born": born(pid)}
-        write_json(folder / STATE, (held_in(folder / STATE) or {}) | begun)
+        try:
+            with FileLock(folder / LOCK, timeout=LOCK_WAIT):  # its own first word comes after ours
+                pid = self._begin(name)
+                begun = {"phase": "starting", "message": "", "left": None}
+                begun |= {"pid": pid, "born": born(pid)}
+                write_json(folder / STATE, (held_in(folder / STATE) or {}) | begun)
+        except Timeout as error:
+            raise Busy(f"Another process is still at work in the job {name}.") from error
 
     def _begin(self, name: str) -> int:
         """Starts the process of a job; returns its number."""

@@ -74,6 +74,30 @@ def test_the_log_is_read_as_it_was_written_whatever_the_machine_writes(jobs, mon
     assert jobs.log(name) == ["Zoë 帽子 🎩"]
 
 
+def test_what_a_process_says_as_it_fails_at_once_is_kept(jobs, monkeypatch):
+    begin = Jobs._begin
+
+    def slow(self, name):
+        pid = begin(self, name)
+        time.sleep(0.5)  # the note of who works comes late
+        return pid
+
+    says = """
+import json, sys
+from pathlib import Path
+from filelock import FileLock
+folder = Path(sys.argv[1])
+with FileLock(folder / ".lock", timeout=10):
+    (folder / "state.json").write_text(json.dumps({"phase": "failed", "message": "no such set"}))
+"""
+    monkeypatch.setattr(Jobs, "_begin", slow)
+    monkeypatch.setattr(Jobs, "COMMAND", (sys.executable, "-c", says))
+    name = jobs.start({"data": "hat", "method": "spf", "steps": 6})
+    jobs._children[name].wait()
+    status = jobs.status(name)
+    assert (status.phase, status.message) == ("failed", "no such set")
+
+
 def test_a_job_runs_to_its_end_and_says_so(jobs):
     name = jobs.start({"data": "hat", "method": "spf", "steps": 6})
     assert name == "hat-spf-1" and jobs.active() == name
