@@ -54,9 +54,10 @@ class Trait(NamedTuple):
     where there is nothing to say.
 
     usual: the values that a text may be completed with; without them the trait may stay open.
-    of: what it is a trait of (a pattern), if targets about that are to leave it unsaid: two phrases
-    of one thing contradict each other. shared: of what a tailored set's value says nothing (a
-    pattern), if targets about that are to keep each person's own.
+    of: the targets that are to leave it unsaid (a pattern), for two phrases of one thing contradict
+    each other; but the form of the hair stays said where its colour is asked for. shared: of what a
+    tailored set's value says nothing (a pattern), if targets about that are to keep each person's
+    own.
     """
 
     name: str
@@ -101,7 +102,7 @@ TRAITS = (
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
         _alike("{} hair", "short|long|curly")
         | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
-        of="hair",
+        of=rf"(?!({_SHADES})\W)\w+\Whair",
         usual=("short", "long", "curly", "bun", "ponytail"),
     ),
     Trait(
@@ -247,7 +248,7 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     ]
     new = {trait.name: found[trait.name] for trait in free if trait.name in found}
     if new.get("hair style") == "bald":
-        new.pop("hair color", None)
+        new.pop("hair style" if _found("hair", asked) else "hair color", None)
     while True:
         edits, phrases = written(prompt.base, new)
         fuller = _retold(prompt, _edited(prompt.base, edits), new)

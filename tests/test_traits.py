@@ -67,9 +67,8 @@ def test_a_text_is_told_what_it_leaves_out(base, text, fuller):
 
 def test_what_the_target_speaks_of_is_not_told(base):
     blonde = t.told(base, compose("a photo of a woman", "blonde hair"), SEEN).prompt.base
-    assert "red" not in blonde and "short" not in blonde, (
-        "a second phrase of hair would contradict the target"
-    )
+    assert "red" not in blonde, "a second colour of the hair would contradict the target"
+    assert "short hair" in blonde, "its form is kept"
     assert (
         "smiling" not in t.told(base, compose("a photo of a woman", "laughing"), SEEN).prompt.base
     )
@@ -249,9 +248,34 @@ def test_nothing_is_completed_where_it_is_not_wanted(base):
     assert not {"age", "skin", "eye color", "gender"} & set(found)
 
 
+@pytest.mark.parametrize(
+    "target, kept",
+    [
+        ("blonde hair", True),
+        ("a blonde hair", True),
+        ("golden hair", True),
+        ("dyed red hair", True),
+        ("braided hair", False),
+        ("messy hair", False),
+        ("curly blonde hair", False),
+        ("a hat", True),
+    ],
+)
+def test_the_form_of_the_hair_is_told_unless_the_target_is_a_form(base, target, kept):
+    prompt = compose("a photo of a woman", target)
+    assert ("hair style" in t.told(base, prompt, {"hair style": "short"}).traits) == kept
+
+
+def test_who_is_bald_is_not_told_so_where_hair_is_asked_for(base):
+    prompt = compose("a photo of a woman", "blonde hair")
+    assert not t.told(base, prompt, {"hair style": "bald", "hair color": "red"}).traits
+    hat = t.told(base, compose("a photo of a woman", "a hat"), {"hair style": "bald"}).prompt.base
+    assert "bald head" in hat
+
+
 def test_completions_leave_the_targets_thing_open(base):
     hair = t.completed(named(base), compose("a photo of a man", "blonde hair"), "auto", 2)
-    assert not {"hair color", "hair style"} & set(hair.traits)
+    assert "hair color" not in hair.traits and "hair style" in hair.traits
     laugh = t.completed(named(base), compose("a photo of a man", "laughing"), "auto", 2)
     assert "expression" not in laugh.traits
 
