@@ -291,10 +291,8 @@ class Jobs:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / LOCK, timeout=LOCK_WAIT):
+            with locked(self.root, "Another job is being started; try again in a moment."):
                 yield
-        except Timeout as error:
-            raise Busy("Another job is being started; try again in a moment.") from error
         except OSError as error:
             raise BadInput(
                 f"{self.root} cannot be written ({error.strerror}), so no job can be started; "
@@ -308,16 +306,19 @@ class Jobs:
     def _run(self, name: str) -> None:
         """Forgets what was asked of an earlier run, begins, and notes who works."""
         folder = self.root / name
-        for asked in (STOP, PAUSE):
-            (folder / asked).unlink(missing_ok=True)
-        try:
-            with FileLock(folder / LOCK, timeout=LOCK_WAIT):  # its own first word comes after ours
-                pid = self._begin(name)
-                begun = {"phase": "starting", "message": "", "left": None}
-                begun |= {"pid": pid, "born": born(pid)}
-                write_json(folder / STATE, (held_in(folder / STATE) or {}) | begun)
-        except Timeout as error:
-            raise Busy(f"Another process is still at work in the job {name}.") from error
+        with locked(folder, f"Another process is still at work in the job {name}."):
+            for asked in (STOP, PAUSE):
+                (folder / asked).unlink(missing_ok=True)
+
+            pid = self._begin(name)  # its own first word comes after ours
+            begun = {
+                "phase": "starting",
+                "message": "",
+                "left": None,
+                "pid": pid,
+                "born": born(pid),
+            }
+            write_json(folder / STATE, (held_in(folder / STATE) or {}) | begun)
 
     def _begin(self, name: str) -> int:
         """Starts the process of a job; returns its number."""
@@ -379,6 +380,17 @@ class SlicedJobs(Jobs):
 
     def _begin(self, name: str) -> int:
         return os.getpid()
+
+
+@contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """The folder's lock, for all processes. Raises Busy with that sentence where somebody else
+    keeps it."""
+    try:
+        with FileLock(folder / LOCK, timeout=LOCK_WAIT):
+            yield
+    except Timeout as error:
+        raise Busy(busy) from error
 
 
 def born(pid: int) -> float:

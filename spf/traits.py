@@ -54,10 +54,9 @@ class Trait(NamedTuple):
     where there is nothing to say.
 
     usual: the values that a text may be completed with; without them the trait may stay open.
-    of: the targets that are to leave it unsaid (a pattern), for two phrases of one thing contradict
-    each other; but the form of the hair stays said where its colour is asked for. shared: of what a
-    tailored set's value says nothing (a pattern), if targets about that are to keep each person's
-    own.
+    of: targets that are to leave it unsaid (a pattern): two phrases of one thing contradict each
+    other. shared: of what a tailored set's value says nothing (a pattern), if targets about that
+    are to keep each person's own.
     """
 
     name: str
@@ -102,7 +101,7 @@ TRAITS = (
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
         _alike("{} hair", "short|long|curly")
         | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
-        of=rf"(?!({_SHADES})\W)\w+\Whair",
+        of=rf"(?!({_SHADES})\W)\w+\Whair",  # "braided hair", but not "blonde hair"
         usual=("short", "long", "curly", "bun", "ponytail"),
     ),
     Trait(
