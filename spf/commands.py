@@ -242,10 +242,13 @@ def sheet(
     threads: Threads = 1,
 ) -> None:
     """Draw pairs onto zoomed sheets without verdicts, to be judged by eye; or add up the count."""
-    from spf.sheet import COUNTS, draw_pairs, read_counts, summary
+    from spf.loading import find_judges
+    from spf.sheet import COUNTS, draw_pairs, read_again, read_counts, summary
 
     if count:
-        typer.echo(json.dumps(summary(*read_counts(out)), indent=2))
+        counts, pairs = read_counts(out)
+        found = summary(counts, read_again(out, pairs, find_judges()))
+        typer.echo(json.dumps(found, indent=2))
         return
     from spf.evaluation.entries import every_target
     from spf.shelf import EVERY, Shelf

@@ -548,7 +548,7 @@ class Engine:
         clock = clock | {"judging": time.perf_counter() - began}
         reports = {}
         for index, (role, names) in enumerate(self.variants(config).items(), start=1):
-            read = pair_reading(reading, 0, reading, index) if reading else {}
+            read = pair_reading(reading, 0, reading, index, config.targets) if reading else {}
             used = changed(config, adapter=JOIN.join(names))
             texts = {
                 "complete": words.prompt.complete,

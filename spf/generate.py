@@ -83,7 +83,7 @@ def draw(
     clock = dict(seconds or {}) | {"pair": drawn - began, "judging": time.perf_counter() - drawn}
     reports = []
     for i, seed in enumerate(seeds):
-        read = pair_reading(original, i, tuned, i) if judges else {}
+        read = pair_reading(original, i, tuned, i, config.targets) if judges else {}
         said = trace.tuned[TUNED].told[i] if trace.tuned[TUNED].told else ()
         reports.append(
             pair_report(

@@ -12,6 +12,8 @@ from .config import EMBEDDED, MODEL, check_whole
 from .shelf import checkpoints
 
 if TYPE_CHECKING:
+    import torch
+
     from .evaluation.judges import Judges
     from .models import Base
 
@@ -44,12 +46,25 @@ def load(
 
 
 def load_judges(base: Base, folder: str | Path | None = None) -> Judges | None:
-    """The networks that read attributes and identity, from a folder of checkpoints; None when it
-    has none, and on another model than the one whose drawings they know.
+    """The networks that read attributes, identity and form, from a folder of checkpoints; None when
+    it has none, and on another model than the one whose drawings they know.
     """
-    place = Path(folder or checkpoints()) / "judges"
-    if base.name != EMBEDDED or not (place / "config.json").is_file():
+    return find_judges(folder, base.device) if base.name == EMBEDDED else None
+
+
+def find_judges(
+    folder: str | Path | None = None, device: str | torch.device = "cpu"
+) -> Judges | None:
+    """The judges of drawn portraits in a folder of checkpoints, with the judge of form where there
+    is one; None when there are none.
+    """
+    place = Path(folder or checkpoints())
+    if not (place / "judges" / "config.json").is_file():
         return None
+    from .evaluation.form import FormJudge
     from .evaluation.judges import Judges
 
-    return Judges.load(place, base.device)
+    judges = Judges.load(place / "judges", device)
+    if (place / "form" / "config.json").is_file():
+        judges.form = FormJudge.load(place / "form", device)
+    return judges

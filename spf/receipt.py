@@ -282,8 +282,8 @@ def _rows(
     regions = _regions(reader, before, after, held)
     blank = Reader(reader.base, (), reader.name, reader.judges)
     for i, prompt in enumerate(prompts):
-        changes = reader.changes(first.values[i], then.values[i])
-        stays = blank.changes(first.values[i], kept.values[i])
+        changes = reader.changes(first, then, i)
+        stays = blank.changes(first, kept, i)
         pair = before[i] / 255, after[i] / 255
         row = {
             "base": prompt.base,

@@ -15,18 +15,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from spf.config import GenerateConfig
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
+from spf.evaluation.measures import changed, responded
+from spf.evaluation.report import pair_reading
 from spf.files import atomic, read_json, write_json
 from spf.generate import ORIGINAL_PICTURE, REPORT, TUNED_PICTURE, draw
-from spf.models import Base
+from spf.models import Base, as_pixels
 from spf.portraits.description import TARGETS, Target
 from spf.portraits.texts import base_captions
 from spf.settings import SheetConfig
 from spf.shelf import Shelf, adapter_name
+from spf.targets import known_targets
 
 COUNTS, KEY, PAIRS = "counts.csv", "key.json", "pairs"
 QUESTIONS = {
@@ -185,15 +189,40 @@ def read_counts(out: str | Path) -> tuple[dict[str, dict[str, bool]], dict[str, 
     return counts, pairs
 
 
+def read_again(
+    out: str | Path, pairs: Mapping[str, Any], judges: Judges | None
+) -> dict[str, dict[str, Any]]:
+    """The pairs with what the judges of today read in the kept pictures; without judges or pictures
+    as they are.
+    """
+    found = {}
+    for number, pair in pairs.items():
+        folder, report = Path(out) / PAIRS / f"{int(number):03d}", pair["report"]
+        files = [folder / name for name in (ORIGINAL_PICTURE, TUNED_PICTURE)]
+        if judges is not None and all(file.is_file() for file in files):
+            pictures = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+            reading, targets = judges.read(as_pixels(pictures)), known_targets(report["target"])
+            read = pair_reading(reading, 0, reading, 1, report["target"])
+            before, after = read["before"], read["after"]
+            report = report | {
+                "changed": changed(before, after, targets),
+                "redrawn": list(read["redrawn"]),
+                "response": sum(responded(after, t) for t in targets) / len(targets),
+            }
+        found[number] = pair | {"report": report}
+    return found
+
+
 def summary(
     counts: Mapping[str, Mapping[str, bool]], pairs: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """For each method: how many of the pairs a person said yes of, and how the verdict agrees.
 
     all: clean, target and kept at once. false_unchanged: pairs in which the person saw another
-    change and the verdict names none. named: changes that verdicts name; invisible: those of pairs
-    in which the person saw none. response_agrees: pairs in which eye and verdict agree about the
-    target; of those whose verdict says anything about it.
+    change and the verdict names none. named: changes that verdicts name, parts of the face that
+    were drawn anew included; invisible: those of pairs in which the person saw none.
+    response_agrees: pairs in which eye and verdict agree about the target; of those whose verdict
+    says anything about it.
     """
     found = {}
     for method in dict.fromkeys(pair["method"] for pair in pairs.values()):
@@ -204,13 +233,12 @@ def summary(
         row["all"] = sum(one["clean"] and one["target"] and one["kept"] for one in said)
 
         judged = {n: report for n, report in mine.items() if report["changed"] is not None}
+        named = {n: [*r["changed"], *(r.get("redrawn") or ())] for n, r in judged.items()}
         row["false_unchanged"] = sum(
-            not report["changed"] and not counts[n]["kept"] for n, report in judged.items()
+            not some and not counts[n]["kept"] for n, some in named.items()
         )
-        row["named"] = sum(len(report["changed"]) for report in judged.values())
-        row["invisible"] = sum(
-            len(report["changed"]) for n, report in judged.items() if counts[n]["kept"]
-        )
+        row["named"] = sum(map(len, named.values()))
+        row["invisible"] = sum(len(some) for n, some in named.items() if counts[n]["kept"])
         known = {n: r["response"] for n, r in judged.items() if r["response"] is not None}
         agree = [(response > 0.5) == counts[n]["target"] for n, response in known.items()]
         row["response_agrees"] = f"{sum(agree)} of {len(agree)}"

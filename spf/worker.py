@@ -282,7 +282,7 @@ class Sitters:
 
     def _draw(self, states, kind: str):
         """Draws with the weights that are active now; returns latents, pictures, and what the
-        judges read or None.
+        judges read, None without them.
         """
         from .sampling import sample
 
@@ -291,7 +291,7 @@ class Sitters:
         reading = self.engine.read(images)
         images = self.engine.screened(images)
         self._keep(images, kind)
-        return latents, images, reading.values if reading else None
+        return latents, images, reading
 
     def _keep(self, images, kind: str) -> None:
         from PIL import Image
@@ -331,6 +331,7 @@ class Sitters:
         """
         from .evaluation.figures import overlay
         from .evaluation.measures import pollution, responded
+        from .evaluation.visible import settled
 
         was_training = self.base.unet.training
         self.base.unet.eval()
@@ -343,10 +344,13 @@ class Sitters:
             self.base.unet.train(was_training)
         if after is None or self.before is None:
             return {}
-        pairs = list(zip(self.before, after, strict=True))
         known = (
             [self.target] if self.target.attribute else []
         )  # the judges were never taught other targets
+        pairs = [
+            (self.before.values[i], settled(self.before.look(i), after.look(i), known).values)
+            for i in range(SITTERS)
+        ]
         return {
             "response": sum(responded(b, self.target) for _, b in pairs) / len(pairs)
             if known

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from portrait_world import sure_reading
 from safetensors.numpy import save_file
 
 from spf.engine import ORIGINAL, TUNED, Engine, Progress, Words
-from spf.evaluation.judges import Reading
+from spf.models import as_pixels
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
 from spf.prompts import PAD, compose, near_words
@@ -152,9 +153,7 @@ class FakeEngine(Engine):
 
     def read(self, images):
         values = [portrait.attributes() for portrait in self.described.values()]
-        return Reading(
-            values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions
-        )
+        return sure_reading(values, as_pixels(images), self.regions)
 
 
 def describe(text: str, rng) -> Portrait:

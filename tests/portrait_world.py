@@ -7,10 +7,11 @@ import json
 import conftest
 import torch
 
-from spf.evaluation.judges import Judges
+from spf.evaluation.judges import Judges, Reading
 from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names
 from spf.portraits.captions import words
+from spf.portraits.description import ATTRIBUTES
 
 
 def new_portrait_base(seed: int = 0):
@@ -26,6 +27,19 @@ def new_portrait_base(seed: int = 0):
 def new_judges() -> Judges:
     torch.manual_seed(0)
     return Judges(32, (8, 8, 8, 8, 8)).eval()
+
+
+def sure_reading(values, images, regions=None, identity=None) -> Reading:
+    """What judges read that doubt nothing: values, one dict an image; images [B,3,H,W] in [-1,1];
+    regions [B,H,W], background alone by default.
+    """
+    probs = {
+        name: torch.tensor([[float(value == one[name]) for value in known] for one in values])
+        for name, known in ATTRIBUTES.items()
+    }
+    regions = torch.zeros(len(values), *images.shape[2:]) if regions is None else regions
+    identity = torch.ones(len(values), 1) if identity is None else identity
+    return Reading(list(values), probs, identity, torch.as_tensor(regions).long(), images)
 
 
 def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) -> list[Adapter]:

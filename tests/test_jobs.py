@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_portrait_base, sure_reading
 
 from spf import userdata
 from spf.errors import BadInput, Busy, Cancelled
@@ -28,6 +28,7 @@ from spf.jobs import (
     kept_step,
 )
 from spf.methods import build
+from spf.models import as_pixels
 from spf.portraits.description import sample_portrait
 from spf.worker import Sitters, Worker, sitter_texts
 
@@ -173,9 +174,8 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
         values = sample_portrait(
             np.random.default_rng(0), split="test", targets="none"
         ).attributes()
-        return SimpleNamespace(
-            values=[values | {"hat": "hat" if len(seen) > 1 else "none"}] * len(images)
-        )
+        hat = {"hat": "hat" if len(seen) > 1 else "none"}
+        return sure_reading([values | hat] * len(images), as_pixels(images))
 
     settings = build("spf").map_settings
     sitters = Sitters(

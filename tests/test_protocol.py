@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from portrait_world import new_judges, new_portrait_base, random_adapters
+from portrait_world import new_judges, new_portrait_base, random_adapters, sure_reading
 
 from spf.errors import BadInput, Cancelled
 from spf.evaluation import desk, entries
@@ -455,14 +455,17 @@ def test_adapters_by_label_and_file(base, folder):
             p.find_adapters(base, methods, targets, folder)
 
 
-def reading(values, identity=(1.0, 0.0), regions=None, images=None):
+def reading(values, identity=(1.0, 0.0), regions=None, shade=0.0):
+    """One picture of one shade, black by default, read without doubt."""
+    images = torch.full((1, 3, 4, 4), 2 * shade - 1)
     regions = np.zeros((1, 4, 4), int) if regions is None else regions
     return desk.Seen(
-        np.zeros((1, 4, 4, 3)) if images is None else images,
+        np.full((1, 4, 4, 3), shade),
         [values],
         [{"age", "tilt", "skin", "hat"}],
         np.array([identity]),
         regions,
+        sure_reading([values], images, regions),
     )
 
 
@@ -497,7 +500,7 @@ def test_one_row_by_hand():
         [9, 1],
         {"sfcm": np.stack([control, 0 * control]), "difference": np.stack([1 - control] * 2)},
     )
-    tuned = reading(after, (0.6, 0.8), regions)
+    tuned = reading(after, (0.6, 0.8), regions, shade=1.0)
     more = {"kept": before, "texts": [None, None], "far": None, "looks": looks}
     row = measured(desk.looked_at(reading(before), 0, tuned, 0, TARGETS["hat"], **more))
     assert (

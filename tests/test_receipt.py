@@ -151,7 +151,7 @@ def test_what_the_target_speaks_of_may_change():
     reader = Reader(None, ["short red hair"], CLIP)
     before = {"hair style": "long", "hair color": "gray", "age": "old", "skin": "tan"}
     after = {"hair style": "short", "hair color": "red", "age": "young", "gender": "man"}
-    assert reader.changes(before, after) == {"age": True}
+    assert reader.changes(Read([before]), Read([after]), 0) == {"age": True}
 
 
 def test_only_what_clip_is_sure_of_is_compared(base, monkeypatch):

@@ -18,8 +18,9 @@ from spf.config import JOIN, check_whole
 from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
-from spf.evaluation.judges import Judges
+from spf.evaluation.judges import Judges, Look
 from spf.evaluation.plan import drawing, guide_of, guiding, known_rows, row_key
+from spf.evaluation.visible import settled
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.portraits.description import TARGETS
@@ -37,7 +38,7 @@ have adapters.
 FIRST = ("dress", "watercolor")
 """Targets that take the place of words, with which a second chain may begin."""
 NOISE = 77_000_000
-CHAIN_VERSION = 2
+CHAIN_VERSION = 3
 """Links of another version are measured anew."""
 
 
@@ -103,7 +104,7 @@ def chains(
                     keys = [row_key([*same, texts[p], p, s]) for p, s in place]
                     if not all(key in known for key in keys):
                         if original is None:
-                            original = _values(
+                            original = _readings(
                                 base,
                                 judges,
                                 [compose(texts[p]) for p, _ in place],
@@ -120,7 +121,7 @@ def chains(
                             )
                             for p, _ in place
                         ]
-                        after = _values(base, judges, prompts, place, tuned[:link], config)
+                        after = _readings(base, judges, prompts, place, tuned[:link], config)
                         for key, (p, s), before, now in zip(
                             keys, place, original, after, strict=True
                         ):
@@ -137,10 +138,11 @@ def _row(
     targets: Sequence[str],
     prompt: int,
     seed: int,
-    before: Mapping,
-    after: Mapping,
+    original: Look,
+    tuned: Look,
 ) -> dict:
     asked = [TARGETS[name] for name in targets]
+    before, after = original.values, settled(original, tuned, asked).values
     return {
         "key": key,
         "method": method,
@@ -154,9 +156,9 @@ def _row(
     }
 
 
-def _values(
+def _readings(
     base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config
-) -> list[dict[str, str]]:
+) -> list[Look]:
     """What the judges read where the original or the tuned weights, added up, draw the complete
     texts.
     """
@@ -170,7 +172,8 @@ def _values(
         pictures = base.pictures(
             path.draw(response(base, adapters, config.strength), noise, config.steps)
         )
-    return judges.read(as_pixels(pictures)).values
+    reading = judges.read(as_pixels(pictures))
+    return [reading.look(index) for index in range(len(pictures))]
 
 
 def _summary(rows: Sequence[Mapping]) -> list[dict]:

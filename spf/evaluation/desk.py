@@ -18,6 +18,7 @@ from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured import Pair as Looked
 from spf.evaluation.pictures import Album, Seen, see
 from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guide_of, shown_guide
+from spf.evaluation.visible import settled
 from spf.files import atomic
 from spf.models import Base
 from spf.paths import response
@@ -295,16 +296,18 @@ def looked_at(
     """The pair of an original portrait (at `spot`) and a tuned one (at `index`) as the measures
     take it.
     """
+    seen = settled(original.reading.look(spot), after.reading.look(index), [target])
     with_clip = original.clip is not None and after.clip is not None
     known = with_clip and all(text is not None for text in texts)
     return Looked(
         target,
         original.values[spot],
-        after.values[index],
+        seen.values,
         original.clear[spot],
         (original.images[spot], after.images[index]),
         (original.regions[spot], after.regions[index]),
         (original.identity[spot], after.identity[index]),
+        redrawn=seen.redrawn,
         kept=kept,
         clip=(original.clip[spot], after.clip[index]) if known else None,
         texts=tuple(texts) if known else None,

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,14 +29,43 @@ HEAD_SIDE = 4  # cells per side of the grid from which the heads read
 
 
 @dataclass(frozen=True)
+class Look:
+    """What was read in one portrait.
+
+    values: attribute -> value; probs: attribute -> [V]; regions int64 [H,W], index into REGIONS;
+    picture [H,W,3] in [0,1]; formed: probability that the face is well formed, None without the
+    judge of form.
+    """
+
+    values: dict[str, str]
+    probs: dict[str, np.ndarray]
+    regions: np.ndarray
+    picture: np.ndarray
+    formed: float | None = None
+
+
+@dataclass(frozen=True)
 class Reading:
     """values: attribute -> value, one dict an image; probs: attribute -> [B,V]; identity [B,10] of
-    length 1; regions int64 [B,H,W], index into REGIONS."""
+    length 1; regions int64 [B,H,W], index into REGIONS; images [B,3,H,W] in [-1,1], what was read;
+    formed [B]: probability that a face is well formed, None without the judge of form."""
 
     values: list[dict[str, str]]
     probs: dict[str, Tensor]
     identity: Tensor
     regions: Tensor
+    images: Tensor
+    formed: Tensor | None = None
+
+    def look(self, index: int) -> Look:
+        """What was read in one of the images."""
+        return Look(
+            self.values[index],
+            {name: values[index].cpu().numpy() for name, values in self.probs.items()},
+            self.regions[index].cpu().numpy(),
+            (self.images[index].float().cpu().numpy().transpose(1, 2, 0) + 1) / 2,
+            None if self.formed is None else float(self.formed[index]),
+        )
 
 
 class Block(nn.Module):
@@ -108,10 +138,13 @@ class Reader(nn.Module):
 class Judges(Reader):
     """One convolutional trunk with three outputs: a head per attribute, the identity, and a region
     for every pixel.
+
+    form: the judge of form, whose reading goes with the others where there is one.
     """
 
     def __init__(self, image_size: int = 128, channels: tuple[int, ...] = (24, 48, 96, 144, 192)):
         super().__init__()
+        self.form: Any = None
         self.image_size, self.channels = image_size, tuple(channels)
         self.trunk = nn.ModuleList(Block(i, o, 2) for i, o in pairwise((3, *channels)))
         up = list(pairwise(reversed(channels)))
@@ -162,9 +195,9 @@ class Judges(Reader):
             {name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES}
             for i in range(len(images))
         ]
-        return Reading(
-            values, probs, torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts])
-        )
+        identity, regions = (torch.cat([part[at] for part in parts]) for at in (1, 2))
+        formed = None if self.form is None else self.form.read(images, batch).formed
+        return Reading(values, probs, identity, regions, images, formed)
 
     def _read_batch(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         size = images.shape[-2:]

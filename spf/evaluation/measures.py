@@ -19,6 +19,8 @@ Attributes = Mapping[str, str]
 """Value of each attribute, as the judge reads it."""
 SURE = 0.9
 """Probability of its value from which on an attribute is clear to the judges."""
+COVERING = ("hat", "eyewear", "condition")
+"""Attributes that hide others."""
 GROW = 2
 """Pixels by which the true region is grown before the change outside it is taken."""
 
@@ -30,9 +32,13 @@ def responded(after: Attributes, target: Target) -> bool:
 
 def compared(before: Attributes, after: Attributes, targets: Sequence[Target]) -> list[str]:
     """The attributes that pollution counts: all but the targets' own and what one of the portraits
-    hides.
+    hides, also by what only the other one wears.
     """
+    worn = [
+        {name: values[name] for name in COVERING if name in values} for values in (before, after)
+    ]
     spared = {target.attribute for target in targets} | hidden(before) | hidden(after)
+    spared |= hidden({**before, **worn[1]}) | hidden({**after, **worn[0]})
     return [name for name in ATTRIBUTES if name not in spared]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from spf.evaluation.columns import levels
-from spf.evaluation.judges import Judges
+from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.measures import SURE
 from spf.files import atomic
 from spf.models import Base, as_pixels
@@ -23,7 +23,7 @@ from spf.models import Base, as_pixels
 @dataclass
 class Seen:
     """Pictures [B,H,W,3] in [0,1] and what the judges and CLIP see in them; clear: of which
-    attributes the judges are SURE.
+    attributes the judges are SURE; reading: all that they read.
 
     clip [B,E] and features, judge features by level [B,C,h,w], are None where they were not asked
     for or there is no CLIP.
@@ -34,6 +34,7 @@ class Seen:
     clear: list[set[str]]
     identity: np.ndarray
     regions: np.ndarray
+    reading: Reading
     clip: np.ndarray | None = None
     features: list[Tensor] | None = None
 
@@ -48,6 +49,7 @@ def see(base: Base, judges: Judges, pictures: np.ndarray, closely: bool = True) 
         clear(seen.probs),
         seen.identity.cpu().numpy(),
         seen.regions.cpu().numpy(),
+        seen,
     )
     if closely:
         found.features = levels(judges, pixels)

@@ -23,7 +23,7 @@ from spf.sampling.guides import pushed
 from spf.settings import EvaluateConfig
 from spf.traits import completed
 
-ROW_VERSION = 7
+ROW_VERSION = 8
 """Rows of another version are measured anew."""
 
 

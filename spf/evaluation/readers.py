@@ -6,7 +6,7 @@ A reading of one kind is never compared with one of the other, and each says who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from spf.config import EMBEDDED
-from spf.evaluation.judges import Judges
+from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.measures import compared
+from spf.evaluation.visible import settled
 from spf.models import Base, as_pixels
 from spf.portraits.description import Target
 from spf.targets import known_targets
@@ -29,13 +30,14 @@ class Read:
     """What was read in pictures. values: attribute -> value of each, without those of which the
     reader is not sure.
 
-    target [B]: whether the target shows, None where that cannot be told. identity [B,E] of length
-    1, of the judges alone.
+    reading: all that the judges read, None of CLIP. target [B]: whether the target shows, None
+    where that cannot be told. identity [B,E] of length 1, of the judges alone.
     """
 
     values: list[dict[str, str]]
     target: np.ndarray | None = None
     identity: np.ndarray | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,13 @@ class Reader:
         about = {trait.of for trait in TRAITS if trait.of and trait.of in text}
         return {trait.name for trait in TRAITS if speaks(text, trait) or trait.of in about}
 
-    def changes(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, bool]:
-        """Whether each attribute that both readings have changed, the targets' own left out."""
+    def changes(self, first: Read, then: Read, i: int) -> dict[str, bool]:
+        """Whether each attribute that both readings of picture i have changed, the targets' own
+        left out.
+        """
+        before, after = first.values[i], then.values[i]
+        if first.reading is not None and then.reading is not None:
+            after = settled(first.reading.look(i), then.reading.look(i), self.known).values
         both = [name for name in before if name in after and name not in self.spared()]
         if self.name == JUDGES:
             both = [name for name in compared(before, after, self.known) if name in both]
@@ -72,7 +79,8 @@ class Reader:
         seen = self.judges.read(as_pixels(pictures))
         known = len(self.known) == len(self.targets) > 0
         there = [all(row[t.attribute] == t.value for t in self.known) for row in seen.values]
-        return Read(seen.values, np.array(there) if known else None, seen.identity.cpu().numpy())
+        shown = np.array(there) if known else None
+        return Read(seen.values, shown, seen.identity.cpu().numpy(), seen)
 
     def _seen(self, pictures: np.ndarray) -> Read:
         with torch.inference_mode():

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from spf.config import GenerateConfig
 from spf.evaluation.measures import Attributes, changed, pollution, responded
+from spf.evaluation.visible import settled
 from spf.targets import known_targets
 
 if TYPE_CHECKING:
     from spf.evaluation.judges import Reading
 
 
-def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, Any]:
-    """What the judges see in portrait i of one reading and j of another, as `pair_report`
-    takes it.
+def pair_reading(
+    before: Reading, i: int, after: Reading, j: int, targets: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the judges see in portrait i of one reading and j of another, for which targets were
+    asked, as `pair_report` takes it.
     """
+    seen = settled(before.look(i), after.look(j), known_targets(targets))
     similar = float((before.identity[i] * after.identity[j]).sum())
     sure = {
         name: min(float(before.probs[name][i].max()), float(after.probs[name][j].max()))
@@ -25,7 +29,8 @@ def pair_reading(before: Reading, i: int, after: Reading, j: int) -> dict[str, A
     }
     return {
         "before": before.values[i],
-        "after": after.values[j],
+        "after": seen.values,
+        "redrawn": seen.redrawn,
         "identity": similar,
         "sure": sure,
     }
@@ -42,6 +47,7 @@ def pair_report(
     after: Attributes | None = None,
     identity: float | None = None,
     sure: Mapping[str, float] | None = None,
+    redrawn: Sequence[str] = (),
     told: Sequence[str] = (),
     also: str = "",
     made_for: Sequence[str] = (),
@@ -53,7 +59,8 @@ def pair_report(
     what both texts were completed with. told: what the complete text was told of the original
     portrait. made_for: bases of the adapters that were tuned on other weights than drew. before,
     after: what the judges read in the original and in the tuned portrait, None without judges;
-    sure: their probability of each value, the smaller one of both portraits. response is the share
+    sure: their probability of each value, the smaller one of both portraits. redrawn: parts of the
+    face that are another unasked. response is the share
     of the targets that are there (1.0 or 0.0 for one), None when the judges do not know every
     target.
     """
@@ -75,6 +82,7 @@ def pair_report(
         "response": sum(responded(after, t) for t in targets) / len(targets) if known else None,
         "pollution": round(pollution(before, after, targets), 4) if read else None,
         "changed": changed(before, after, targets) if read else None,
+        "redrawn": list(redrawn) if read else None,
         "identity": None if identity is None else round(float(identity), 4),
         "attributes": {n: {"original": before[n], "tuned": after[n]} for n in before}
         if read

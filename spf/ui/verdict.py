@@ -20,13 +20,15 @@ def verdict(
     after: Mapping[str, str],
     targets: Sequence[Target],
     *,
+    redrawn: Sequence[str] = (),
     tuned: bool = True,
     asked: bool = True,
 ) -> dict:
     """The verdict on one portrait against the original model's, ready for the page.
 
     before, after: value of each attribute. targets: the known targets that were asked for; empty
-    when the judges were never taught them. tuned: False when no adapter was active, asked: False
+    when the judges were never taught them. redrawn: parts of the face that are
+    another unasked. tuned: False when no adapter was active, asked: False
     without any target.
     """
     there = [target for target in targets if responded(after, target)]
@@ -40,7 +42,16 @@ def verdict(
         if moved
         else both("verdict.kept", **counts)
     ]
-    score = "plain" if not targets else "missing" if missing else "changed" if moved else "clean"
+    if redrawn:
+        names = listed([both(f"face.{part}") for part in redrawn])
+        parts.append(
+            both(
+                "verdict.redrawn",
+                what=names,
+                verb="were" if len(redrawn) > 1 or "eyes" in redrawn else "was",
+            )
+        )
+    score = _score(targets, missing, moved, redrawn)
     return {
         "sentence": _joined(parts, both("joint.sentences")),
         "score": both(f"score.{score}", **counts),
@@ -48,6 +59,10 @@ def verdict(
         "changed": [
             {"label": attribute(n), "from": value_of(n, before[n]), "to": value_of(n, after[n])}
             for n in moved
+        ]
+        + [
+            {"label": both(f"face.{part}"), "from": None, "to": both("face.redrawn")}
+            for part in redrawn
         ],
         "unchanged": [
             {"label": attribute(n), "value": value_of(n, after[n])}
@@ -70,7 +85,23 @@ def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | Non
     targets = known_targets(report["target"])
     known = targets if len(targets) == len(report["target"]) else []
     tuned = bool(report["adapter"]) if tuned is None else tuned
-    return verdict(before, after, known, tuned=tuned, asked=bool(report["target"]))
+    redrawn = report.get("redrawn") or ()
+    asked = bool(report["target"])
+    return verdict(before, after, known, redrawn=redrawn, tuned=tuned, asked=asked)
+
+
+def _score(
+    targets: Sequence[Target],
+    missing: Sequence[Target],
+    moved: Sequence[str],
+    redrawn: Sequence[str],
+) -> str:
+    """Which of the one-line scores fits."""
+    if not targets:
+        return "plain"
+    if missing:
+        return "missing"
+    return "changed" if moved else "redrawn" if redrawn else "clean"
 
 
 def obeys(base: str, shown: Mapping[str, str], targets: Sequence[Target] = ()) -> dict | None:

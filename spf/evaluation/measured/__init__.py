@@ -35,8 +35,10 @@ class Looks:
 class Pair:
     """What is known of an original portrait and a tuned one.
 
-    before, after: attributes as the judges read them; clear: those that are clear in the original;
-    kept: those of what the tuned model draws for the base text alone, None if that was not drawn.
+    before, after: attributes as the judges read them, as far as an eye sees them change; clear:
+    those that are clear in the original; redrawn: parts of the face that changed unasked, see
+    `spf.evaluation.visible`; kept: those of what the tuned model draws for the base text alone,
+    None if that was not drawn.
     pictures uint8 [H,W,3], regions [H,W], identity [D], clip [E]: of both, and texts [E]: of the
     complete text and of the target; None without CLIP.
     perceptual: distance of both in the judges' features, None without them. looks: maps, if they
@@ -50,6 +52,7 @@ class Pair:
     pictures: tuple[np.ndarray, np.ndarray]
     regions: tuple[np.ndarray, np.ndarray]
     identity: tuple[np.ndarray, np.ndarray]
+    redrawn: Collection[str] = ()
     kept: Attributes | None = None
     clip: tuple[np.ndarray, np.ndarray] | None = None
     texts: tuple[np.ndarray, np.ndarray] | None = None

@@ -16,11 +16,12 @@ MEASURES = {
     "pollution_bias": "pollution among the attributes that the tailored set has in common",
     "pollution_other": "pollution among the remaining attributes",
     "pollution_clear": "pollution among the attributes that are clear to the judge in the original",
+    "redrawn": "a part of the face is another one though no target asked for it",
     "bias": "share of the attributes without the set's value that took it on",
     "retention": "share of all attributes unchanged when the tuned model draws the base text alone",
 }
 """Purity is taken of the means of a table, see `spf.evaluation.summary`."""
-SMALLER = ["pollution", "pollution_bias", "pollution_other", "pollution_clear", "bias"]
+SMALLER = ["pollution", "pollution_bias", "pollution_other", "pollution_clear", "redrawn", "bias"]
 
 
 def measure(pair: Pair) -> dict[str, float]:
@@ -39,6 +40,7 @@ def measure(pair: Pair) -> dict[str, float]:
         "pollution_bias": m.pollution(before, after, target, among=pair.bias.keys()),
         "pollution_other": m.pollution(before, after, target, among=others),
         "pollution_clear": m.pollution(before, after, target, among=pair.clear),
+        "redrawn": float(bool(pair.redrawn)),
         "bias": sum(taken) / len(taken) if taken else math.nan,
     }
     if pair.kept is not None:

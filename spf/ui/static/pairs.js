@@ -122,7 +122,7 @@ function card(item) {
           "li",
           { class: "chip" },
           h("b", {}, said(c.label)),
-          c.from == null ? "" : ` ${said(c.from)} → ${said(c.to)}`,
+          c.from ? ` ${said(c.from)} → ${said(c.to)}` : c.to ? ` ${said(c.to)}` : "",
         ),
       ),
     ),

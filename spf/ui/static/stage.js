@@ -448,7 +448,12 @@ function say() {
     same = data.phase === "done" && judged ? judged.unchanged : [];
   chips.replaceChildren(
     ...changed.map((c) =>
-      h("li", { class: "chip" }, h("b", {}, said(c.label)), ` ${said(c.from)} → ${said(c.to)}`),
+      h(
+        "li",
+        { class: "chip" },
+        h("b", {}, said(c.label)),
+        c.from ? ` ${said(c.from)} → ${said(c.to)}` : ` ${said(c.to)}`,
+      ),
     ),
   );
   kept.hidden = !same.length;
