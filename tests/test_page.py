@@ -142,6 +142,25 @@ def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
     )
 
 
+@pytest.mark.parametrize(
+    ("redrawn", "told"),
+    [
+        (["mouth"], "Unasked, the mouth was drawn anew."),
+        (["eyes"], "Unasked, the eyes were drawn anew."),
+        (["eyes", "nose"], "Unasked, the eyes and the nose were drawn anew."),
+    ],
+)
+def test_a_face_drawn_anew_is_no_clean_pair(redrawn, told):
+    plain = before()
+    said = verdict(plain, plain | {"hat": "hat"}, HAT, redrawn=redrawn)
+    assert said["sentence"]["en"].endswith(told) and not said["clean"]
+    assert said["score"]["en"] == "target there, but part of the face is another"
+    assert [(c["from"], c["to"]["en"]) for c in said["changed"]] == [(None, "drawn anew")] * len(
+        redrawn
+    )
+    assert said["sentence"]["zh"].count("被重画") == 1
+
+
 # stage
 
 

@@ -25,6 +25,7 @@ KEYS = [
     "response",
     "pollution",
     "changed",
+    "redrawn",
     "identity",
     "attributes",
     "sure",
@@ -58,6 +59,7 @@ def test_report_of_a_polluted_pair(before):
         after=before | {"hat": "hat", "background": "park"},
         identity=0.91234567,
         sure={"background": 0.56789},
+        redrawn=("mouth",),
     )
     assert list(found) == KEYS
     assert (
@@ -69,6 +71,7 @@ def test_report_of_a_polluted_pair(before):
         found["attributes"]["background"] == {"original": "sea", "tuned": "park"}
         and len(found["attributes"]) == 19
     )
+    assert found["redrawn"] == ["mouth"]
     assert found["sure"] == {"background": 0.568}
     assert found["identity"] == 0.9123 and found["seconds"] == {"pair": 1.235}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -85,5 +88,5 @@ def test_several_targets_count_as_a_share_and_unknown_ones_have_no_response(befo
 def test_without_judges_the_readings_are_empty():
     found = report(GenerateConfig(base="a photo"))
     assert list(found) == KEYS
-    read = ("response", "pollution", "changed", "identity", "attributes", "sure")
-    assert [found[k] for k in read] == [None] * 6
+    read = ("response", "pollution", "changed", "redrawn", "identity", "attributes", "sure")
+    assert [found[k] for k in read] == [None] * 7
