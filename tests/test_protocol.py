@@ -14,7 +14,7 @@ from spf.evaluation import protocol as p
 from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
-from spf.evaluation.plan import guide_of, guiding
+from spf.evaluation.plan import drawing, guide_of, guiding
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS
@@ -593,3 +593,14 @@ def test_a_row_depends_on_the_push_that_nobody_asked_for():
 
     assert [push(""), push("4.25"), push("4.25", 2.0)] == [ORDINARY, 4.25, 2.0]
     assert guiding(p.EvaluateConfig(), [SimpleNamespace(adapter=None, guide=None)]) is None
+
+
+def test_rows_of_another_decoder_or_text_encoder_are_not_taken_for_these(base):
+    config = p.EvaluateConfig()
+    first = drawing(base, config)
+    for network in (base.unet, base.vae, base.text_encoder):
+        with torch.no_grad():
+            parameter = list(network.parameters())[-1]
+            parameter.add_(1)
+            assert drawing(base, config) != first
+            parameter.sub_(1)

@@ -36,7 +36,7 @@ def guide_of(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | N
 def drawing(base: Base, config: EvaluateConfig) -> list:
     """What every drawing of an evaluation depends on, beside its text, noise and weights."""
     how = [config.steps, config.guidance, config.precision, base.sampler, base.perturbed]
-    return [base.name, fingerprint(base.unet), *how]
+    return [base.name, fingerprint(base.unet, base.vae, base.text_encoder), *how]
 
 
 def guiding(config: EvaluateConfig, tuned: Sequence[Tuned]) -> dict | None:

@@ -300,9 +300,13 @@ def denoising(batch: Rows, ctx: Context, config: MethodConfig) -> tuple[Tensor, 
     return value, {"diffusion": value}
 
 
-def fingerprint(unet: torch.nn.Module) -> str:
-    """Tells one network from another: a hash of the first values of every parameter."""
-    parts = (p.detach().flatten()[:16].float().cpu().numpy().tobytes() for p in unet.parameters())
+def fingerprint(*networks: torch.nn.Module) -> str:
+    """Tells networks from others: a hash of the first values of every parameter."""
+    parts = (
+        p.detach().flatten()[:16].float().cpu().numpy().tobytes()
+        for network in networks
+        for p in network.parameters()
+    )
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
