@@ -52,6 +52,7 @@ TESTS = {
     "spf/targets.py": ["test_report.py", "test_measures.py", "test_page.py"],
     "spf/guides/held.py": ["test_sampling.py"],
     "spf/sampling/guides.py": ["test_sampling.py"],
+    "spf/sampling/kept.py": ["test_kept.py"],
     "spf/sampling/loop.py": ["test_sampling.py"],
     "spf/sampling/tuned.py": ["test_sampling.py"],
     "spf/evaluation/measures.py": ["test_measures.py"],
@@ -264,8 +265,8 @@ HAND = [
     ),
     (
         "spf/finetune.py",
-        "OWN_STEPS, OWN_GUIDANCE, fingerprint(base.unet)]",
-        "OWN_STEPS, OWN_GUIDANCE]",
+        "*how, fingerprint(base.unet)]",
+        "*how]",
         "test_numbers.py::test_own_portraits_belong_to_the_weights_that_drew_them",
     ),
     # measuring
@@ -283,8 +284,8 @@ HAND = [
     ),
     (
         "spf/evaluation/chains.py",
-        "row_key([*drawn, method, weights, some,",
-        "row_key([*drawn, method, some,",
+        "[*drawn, method, weights, guiding(",
+        "[*drawn, method, guiding(",
         "test_columns.py::test_a_chain_of_other_weights_is_another_chain",
     ),
     (
