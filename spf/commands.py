@@ -83,10 +83,10 @@ def finetune(
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
     from spf.finetune import finetune as run
-    from spf.finetune import target_of
     from spf.methods import parse_settings
     from spf.models import best_device, dtype_of
     from spf.training import make_accelerator
+    from spf.userdata import target_of
 
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])

@@ -8,15 +8,11 @@ torch is imported with the model, so that a page can be served before.
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 import os
-import queue
-import sys
 import tempfile
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
-from .errors import BadInput, Cancelled, SpfError, Withheld
+from .errors import BadInput, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .portraits.description import Target
@@ -42,9 +38,10 @@ from .prompts import (
     overflow,
     unknown_words,
 )
-from .relied import unlike
 from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
+from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
+from .traits import shown
 from .weights import Loaded
 
 if TYPE_CHECKING:
@@ -69,12 +66,6 @@ BESIDE = 2
 
 ROW, SPARE, LONGEST = 0.04, 8, 120
 """Seconds of a lent GPU: for a row of the UNet before one was timed, beside the rows, at most."""
-
-
-class Crashed(Exception):
-    """A bug or a broken library: the text is the traceback. The exception itself would keep its
-    tensors alive.
-    """
 
 
 @dataclass(frozen=True)
@@ -383,7 +374,6 @@ class Engine:
         if self.base is None:
             return Words(compose(config.base, config.targets, config.mode, config.replace))
         from .generate import texts_of
-        from .traits import shown
 
         with self._speller(self.base) as tokenizer:
             fuller = texts_of(changed(self.base, tokenizer=tokenizer), config)
@@ -449,9 +439,9 @@ class Engine:
         )  # refuse before anything is loaded
         if self.base is None:
             yield Progress("loading")
-        yield from _streamed(lambda tell, check: self._compare(config, maps, tell, check))
+        yield from streamed(lambda tell, check: self._compare(config, maps, tell, check))
 
-    def _compare(self, config: GenerateConfig, maps: bool, tell: Callable, check: Callable) -> None:
+    def _compare(self, config: GenerateConfig, maps: bool, tell: Tell, check: Check) -> None:
         with self.borrowed(check) as base:
             config = self.resolved(config)
             words = self.words(config)
@@ -493,8 +483,8 @@ class Engine:
         config: GenerateConfig,
         words: Words,
         maps: bool,
-        tell: Callable,
-        check: Callable,
+        tell: Tell,
+        check: Check,
     ):
         from .exchange import load_adapter
         from .generate import edit_of, guide_of
@@ -572,9 +562,9 @@ class Engine:
         self.shelf.file(name)
         if self.base is None:
             yield Progress("loading")
-        yield from _streamed(lambda tell, check: self._receipt(name, texts, tell, check))
+        yield from streamed(lambda tell, check: self._receipt(name, texts, tell, check))
 
-    def _receipt(self, name: str, texts: int, tell: Callable, check: Callable) -> None:
+    def _receipt(self, name: str, texts: int, tell: Tell, check: Check) -> None:
         from . import receipt
         from .exchange import load_adapter
 
@@ -628,8 +618,8 @@ class _Watch:
         self,
         engine: Engine,
         steps: int,
-        tell: Callable,
-        check: Callable,
+        tell: Tell,
+        check: Check,
     ) -> None:
         self.engine, self.tell, self.check, self.count = engine, tell, check, steps
         every = -(-steps // FRAMES)
@@ -664,60 +654,3 @@ class _Watch:
         left = (step.total - step.done) * (self.rows - before) * self.row_seconds
         place = (step.index + 1, self.count)
         self.tell(Progress(step.path, step.done, step.total, left, previews, *place))
-
-
-def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:
-    """Runs work(tell, check) in a thread, yields what it tells; closing the iterator makes its next
-    check() stop it.
-    """
-    events: queue.SimpleQueue = queue.SimpleQueue()
-    stop = threading.Event()
-    ended = object()
-
-    def check() -> None:
-        if stop.is_set():
-            raise Cancelled("Stopped.")
-
-    def run() -> None:
-        try:
-            work(events.put, check)
-        except BaseException as error:
-            events.put(_told(error))
-        events.put(ended)
-
-    thread = threading.Thread(target=run, name="draw", daemon=True)
-    thread.start()
-    try:
-        while (event := events.get()) is not ended:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-    finally:
-        stop.set()
-        thread.join()  # the lock is free and the network as it was before anybody else is let in
-        _tidy()
-
-
-def _told(error: BaseException) -> Exception:
-    """The same failure without its frames, which would keep every tensor of the drawing alive."""
-    if isinstance(error, SpfError):
-        return type(error)(str(error))
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error).lower()
-        or "can't allocate memory" in str(error)
-    ):
-        return SpfError(
-            "There is not enough memory for this drawing; close other programs "
-            "or choose fewer steps."
-        )
-    if isinstance(error, ImportError) and (told := unlike(error)):
-        return told
-    return Crashed("".join(traceback.format_exception(error)))
-
-
-def _tidy() -> None:
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()

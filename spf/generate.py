@@ -27,7 +27,8 @@ from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
 from spf.targets import known_targets
-from spf.traits import Told, completed, shown
+from spf.traits import shown
+from spf.traits.telling import Told, completed
 
 log = logging.getLogger(__name__)
 

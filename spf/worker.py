@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from .errors import Cancelled, SpfError
+from .errors import Cancelled, SpfError, out_of_memory
 from .files import FULL, clear_drafts, read_json, write_json
 from .jobs import HISTORY, LOCK, LOCK_WAIT, PAUSE, REQUEST, SPARE, STATE, STOP, born, held_in
 from .pace import Pace
@@ -44,9 +44,8 @@ def sitter_texts(data: str) -> list[str]:
     """Base texts of the portraits that are watched: held-out ones, or for a set of one's own
     some of its texts.
     """
-    from .finetune import target_of
     from .portraits.texts import base_captions
-    from .userdata import is_set, load
+    from .userdata import is_set, load, target_of
 
     if is_set(data):
         texts = list(dict.fromkeys(item.base_text for item in load(data).items))
@@ -72,9 +71,7 @@ class Worker:
         self.folder, self.adapters, self.engine = folder, adapters, engine
         self.until = None if seconds is None else time.monotonic() + seconds
         self.request = read_json(folder / REQUEST)
-        self.state: dict[str, Any] = held_in(folder / STATE) or {}
-        if engine is None:
-            self.state |= {"pid": os.getpid(), "born": born(os.getpid())}
+        self.state: dict[str, Any] = {}
         self.written = 0.0
 
     def tell(self, **changes) -> None:
@@ -94,6 +91,10 @@ class Worker:
             return 3
 
     def _run(self) -> int:
+        # only now, with the lock, whoever started this has said its last word
+        self.state = held_in(self.folder / STATE) or {}
+        if self.engine is None:
+            self.state |= {"pid": os.getpid(), "born": born(os.getpid())}
         for folder in (self.folder, self.folder / "state", self.folder / "steps"):
             clear_drafts(folder)
         clear_drafts(self.adapters, older=3600.0)
@@ -132,8 +133,9 @@ class Worker:
 
     def work(self) -> Path:
         from .engine import Engine
-        from .finetune import FinetuneConfig, finetune
+        from .finetune import finetune
         from .methods import build
+        from .settings import FinetuneConfig
         from .training import make_accelerator
 
         engine = self.engine or Engine(self.request["model"])
@@ -241,9 +243,9 @@ class Sitters:
         import torch
 
         from .attention import Record, record
-        from .finetune import target_of
         from .prompts import compose
         from .sampling import LARGEST_MAP, initial_latents, said
+        from .userdata import target_of
 
         self.engine, self.base, self.folder, self.target = (
             engine,
@@ -359,13 +361,6 @@ def _no_room(folder: Path, needed: int) -> str:
     free = shutil.disk_usage(folder).free
     asked = f" but {(needed + SPARE) / 2**20:.0f} MiB are needed" if needed else ""
     return f"The disk has {free / 2**20:.0f} MiB free{asked}; make room, then resume."
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a failure is for want of memory, of the processor's or of a card's."""
-    words = str(error).lower()
-    told = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, MemoryError) or told
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ TESTS = {
     "spf/methods/__init__.py": ["test_methods.py", "test_numbers.py"],
     "spf/training.py": ["test_training.py", "test_numbers.py"],
     "spf/finetune.py": ["test_numbers.py", "test_finetune.py"],
+    "spf/own_portraits.py": ["test_numbers.py", "test_finetune.py"],
     "spf/generate.py": ["test_numbers.py", "test_generate.py"],
     "spf/engine.py": ["test_engine.py"],
     "spf/files.py": ["test_files.py"],
@@ -264,7 +265,7 @@ HAND = [
         "test_numbers.py::test_a_run_that_starts_again_leaves_no_state_to_continue",
     ),
     (
-        "spf/finetune.py",
+        "spf/own_portraits.py",
         "*how, fingerprint(base.unet)]",
         "*how]",
         "test_numbers.py::test_own_portraits_belong_to_the_weights_that_drew_them",
@@ -357,8 +358,8 @@ HAND = [
     ),
     (
         "spf/finetune.py",
-        "last, data.common) | weights",
-        "last, data.common) | {}",
+        "about | self.weights",
+        "about | {}",
         "test_finetune.py::test_the_weights_that_it_was_tuned_on_are_noted",
     ),
     (
@@ -535,7 +536,8 @@ def main() -> int:
         (home / "checkpoints").symlink_to(ROOT / "checkpoints")
         for library in LIBRARIES:
             import_module(library)
-        require_sound(home, tuple(dict.fromkeys(s.noticed for s in slips if s.noticed)))
+        if noticed := tuple(dict.fromkeys(slip.noticed for slip in slips if slip.noticed)):
+            require_sound(home, noticed)
         for number, slip in enumerate(slips, start=1):
             lives = survives(slip, home)
             survivors += [slip] if lives else []

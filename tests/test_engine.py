@@ -19,7 +19,6 @@ from spf.engine import (
     NAIVE,
     ORIGINAL,
     TUNED,
-    Crashed,
     Engine,
     Progress,
     Result,
@@ -28,6 +27,7 @@ from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.files import load_tensors
 from spf.paths import Adapter, save_adapter
 from spf.sampling import Kept, counting
+from spf.streaming import Crashed
 from spf.weights import note
 
 CONFIG = GenerateConfig(

@@ -10,23 +10,17 @@ from portrait_world import new_portrait_base
 
 from spf import userdata
 from spf.errors import BadInput, Cancelled
-from spf.exchange import load_adapter
+from spf.exchange import load_adapter, low_rank
 from spf.files import load_tensors, read_header
-from spf.finetune import (
-    FinetuneConfig,
-    finetune,
-    full_base,
-    low_rank,
-    row_columns,
-    tailored_rows,
-    user_rows,
-)
+from spf.finetune import finetune
 from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
+from spf.settings import FinetuneConfig
 from spf.shelf import adapter_name
+from spf.training_data import full_base, row_columns, tailored_rows, user_rows
 from spf.weights import KEY, note, sketch
 
 SMALL = {"batch": 2, "own_count": 3, "enhanced_every": 1}

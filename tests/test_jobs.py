@@ -347,6 +347,19 @@ def test_two_processes_never_work_in_one_folder(tmp_path):
     assert not (tmp_path / "state.json").exists()
 
 
+def test_a_worker_that_starts_slowly_says_nothing_of_an_earlier_run(tmp_path):
+    """It may be made before the page has written that the job starts anew, and begin after that."""
+    said = {"phase": "failed", "message": "no room", "step": 2, "looks": [{"step": 1}]}
+    (tmp_path / STATE).write_text(json.dumps(said))
+    worker = worker_in(tmp_path)
+    (tmp_path / STATE).write_text(json.dumps(said | {"phase": "starting", "message": ""}))
+    worker.work = lambda: tmp_path / "hat.safetensors"
+    assert worker.run() == 0
+    now = told_by(tmp_path)
+    assert (now["phase"], now["message"], now["looks"]) == ("done", "", said["looks"])
+    assert now["pid"] == os.getpid()
+
+
 # damage and want
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from portrait_world import new_portrait_base
 
-from spf import lessons, traits
+from spf import lessons
 from spf.userdata import Item, Wish
 
 HAT = Wish("a hat")
@@ -71,7 +71,7 @@ def test_pictures_are_looked_at_in_batches(base, tmp_path, monkeypatch):
         Item(tmp_path / f"{number}.png", "a person", "a hat", "a person, a hat")
         for number in range(11)
     ]
-    monkeypatch.setattr(traits, "seen", lambda base, images: [{"age": "old"}] * len(images))
+    monkeypatch.setattr(lessons, "seen", lambda base, images: [{"age": "old"}] * len(images))
     looked = []
     found, told = lessons.look(base, made, lambda *now: looked.append(now))
     assert len(found) == 11 and told[0].shown == tuple(range(11)) and looked == [(8, 11), (11, 11)]

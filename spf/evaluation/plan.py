@@ -21,7 +21,7 @@ from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
 from spf.sampling.guides import pushed
 from spf.settings import EvaluateConfig
-from spf.traits import completed
+from spf.traits.telling import completed
 
 ROW_VERSION = 7
 """Rows of another version are measured anew."""

@@ -16,7 +16,7 @@ from .captions import Said, texts
 from .checking import Entry, Finding, Report, check, store
 from .inbox import Unpacked, unpacked
 from .reading import CAPTIONS, TABLES
-from .sets import FEWEST, MOST, Item, UserSet, Wish, is_set, keep, load, squared
+from .sets import FEWEST, MOST, Item, UserSet, Wish, is_set, keep, load, squared, target_of
 
 __all__ = [
     "CAPTIONS",
@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "squared",
     "store",
+    "target_of",
     "texts",
     "unpacked",
 ]
