@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from .bases.pinned import settled
 from .config import EMBEDDED
 from .errors import BadInput, Busy, SpfError
 from .files import read_json, require_room, write_json
@@ -106,7 +107,6 @@ class Jobs:
         """Starts a job and returns its name. Raises BadInput, or Busy while another one is
         active.
         """
-        from .bases import settled
         from .methods import build  # imports torch, which a page has loaded by now
 
         settings = request.get("settings")

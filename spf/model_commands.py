@@ -31,7 +31,9 @@ def models(
     ] = "",
 ) -> None:
     """List the bases with revision, licence and size; check or fetch one."""
-    from spf.bases import PINNED, PINNED_CHECKER, PINNED_CLIP, checker_source, clip_source, find
+    from spf.bases.finding import find
+    from spf.bases.hub import checker_source, clip_source
+    from spf.bases.pinned import PINNED, PINNED_CHECKER, PINNED_CLIP
     from spf.models import empty_base
 
     known = PINNED | {"clip": PINNED_CLIP, "checker": PINNED_CHECKER}

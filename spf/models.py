@@ -27,14 +27,10 @@ from transformers import (
 )
 
 from .attention import require_layers, unmixed
-from .bases import (
-    Source,
-    clip_source,
-    configurations,
-    find,
-    skeleton,
-    tokenizer_folder,
-)
+from .bases.checks import configurations, skeleton
+from .bases.finding import find, tokenizer_folder
+from .bases.hub import clip_source
+from .bases.source import Source
 from .config import EMBEDDED, PERTURBED, SAMPLERS, check_choice
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
@@ -349,8 +345,8 @@ def load_base(
 ) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
-    `name` is what `bases.find` takes. Everything that can be told from names, configurations and
-    headers is checked before any weight is read. Raises BadInput (nothing of that name, no
+    `name` is what `spf.bases.finding` takes. Everything that can be told from names, configurations
+    and headers is checked before any weight is read. Raises BadInput (nothing of that name, no
     connection, another kind of model), UnsafeFile (a part is missing or damaged) or ChangedLibrary.
     """
     source, dtype = find(name), dtype or torch.float32

@@ -174,7 +174,7 @@ def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], 
     return "v_prediction" if said.startswith("v") else "epsilon"
 
 
-UNET = {
+_UNET = {
     "sample_size": 64,
     "in_channels": 4,
     "out_channels": 4,
@@ -185,7 +185,7 @@ UNET = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
 }
-VAE = {
+_VAE = {
     "sample_size": 512,
     "latent_channels": 4,
     "layers_per_block": 2,
@@ -194,7 +194,7 @@ VAE = {
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "scaling_factor": 0.18215,
 }
-TEXT = {
+_TEXT = {
     "model_type": "clip_text_model",
     "architectures": ["CLIPTextModel"],
     "hidden_size": 768,
@@ -206,7 +206,7 @@ TEXT = {
     "bos_token_id": 0,
     "eos_token_id": 2,
 }
-SCHEDULER = {
+_SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -221,16 +221,16 @@ SCHEDULER = {
 
 def standard(width: int, prediction: str) -> dict[str, dict[str, Any]]:
     """Configurations of SD 1.x or 2.x, by part."""
-    scheduler = SCHEDULER | {"prediction_type": prediction}
+    scheduler = _SCHEDULER | {"prediction_type": prediction}
     if width == SD1:
-        return {"unet": UNET, "vae": VAE, "text_encoder": TEXT, "scheduler": scheduler}
-    unet = UNET | {
+        return {"unet": _UNET, "vae": _VAE, "text_encoder": _TEXT, "scheduler": scheduler}
+    unet = _UNET | {
         "cross_attention_dim": 1024,
         "attention_head_dim": [5, 10, 20, 20],
         "use_linear_projection": True,
         "sample_size": 96 if prediction == "v_prediction" else 64,
     }
-    text = TEXT | {
+    text = _TEXT | {
         "hidden_size": 1024,
         "intermediate_size": 4096,
         "num_hidden_layers": 23,
@@ -238,7 +238,7 @@ def standard(width: int, prediction: str) -> dict[str, dict[str, Any]]:
         "hidden_act": "gelu",
         "projection_dim": 512,
     }
-    return {"unet": unet, "vae": VAE, "text_encoder": text, "scheduler": scheduler}
+    return {"unet": unet, "vae": _VAE, "text_encoder": text, "scheduler": scheduler}
 
 
 def expected(

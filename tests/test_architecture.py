@@ -17,7 +17,7 @@ from spf import manual
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    ["spf.errors", "spf.pace", "spf.registry", "spf.tokenizer", "spf.words"],
+    ["spf.bases", "spf.errors", "spf.pace", "spf.registry", "spf.tokenizer", "spf.words"],
     [
         "spf.config",
         "spf.encodings",
@@ -28,6 +28,7 @@ FLOORS = [
         "spf.weights",
     ],
     [
+        "spf.bases.source",
         "spf.diffusion",
         "spf.losses",
         "spf.options",
@@ -40,7 +41,17 @@ FLOORS = [
         "spf.streaming",
         "spf.training",
     ],
-    ["spf.attention", "spf.bases", "spf.guides", "spf.portraits", "spf.solvers", "spf.traits"],
+    [
+        "spf.attention",
+        "spf.bases.checks",
+        "spf.bases.pinned",
+        "spf.guides",
+        "spf.portraits",
+        "spf.solvers",
+        "spf.traits",
+    ],
+    ["spf.bases.hub"],
+    ["spf.bases.finding"],
     [
         "spf.control",
         "spf.models",

@@ -9,7 +9,7 @@ import torch
 from portrait_world import random_adapters
 from real_world import exact_base
 
-from spf.bases import licence_of
+from spf.bases.pinned import licence_of
 from spf.convert import CARD, convert
 from spf.errors import BadInput
 from spf.exchange import load_adapter

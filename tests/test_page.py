@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from spf import results as tables
 from spf import space, userdata
-from spf.bases import PINNED, PINNED_CLIP, preloaded
+from spf.bases.pinned import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput, SpfError, placeless
