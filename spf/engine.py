@@ -38,7 +38,7 @@ from .prompts import (
     overflow,
     unknown_words,
 )
-from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
+from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterparts
 from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
 from .traits import shown
@@ -124,7 +124,8 @@ class Result:
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
     the UNet took; 0 where none was needed. strangers: bases of the adapters that were
-    tuned on other weights, by the adapters' names.
+    tuned on other weights, by the adapters' names. unfit: adapters for targets that were passed
+    over, as none of them belongs to this base.
     """
 
     config: GenerateConfig
@@ -139,6 +140,7 @@ class Result:
     columns: Mapping[str, Column] = field(default_factory=dict)
     row_seconds: float = 0.0
     strangers: Mapping[str, str] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -297,6 +299,17 @@ class Engine:
         """What draws here; only its name before it is loaded."""
         return self.base.weights if self.base else Loaded(self.name)
 
+    @cached_property
+    def _fitting(self) -> Fits:
+        from .exchange import fitting
+
+        return fitting(self.base)
+
+    @property
+    def fits(self) -> Fits | None:
+        """Which files are adapters of what draws here; None before it is loaded."""
+        return self._fitting if self.base else None
+
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model that can be chosen, by name."""
         return self.shelf.choices()
@@ -307,7 +320,7 @@ class Engine:
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
-        return JOIN.join(self.shelf.pick(targets, self.weights))
+        return JOIN.join(self.shelf.pick(targets, self.weights, self.fits))
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
@@ -354,12 +367,13 @@ class Engine:
         """
         made = self.shelf.metadata()
         names = (name for some in self.variants(config).values() for name in some)
-        found = {name: made.get(name, {}) for name in names}
-        return {
-            name: one.get("base_model", "")
-            for name, one in found.items()
-            if self.weights.strange(one)
-        }
+        return self.weights.strangers({name: made.get(name, {}) for name in names})
+
+    def unfit(self, config: GenerateConfig) -> tuple[str, ...]:
+        """The adapters for targets of a drawing that "auto" passes over, see `Shelf.unfit`."""
+        if config.adapter != AUTO:
+            return ()
+        return tuple(self.shelf.unfit(config.targets, self.weights, self.fits))
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -443,7 +457,7 @@ class Engine:
 
     def _compare(self, config: GenerateConfig, maps: bool, tell: Tell, check: Check) -> None:
         with self.borrowed(check) as base:
-            config = self.resolved(config)
+            unfit, config = self.unfit(config), self.resolved(config)
             words = self.words(config)
             clock, portraits, watch, trace = self._draw(base, config, words, maps, tell, check)
             check()
@@ -474,6 +488,7 @@ class Engine:
                     self.columns(config),
                     watch.row_seconds,
                     strangers,
+                    unfit,
                 )
             )
 

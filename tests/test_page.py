@@ -211,6 +211,8 @@ def test_notices_name_the_words(engine, result):
         -1
     ]
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
+    other = stage.finished(replace(plain, unfit=("crown", "tiara")))["notices"][-1]["text"]
+    assert "so not used by itself: crown, tiara." in other["en"] and "crown, tiara" in other["zh"]
 
 
 def test_adapters_of_other_weights_are_named_under_the_portraits(tmp_path, result):

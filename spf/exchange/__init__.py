@@ -8,7 +8,7 @@ from spf.paths import TEXT
 
 from .lowrank import Loss, as_pairs, low_rank
 from .names import Layout
-from .reading import OWN, Origin, load_adapter, origin, read_adapter
+from .reading import OWN, Origin, fitting, load_adapter, origin, read_adapter
 from .writing import FORMS, RANK, Form, Written, write, write_for_others
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Origin",
     "Written",
     "as_pairs",
+    "fitting",
     "load_adapter",
     "low_rank",
     "origin",

@@ -183,6 +183,8 @@ def _strange(result: Result) -> list[dict]:
 
 def _lacking(result: Result) -> list[dict]:
     used = [name for name in result.config.adapter.split(JOIN) if name]
+    if result.unfit:
+        return [notice("unfit", "info", names=", ".join(result.unfit))]
     if not used and result.config.targets:
         return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):
