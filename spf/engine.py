@@ -43,6 +43,7 @@ from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
 from .traits import shown
 from .weights import Loaded
+from .words import parted
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -335,11 +336,11 @@ class Engine:
         The naive counterparts have a role of their own, and are there only where every adapter has
         one; the role of others is their name. Raises BadInput for more than BESIDE of them.
         """
-        names = _split(self.resolved(config).adapter, JOIN)
+        names = parted(self.resolved(config).adapter, JOIN)
         naive = counterparts(names, self.shelf.files())
         found = {TUNED: names}
-        for one in _split(config.beside, ","):
-            asked = naive if one == AUTO else _split(one, JOIN)
+        for one in parted(config.beside, ","):
+            asked = naive if one == AUTO else parted(one, JOIN)
             if asked and asked not in found.values():
                 found[NAIVE if asked == naive else JOIN.join(asked)] = asked
         if len(found) > 1 + BESIDE:
@@ -618,10 +619,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def _split(names: str, by: str) -> list[str]:
-    return [part for name in names.split(by) if (part := name.strip())]
 
 
 class _Watch:

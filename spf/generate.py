@@ -26,7 +26,7 @@ from spf.models import Base, as_pixels
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
-from spf.targets import known_targets
+from spf.targets import everywhere
 from spf.traits import shown
 from spf.traits.telling import Told, completed
 
@@ -131,12 +131,8 @@ def guide_of(config: GenerateConfig) -> GuideConfig | None:
     """How a drawing is guided; targets without a place, such as a style, leave nothing to hold."""
     if not config.guided:
         return None
-    known = known_targets(config.targets)
-    everywhere = (
-        known and len(known) == len(config.targets) and not any(target.regions for target in known)
-    )
     guide = GuideConfig(config.guided, start=config.guided_from, push=config.push)
-    return freed(guide) if everywhere else guide
+    return freed(guide) if everywhere(config.targets) else guide
 
 
 def edit_of(config: GenerateConfig) -> Edit | None:

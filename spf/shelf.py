@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from .config import AUTO, JOIN
 from .errors import BadInput
 from .weights import Loaded
-from .words import cleaned, normal, without_joiners
+from .words import cleaned, normal, parted, without_joiners
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Shelf:
             return self.pick(targets, base, fits)
         if adapter.endswith(SUFFIX) and Path(adapter).is_file():
             return [adapter]  # also where its path has a "+"
-        return [part.strip() for part in adapter.split(JOIN) if part.strip()]
+        return parted(adapter, JOIN)
 
 
 @lru_cache(maxsize=256)

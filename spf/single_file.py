@@ -132,20 +132,21 @@ def check_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """
     for start, why in OTHERS.items():
         if any(key.startswith(start) for key in shapes):
-            raise _refused(name, why)
+            raise refused(name, why)
     if not any(key.startswith(UNET_KEY) for key in shapes):
-        raise _refused(name, "is no checkpoint of Stable Diffusion")
+        raise refused(name, "is no checkpoint of Stable Diffusion")
     for key, part in ((VAE_KEY, "autoencoder"), ("cond_stage_model.", "text encoder")):
         if not any(one.startswith(key) for one in shapes):
-            raise _refused(name, f"has no {part} in it")
+            raise refused(name, f"has no {part} in it")
     first = shapes.get(f"{UNET_KEY}input_blocks.0.0.weight", (0, 4))
     if first[1] in CHANNELS:
-        raise _refused(name, CHANNELS[first[1]])
+        raise refused(name, CHANNELS[first[1]])
     widths = {shape[1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")}
     return widths.pop() if len(widths) == 1 else 0
 
 
-def _refused(name: str, why: str) -> BadInput:
+def refused(name: str, why: str) -> BadInput:
+    """What is said of a base model that cannot be used."""
     return BadInput(
         f"model {name} {why}; what can be used is text-to-image Stable Diffusion 1.x and 2.x."
     )

@@ -160,33 +160,12 @@ class Worker:
             nonlocal since
             if since is not None:  # the first step also prepares
                 pace.step(step, time.monotonic() - since)
-            seen(step, terms, pace.left(step))
-            since = time.monotonic()
-
-        def seen(step: int, terms: Mapping[str, float], left: float | None) -> None:
-            terms = {name: round(float(value), 6) for name, value in terms.items()}
-            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **terms}) + "\n")
+            left, terms = pace.left(step), self.noted(step, terms)
             if step in looks:
-                before = [look for look in self.state.get("looks", []) if look["step"] < step]
-                began = time.monotonic()
                 with accelerator.autocast():
-                    look = sitters.look()
-                pace.look = time.monotonic() - began
-                self.tell(looks=[*before, {"step": step, **look}])
-            if time.monotonic() - self.written > 0.5 or step == config.steps:
-                self.tell(phase="running", step=step, terms=terms, left=left)
-            if (self.folder / PAUSE).exists() and step < config.steps:
-                self.tell(phase="paused", step=step, terms=terms, left=left)
-                while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
-                    time.sleep(0.1)
-                self.tell(phase="running")
-            if (self.folder / STOP).exists():
-                self.tell(step=step, terms=terms)
-                raise Cancelled("Stopped.")
-            if self.until and time.monotonic() > self.until and step < config.steps:
-                self.tell(step=step, terms=terms)
-                raise Cancelled("The slice is over.")
+                    pace.look = self.looked(step, sitters)
+            self.heed(step, {"step": step, "terms": terms, "left": left}, config.steps)
+            since = time.monotonic()
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(
@@ -201,6 +180,38 @@ class Worker:
         path = self.publish(path)
         shutil.rmtree(self.folder / "state", ignore_errors=True)  # nobody continues a finished run
         return path
+
+    def noted(self, step: int, terms: Mapping[str, float]) -> dict[str, float]:
+        """Puts the loss terms of a step into the history; returns them as they stand there."""
+        terms = {name: round(float(value), 6) for name, value in terms.items()}
+        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **terms}) + "\n")
+        return terms
+
+    def looked(self, step: int, sitters: Sitters) -> float:
+        """Draws and judges the sitters, and tells what came of it; returns the seconds it took."""
+        before = [look for look in self.state.get("looks", []) if look["step"] < step]
+        began = time.monotonic()
+        look = sitters.look()
+        took = time.monotonic() - began
+        self.tell(looks=[*before, {"step": step, **look}])
+        return took
+
+    def heed(self, step: int, now: Mapping[str, Any], steps: int) -> None:
+        """Tells where the run stands, if it is time, and does what was asked meanwhile: waits, or
+        raises Cancelled.
+        """
+        if time.monotonic() - self.written > 0.5 or step == steps:
+            self.tell(phase="running", **now)
+        if (self.folder / PAUSE).exists() and step < steps:
+            self.tell(phase="paused", **now)
+            while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
+                time.sleep(0.1)
+            self.tell(phase="running")
+        stop = (self.folder / STOP).exists()
+        if stop or (self.until and time.monotonic() > self.until and step < steps):
+            self.tell(step=step, terms=now["terms"])
+            raise Cancelled("Stopped." if stop else "The slice is over.")
 
     def wait_for_room(self, needed: int, error: BaseException | None) -> None:
         """Returns when the disk has room for a state; until then the job is paused and says how

@@ -223,7 +223,7 @@ HAND = [
     ),
     (
         "spf/generate.py",
-        "return freed(guide) if everywhere else guide",
+        "return freed(guide) if everywhere(config.targets) else guide",
         "return guide",
         "test_numbers.py::test_a_style_leaves_nothing_to_hold_on_the_page_and_command_line",
     ),

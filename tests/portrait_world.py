@@ -11,6 +11,7 @@ from spf.evaluation.judges import Judges
 from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names
 from spf.portraits.captions import words
+from spf.userdata import Wish, check, keep
 
 
 def new_portrait_base(seed: int = 0):
@@ -41,3 +42,8 @@ def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) ->
         for _ in range(count)
     ]
     return [Adapter(about, tensors) for tensors in found]
+
+
+def stored(pictures, wish: Wish, folder):
+    """A set of one's own, checked and kept in a new folder."""
+    return keep(check(pictures, wish).items, wish, folder)

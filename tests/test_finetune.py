@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_portrait_base, stored
 
 from spf import userdata
 from spf.errors import BadInput, Cancelled
@@ -333,7 +333,7 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
         (tmp_path / "in" / f"{number}.txt").write_text(
             f"a photo of a woman with long hair {number}, a straw hat"
         )
-    folder = userdata.store(
+    folder = stored(
         tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
     )
     rows = user_rows(base, userdata.load(folder), build("spf", SMALL | {"text": "caption"}))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_portrait_base, stored
 
 from spf import userdata
 from spf.errors import BadInput, Busy, Cancelled
@@ -155,9 +155,7 @@ def test_a_set_of_ones_own_is_fine_tuned_on_under_its_name(jobs, tmp_path):
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text(f"a photo of man {number}, wearing a straw hat")
-    folder = userdata.store(
-        tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
-    )
+    folder = stored(tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
     name = jobs.start({"data": str(folder), "steps": 4})
     assert name == "strawhat-spf-1" and wait(jobs, name, "done").step == 4
     assert sitter_texts(str(folder)) == [f"a photo of man {number}" for number in range(4)]
@@ -196,7 +194,7 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
-    own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
+    own = stored(folder, userdata.Wish("a straw hat"), tmp_path / "set")
     plain = Sitters(
         SimpleNamespace(base=base, read=read, screened=lambda images: images),
         str(own),

@@ -23,6 +23,7 @@ from spf.single_file import (
     expected,
     header,
     prediction_of,
+    refused,
     standard,
 )
 
@@ -50,7 +51,7 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
         metadata, shapes = header(source.file)
         width = check_kind(source.name, shapes)
         if width not in (SD1, SD2):
-            raise _refused(source, f"has text states of {width or 'several widths'}")
+            raise refused(source.name, f"has text states of {width or 'several widths'}")
         return standard(width, prediction_of(source.file, metadata, shapes, width))
     if source.file:
         check_kind(source.name, header(source.file)[1])
@@ -74,13 +75,12 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
     pipeline = read_json(index).get("_class_name", "") if index.is_file() else ""
     unet, vae, text = parts[UNET], parts[VAE], parts[TEXT_ENCODER]
     if "XL" in pipeline or unet.get("addition_embed_type") == "text_time":
-        raise _refused(source, "is SDXL, which has two text encoders")
+        raise refused(source.name, "is SDXL, which has two text encoders")
     latents = vae.get("latent_channels", 4)
     if (channels := unet.get("in_channels", 4)) != latents:
         kind = CHANNELS.get(channels) if latents == 4 else None
-        raise _refused(
-            source, kind or f"takes {channels} channels where its latents have {latents}"
-        )
+        other = f"takes {channels} channels where its latents have {latents}"
+        raise refused(source.name, kind or other)
     for key in (
         "addition_embed_type",
         "class_embed_type",
@@ -88,23 +88,16 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
         "num_class_embeds",
     ):
         if unet.get(key) is not None:
-            raise _refused(source, f"has a unet with {key} {unet[key]}")
+            raise refused(source.name, f"has a unet with {key} {unet[key]}")
     kind = text.get("model_type") or "".join(text.get("architectures") or ["unknown"])
     if kind not in ("clip_text_model", "CLIPTextModel", "CLIPTextModelWithProjection"):
-        raise _refused(source, f"has a text encoder of kind {kind} and not CLIP's")
+        raise refused(source.name, f"has a text encoder of kind {kind} and not CLIP's")
     width, wanted = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1280)
     if width != wanted:
-        raise _refused(source, f"has text states of {width} where its unet wants {wanted}")
+        raise refused(source.name, f"has text states of {width} where its unet wants {wanted}")
     prediction = parts[SCHEDULER].get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise _refused(source, f"predicts {prediction}")
-
-
-def _refused(source: Source, why: str) -> BadInput:
-    return BadInput(
-        f"model {source.name} {why}; what can be used is text-to-image Stable Diffusion 1.x"
-        " and 2.x."
-    )
+        raise refused(source.name, f"predicts {prediction}")
 
 
 def skeleton(source: Source) -> Skeleton:

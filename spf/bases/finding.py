@@ -10,7 +10,7 @@ from spf.errors import BadInput
 from spf.shelf import checkpoints
 from spf.single_file import header
 
-from .hub import clip_tokenizer, described, downloaded
+from .hub import clip_tokenizer, downloaded, looked_up
 from .pinned import LICENCE, PINNED, short_name
 from .source import TOKENIZER, Source
 
@@ -33,7 +33,7 @@ def find(name: str) -> Source:
     if path.is_dir() and name:
         raise BadInput(f"model is the folder {name!r}, but a model_index.json must be in it.")
     if found := HUB_ID.fullmatch(name):
-        return downloaded(name, described(found["id"], found["revision"]))
+        return downloaded(name, looked_up(found["id"], found["revision"]))
     raise BadInput(
         f"model is {name!r} but must be one of {', '.join([EMBEDDED, *PINNED])}, a hub id"
         " (owner/name), a folder with a model_index.json, or a .safetensors checkpoint."

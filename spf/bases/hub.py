@@ -52,7 +52,7 @@ def _fetched(pinned: Pinned, files: Sequence[str], download: bool) -> Path | Non
         raise BadInput(f"{pinned.repository} is not reachable; go online once.") from error
 
 
-def described(repository: str, revision: str | None) -> Pinned:
+def looked_up(repository: str, revision: str | None) -> Pinned:
     """What the hub says of a repository, without downloading it; of a cached one what is known."""
     try:
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from spf.config import EMBEDDED, OPEN
 from spf.models import Base
 from spf.prompts import ComposedPrompt, compose, find, overflow, paired
+from spf.words import parted
 
 from . import PERSON, TRAITS, decides, known_phrases, speaks, where
 from .writing import meet, moved, patched, written
@@ -86,7 +87,7 @@ def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
     the end of the base text.
     """
     found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}
-    for phrase in filter(None, map(str.strip, also.split(","))) if also != OPEN else ():
+    for phrase in parted(also, ",") if also != OPEN else ():
         pair = known_phrases().get(phrase.lower())
         if pair:
             found[pair[0]] = pair[1]

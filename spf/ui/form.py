@@ -16,6 +16,7 @@ import gradio as gr
 
 from spf.config import Config, GenerateConfig, Options, Setting
 from spf.errors import BadInput
+from spf.words import parted
 
 from .components import Number, Slider
 from .texts import known, label
@@ -155,7 +156,7 @@ def _about(outside: str, setting: Setting):
 def _shown(setting: Setting, value: Any) -> Any:
     """A value as the widget holds it."""
     if setting.widget == "many":
-        return [name for part in value.split(LIST.strip()) if (name := part.strip())]
+        return parted(value, LIST)
     return _text_of(value)
 
 

@@ -17,6 +17,7 @@ from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.prompts import compose
 from spf.targets import known_targets
+from spf.words import parted
 
 from . import series, stage
 from .boundary import sentence
@@ -225,7 +226,7 @@ def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
 
     With one adapter for each target, a prefix uses those of its own targets.
     """
-    names = config.adapter.split(JOIN) if config.adapter else []
+    names = parted(config.adapter, JOIN)
     own = len(names) == len(config.targets)
 
     def prefix(k: int) -> GenerateConfig:

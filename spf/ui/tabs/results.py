@@ -20,6 +20,7 @@ from spf.config import JOIN, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Result
 from spf.evaluation.measures import SURE
 from spf.portraits.description import ATTRIBUTES
+from spf.words import parted
 
 from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
@@ -229,7 +230,7 @@ class Redrawn:
             return None
         if not pair.again:
             return both("pairs.edit", name=pair.method)
-        for name in filter(None, pair.request.adapter.split(JOIN)):
+        for name in parted(pair.request.adapter, JOIN):
             if name not in self.engine.files():
                 return both("pairs.adapter", name=Path(name).name)
         return None
