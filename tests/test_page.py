@@ -1107,6 +1107,8 @@ def test_the_queue_cannot_be_passed(engine):
             assert fn.fn.__doc__ and all(
                 name in fn.fn.__doc__ for name in inspect.signature(fn.fn).parameters
             )
+    (taught,) = [fn.fn.__doc__ for fn in page.fns.values() if fn.api_name == "finetune"]
+    assert "steps: training steps, 1 to 1000000\n" in taught and '"tokencompose"' in taught
 
 
 def test_every_language_has_every_text_and_every_text_is_shown():
