@@ -73,6 +73,23 @@ def test_a_card_names_what_it_does_not_know(adapter):
     assert "| free | response | 0.50 | CLIP |" in card("mine", about, [], receipt=receipt)
 
 
+@pytest.mark.parametrize(
+    ("base", "line"),
+    [
+        ("stable-diffusion-v1-5", "base_model: stable-diffusion-v1-5/stable-diffusion-v1-5\n"),
+        ("stable-diffusion-2-1", "base_model: stabilityai/stable-diffusion-2-1\n"),
+        ("stabilityai/stable-diffusion-2-1", "base_model: stabilityai/stable-diffusion-2-1\n"),
+        ("someone/photos", "base_model: someone/photos\n"),
+        ("embedded", ""),
+        ("SD 2.x", ""),
+        ("unknown", ""),
+    ],
+)
+def test_a_card_names_the_base_as_the_hub_does(base, line):
+    text = card("mine", dict.fromkeys(METADATA, "") | {"base_model": base}, [])
+    assert line in text if line else "base_model:" not in text
+
+
 @pytest.mark.slow
 def test_whole_differences_of_the_exact_size_become_pairs_in_minutes(tmp_path):
     """Every cross-attention matrix of SD 1.5, biases too, at rank 32."""

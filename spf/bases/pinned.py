@@ -98,6 +98,14 @@ def short_name(name: str) -> str | None:
     return next((key for key, one in PINNED.items() if name in (key, one.repository)), None)
 
 
+def hub_id(name: str) -> str:
+    """The repository of a base by its name, or by its family; the name itself where none is known
+    here.
+    """
+    short = "stable-diffusion-v1-5" if name == "SD 1.x" else short_name(name)
+    return PINNED[short].repository if short else name
+
+
 def licence_of(name: str) -> str:
     """Licence of a base by its name, as far as it is known here; else empty."""
     if name == EMBEDDED:
