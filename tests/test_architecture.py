@@ -89,7 +89,7 @@ ONLY_IN = {
     "gradio": ["app", "spf.ui"],
     "spaces": ["app", "spf.ui"],
     "diffusers": [
-        "spf.bases",
+        "spf.bases.checks",
         "spf.single_file",
         "spf.solvers",
         "spf.geometry",

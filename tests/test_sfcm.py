@@ -11,6 +11,7 @@ from spf.sfcm import (
     DISTANCES,
     ENDS,
     SCALES,
+    SOURCES,
     Evidence,
     SfcmConfig,
     control_map,
@@ -101,6 +102,19 @@ def test_without_phrases_the_map_is_the_scaled_noise_difference():
     control, chain = sfcm(eps_res, eps_ref, torch.zeros(1, 0, 4, 4), torch.zeros(1, 0), steps=True)
     torch.testing.assert_close(control, scaled(noise_difference(eps_res, eps_ref)))
     assert len(chain) == 2
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_distances_beyond_the_phrases_of_a_batch_count_for_nothing(source):
+    generator = torch.Generator().manual_seed(1)
+    maps = (torch.rand(2, *shape, generator=generator) for shape in ((8, 8), (3, 4, 4), (4, 4)))
+    found, distances = Evidence(*maps), torch.rand(2, 9, generator=generator)
+    config = SfcmConfig(source=source)
+    for more in (3, 4, 9):
+        assert torch.equal(
+            control_map(found, distances[:, :more], config),
+            control_map(found, distances[:, :3], config),
+        )
 
 
 def test_the_map_carries_no_gradient():
