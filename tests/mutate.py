@@ -72,6 +72,7 @@ TESTS = {
     "spf/generate.py": ["test_numbers.py", "test_generate.py"],
     "spf/engine.py": ["test_engine.py"],
     "spf/files.py": ["test_files.py"],
+    "spf/images.py": ["test_files.py", "test_faults.py"],
     "spf/userdata/checking.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/userdata/sets.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/weights.py": ["test_weights.py"],
@@ -99,6 +100,7 @@ WALKED = (
     "spf/methods/purecc.py",
     "spf/methods/__init__.py",
     "spf/files.py",
+    "spf/images.py",
 )
 HAND = [
     # the objective
@@ -320,19 +322,19 @@ HAND = [
     ),
     ("spf/shelf.py", "not stock", "path.name", "test_shelf.py"),
     (
-        "spf/files.py",
+        "spf/images.py",
         "return image if turn is None else image.transpose(turn)",
         "return image",
         "test_files.py::test_transparent_parts_are_white_and_photographs_upright",
     ),
     (
-        "spf/files.py",
+        "spf/images.py",
         "if max(image.size) > largest:",
         "if False:",
         "test_files.py::test_sides_and_pixels_of_a_picture_have_their_limits",
     ),
     (
-        "spf/files.py",
+        "spf/images.py",
         "if image.width * image.height > most:",
         "if False:",
         "test_files.py::test_sides_and_pixels_of_a_picture_have_their_limits",

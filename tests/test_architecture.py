@@ -22,6 +22,7 @@ FLOORS = [
         "spf.config",
         "spf.encodings",
         "spf.files",
+        "spf.images",
         "spf.relied",
         "spf.space",
         "spf.votes",

@@ -15,7 +15,7 @@ import gradio as gr
 
 from spf import userdata
 from spf.errors import BadInput, SpfError
-from spf.files import FORMATS
+from spf.images import FORMATS
 from spf.words import normal
 
 from .boundary import sentence

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, SpfError
-from ..files import open_image
+from ..images import open_image
 from ..words import same_name
 from .captions import texts
 from .reading import Captions, Claim, Source, captions, listed

@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 
 from ..config import Config, choice, text
 from ..errors import BadInput
-from ..files import open_image, require_room, write_json
+from ..files import require_room, write_json
+from ..images import open_image
 from ..portraits.description import Target, get_target
 from ..prompts import ComposedPrompt, compose
 from .captions import written
