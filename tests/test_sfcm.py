@@ -171,6 +171,14 @@ def test_unknown_forms_are_refused(wrong):
         sfcm(*torch.zeros(2, 1, 4, 8, 8), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1), **wrong)
 
 
+def test_a_phrase_that_is_the_target_is_no_distance_away_however_it_is_rounded():
+    """The cosine of a vector with itself may come out a little above 1."""
+    states = torch.randn(200, 37, generator=torch.Generator().manual_seed(0))
+    for form in DISTANCES:
+        found = torch.cat([phrase_distances(states, [[n]], [n], form) for n in range(200)])
+        assert found.isfinite().all() and found.ge(0).all() and found.max() < 1e-3
+
+
 def test_smoothing_averages_over_what_is_there():
     """An even map stays even up to its border, and a single bright point is shared out evenly."""
     how = SfcmConfig(source="noise", scale="none", end="clip", smooth=3, power=1.0)
