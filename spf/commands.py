@@ -158,7 +158,7 @@ def evaluate(
     if quick:
         few = {"prompts": min(2, config.prompts), "maps": min(1, config.maps)}
         config = replace(config, seeds=1, steps=6, **few)
-    labels, names = _wanted(methods, targets, adapters, most=3 if quick else None)
+    labels, names = _methods_and_targets(methods, targets, adapters, most=3 if quick else None)
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded, judges = _load(model, threads, device=str(state.device))
     if judges is None:
@@ -197,7 +197,7 @@ def evaluate(
     typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
 
 
-def _wanted(
+def _methods_and_targets(
     methods: str, targets: str, adapters: Path | None, most: int | None
 ) -> tuple[list[str], list[str]]:
     """The methods and targets that an evaluation asks for; most: of all targets so many."""

@@ -41,7 +41,7 @@ from .prompts import (
 from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterparts
 from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
-from .traits import shown
+from .traits import in_words
 from .weights import Loaded
 from .words import parted
 
@@ -400,7 +400,7 @@ class Engine:
             known = known_words(tokenizer) if unknown else ()
             near = {word: near_words(word, known) for word in unknown}
             beyond = tuple(overflow(tokenizer, prompt.complete))
-            return Words(prompt, tuple(unknown), beyond, near, known, shown(fuller.traits))
+            return Words(prompt, tuple(unknown), beyond, near, known, in_words(fuller.traits))
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:

@@ -34,7 +34,7 @@ from spf.portraits.description import Target
 from spf.settings import FinetuneConfig
 from spf.shelf import STOCK, adapter_name
 from spf.training import fit, make_accelerator
-from spf.training_data import Data, parts, read_data
+from spf.training_data import Data, batches, read_data
 from spf.userdata import target_of
 from spf.weights import note
 
@@ -85,7 +85,7 @@ def finetune(
     if method.wants_own:
         with accelerator.autocast():
             own = OwnPortraits(base, target, method.config, data.texts, config.seed, out / OWN)
-    run = _Run(base, config, method, target, data, own, weights, out, callback)
+    run = _Tuning(base, config, method, target, data, own, weights, out, callback)
     with (
         method.paths(base.unet, config.steps, config.seed, start) as run.paths,
         eager_attention(base.unet, accelerator.mixed_precision),
@@ -120,7 +120,7 @@ def finetune(
 
 
 @dataclass
-class _Run:
+class _Tuning:
     """What a run has, and what `fit` asks of it. weights: the note on those that it tunes; last:
     the step and the terms that were reached; memory: tensors that its state keeps.
 
@@ -254,7 +254,7 @@ def add_control(method: Method, sets: Sequence[Rows], ctx: Context, seed: int, f
         ctx = replace(ctx, rng=np.random.default_rng([seed, 1]))
         maps = {
             str(number): torch.cat(
-                [method.control(rows.take(part), ctx) for part in parts(len(rows))]
+                [method.control(rows.take(part), ctx) for part in batches(len(rows))]
             )
             for number, rows in enumerate(sets)
         }

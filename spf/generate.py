@@ -27,7 +27,7 @@ from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
 from spf.targets import everywhere
-from spf.traits import shown
+from spf.traits import in_words
 from spf.traits.telling import Told, completed
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def draw(
                 model=base.name,
                 seed=seed,
                 complete=prompt.complete,
-                also=shown(fuller.traits),
+                also=in_words(fuller.traits),
                 seconds=clock,
                 told=said,
                 made_for=list(made_for.values()),

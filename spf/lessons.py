@@ -2,7 +2,7 @@
 says.
 
     found, lessons = look(base, items)         # "old", in 180 of 200 pictures
-    items = written(base, wish, items, lessons)
+    items = with_lessons(base, wish, items, lessons)
 
 Read by CLIP as `spf.traits.reading` does, so only what is a trait there is told, and only where
 CLIP is sure.
@@ -74,7 +74,9 @@ def shared(items: Sequence[Item], found: Sequence[dict[str, str]]) -> list[Lesso
     return sorted(lessons, key=lambda lesson: -len(lesson.shown))
 
 
-def written(base: Base, wish: Wish, items: Sequence[Item], lessons: Sequence[Lesson]) -> list[Item]:
+def with_lessons(
+    base: Base, wish: Wish, items: Sequence[Item], lessons: Sequence[Lesson]
+) -> list[Item]:
     """The items with the lessons in the texts of those pictures that show them."""
     fuller = []
     for place, item in enumerate(items):

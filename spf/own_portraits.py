@@ -23,7 +23,7 @@ from spf.sampling import initial_latents, sample
 from spf.traits.reading import seen
 from spf.traits.telling import told_all
 
-from .training_data import composed, encoded, parts
+from .training_data import batches, encoded, with_target
 
 log = logging.getLogger(__name__)
 STEPS = 20
@@ -51,12 +51,12 @@ class OwnPortraits:
         else:
             texts = [made.text for _, made in base_captions(target, count, seed, "train")]
         latents = self._latents(base, texts, seed, file)
-        prompts = [composed(text, target) for text in texts]
+        prompts = [with_target(text, target) for text in texts]
         if config.text == "seen":
             with torch.no_grad():
                 images = [
                     base.clip_images(base.decode(latents[part.start : part.stop]))
-                    for part in parts(count)
+                    for part in batches(count)
                 ]
             prompts = told_all(base, prompts, seen(base, torch.cat(images)))
         self.all = encoded(base, latents, prompts, target, config)
@@ -78,7 +78,7 @@ class OwnPortraits:
             found = torch.cat(
                 [
                     self._draw(base, [texts[i] for i in part], seed + part.start)
-                    for part in parts(len(texts))
+                    for part in batches(len(texts))
                 ]
             )
             save_tensors(file, {key: found})

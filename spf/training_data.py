@@ -78,7 +78,7 @@ def tailored_rows(
             )
         return drawn
 
-    prompts = [composed(made.text, target) for made in captions]
+    prompts = [with_target(made.text, target) for made in captions]
     data = _rows(base, pictures, prompts, target, config)
     data.rows.words = found if words else None
     return data
@@ -111,7 +111,7 @@ def _rows(
 ) -> Data:
     """Encodes pictures (positions -> uint8 [B,H,W,3]) part by part, and their texts."""
     latents, images = [], []
-    for part in parts(len(prompts)):
+    for part in batches(len(prompts)):
         pixels = as_pixels(pictures(part)).to(base.device)
         with torch.no_grad():
             latents.append(base.encode(pixels))
@@ -176,7 +176,7 @@ def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
     )
 
 
-def composed(text: str, target: Target) -> ComposedPrompt:
+def with_target(text: str, target: Target) -> ComposedPrompt:
     """A base text with its target."""
     return compose(text, target.text, target.mode, target.replace)
 
@@ -196,7 +196,7 @@ def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> 
 
     Words that fell off the end of the text, or whose object is not in the picture, are left out.
     """
-    prompt, words = composed(made.text, target), []
+    prompt, words = with_target(made.text, target), []
     for noun, phrase, pixels in places(prompt, made, target, regions):
         columns = [
             tuple(columns_of(base.tokenizer, prompt.complete, [span])) for span in (noun, phrase)
@@ -209,6 +209,6 @@ def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> 
     return words
 
 
-def parts(count: int) -> list[range]:
+def batches(count: int) -> list[range]:
     """Positions, in parts of what is encoded or drawn together."""
     return [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from spf.bases import hub as the_hub
 from spf.bases.checks import skeleton
-from spf.bases.finding import find
+from spf.bases.finding import find_base
 from spf.bases.pinned import PINNED, Pinned, licence_of
 from spf.bases.source import Source
 from spf.errors import BadInput, UnsafeFile
@@ -84,7 +84,7 @@ def test_a_folder_of_fp16_variants_and_of_shards_is_read(folder, original):
                 json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
             )
         file.unlink()
-    assert find(str(folder)).weights("unet")[0] == ".fp16"
+    assert find_base(str(folder)).weights("unet")[0] == ".fp16"
     same_weights(load_base(str(folder), dtype=torch.float16), original, torch.float16)
 
 
@@ -363,7 +363,7 @@ def hub(monkeypatch, saved):
 
 def test_licence_and_size_are_told_before_the_smallest_weights_are_fetched(hub, caplog):
     with caplog.at_level(logging.INFO):
-        source = find("someone/portraits")
+        source = find_base("someone/portraits")
     assert source.licence == "openrail" and source.name == "someone/portraits"
     small, wanted = hub
     assert small == list(the_hub.SMALL_FILES)
@@ -385,7 +385,7 @@ def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(hub, sa
 
     monkeypatch.setattr(the_hub, "configurations", inpainting)
     with pytest.raises(BadInput, match="is for inpainting"):
-        find("someone/inpainting")
+        find_base("someone/inpainting")
     assert len(hub) == 1
 
 
@@ -401,7 +401,7 @@ def test_pinned_models_say_what_they_are():
 
 def test_the_full_id_of_a_pinned_model_is_that_model(hub):
     pinned = PINNED["stable-diffusion-v1-5"]
-    source = find(pinned.repository)
+    source = find_base(pinned.repository)
     assert source.name == "stable-diffusion-v1-5" and source.licence == pinned.licence
 
 

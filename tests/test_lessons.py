@@ -46,7 +46,7 @@ def base():
 
 def test_lessons_are_written_where_they_show(base):
     made = items("a photo of a person", "a photo of a person")
-    told = lessons.written(base, HAT, made, [lessons.Lesson("age", "old", (1,))])
+    told = lessons.with_lessons(base, HAT, made, [lessons.Lesson("age", "old", (1,))])
     assert told[0] == made[0]
     assert told[1].base_text == "a photo of an old person"
     assert told[1].complete_text == "a photo of an old person, a hat"
@@ -54,7 +54,7 @@ def test_lessons_are_written_where_they_show(base):
 
 def test_what_somebody_wrote_keeps_its_form(base):
     item = Item(None, "a person with glasses", "a hat", "a person with a hat and glasses")
-    told = lessons.written(base, HAT, [item], [lessons.Lesson("age", "old", (0,))])[0]
+    told = lessons.with_lessons(base, HAT, [item], [lessons.Lesson("age", "old", (0,))])[0]
     assert told.base_text == "an old person with glasses"
     assert told.complete_text == "an old person with a hat and glasses"
     prompt = told.prompt(HAT)

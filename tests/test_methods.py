@@ -16,7 +16,7 @@ from spf.methods.spf import ABLATIONS, Comparison, SpfConfig, output_alignment, 
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig, control_map
-from spf.training_data import composed, encoded
+from spf.training_data import encoded, with_target
 
 TEXTS = [
     "a photo of a young woman with long red hair",
@@ -35,7 +35,7 @@ def base():
 @pytest.fixture(scope="module")
 def rows(base):
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    prompts = [composed(text, TARGETS["hat"]) for text in TEXTS]
+    prompts = [with_target(text, TARGETS["hat"]) for text in TEXTS]
     made = encoded(base, latents, prompts, TARGETS["hat"], SfcmConfig())
     made.image = torch.nn.functional.normalize(
         torch.randn(4, 16, generator=torch.Generator().manual_seed(2)), dim=1

@@ -47,7 +47,7 @@ from spf.prompts import compose
 from spf.sfcm import SfcmConfig
 from spf.shelf import STOCK, Shelf, adapter_name
 from spf.training import fit
-from spf.training_data import composed, encoded, grounded, tailored_rows
+from spf.training_data import encoded, grounded, tailored_rows, with_target
 
 TEXTS = ["a photo of a young woman with long red hair", "a photo of an old man"]
 SETTINGS = {
@@ -66,7 +66,7 @@ def base():
 @pytest.fixture(scope="module")
 def rows(base):
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    prompts = [composed(text, TARGETS["hat"]) for text in TEXTS]
+    prompts = [with_target(text, TARGETS["hat"]) for text in TEXTS]
     return encoded(base, latents, prompts, TARGETS["hat"], SfcmConfig())
 
 

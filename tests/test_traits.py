@@ -10,7 +10,7 @@ from portrait_world import new_portrait_base, random_adapters
 from spf.paths import response
 from spf.prompts import compose, overflow
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample
-from spf.traits import PERSON, TRAITS, reading, shown, speaks, telling, writing
+from spf.traits import PERSON, TRAITS, in_words, reading, speaks, telling, writing
 
 SEEN = {
     "gender": "man",
@@ -219,7 +219,7 @@ def test_completions_are_read_back_as_they_are_shown(base):
     base = named(base)
     short = compose("a photo of a person", "sunglasses")
     one = telling.completed(base, short, "auto", 3)
-    again = telling.completed(base, short, shown(one.traits), 99)
+    again = telling.completed(base, short, in_words(one.traits), 99)
     assert again.prompt == one.prompt
     fewer = telling.completed(base, short, "old, curly hair", 3)
     assert fewer.prompt.base == "a photo of an old person with curly hair"

@@ -145,8 +145,8 @@ def _check_tensors(source: Source, part: str, network: torch.nn.Module) -> None:
     there: dict[str, tuple[int, ...]] = {}
     for file in source.weights(part)[1]:
         shapes = read_header(file)[1]
-        there |= {_plain(part, name): shape for name, shape in shapes.items()}
-    wanted = {_plain(part, name): tuple(value.shape) for name, value in network.named_parameters()}
+        there |= {_spelt(part, name): shape for name, shape in shapes.items()}
+    wanted = {_spelt(part, name): tuple(value.shape) for name, value in network.named_parameters()}
     compare(source.name, part, wanted, there)
 
 
@@ -170,7 +170,7 @@ def compare(
             )
 
 
-def _plain(part: str, name: str) -> str:
+def _spelt(part: str, name: str) -> str:
     """A tensor's name in one spelling: older files of CLIP have a prefix, older autoencoders other
     names.
     """

@@ -11,19 +11,19 @@ from spf.shelf import checkpoints
 from spf.single_file import header
 
 from .hub import clip_tokenizer, downloaded, looked_up
-from .pinned import LICENCE, PINNED, short_name
+from .pinned import LICENCE, PINNED, pinned_name
 from .source import TOKENIZER, Source
 
 HUB_ID = re.compile(r"(?P<id>[\w][\w.-]*/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
-def find(name: str) -> Source:
+def find_base(name: str) -> Source:
     """The source of a base, downloaded if it is a hub id; raises BadInput for a name that stands
     for nothing.
     """
     if name == EMBEDDED:
         return Source(EMBEDDED, checkpoints() / "base", licence=LICENCE)
-    if short := short_name(name):
+    if short := pinned_name(name):
         return downloaded(short, PINNED[short])
     path = Path(name)
     if path.is_file():

@@ -63,11 +63,11 @@ def looked_up(repository: str, revision: str | None) -> Pinned:
     files = {one.rfilename: one.size or 0 for one in info.siblings or ()}
     card = info.card_data.to_dict() if info.card_data else {}
     licence = card.get("license_name") or card.get("license") or "not stated"
-    wanted = _wanted(files)
+    wanted = _smallest(files)
     return Pinned(repository, info.sha, str(licence), sum(files[name] for name in wanted))
 
 
-def _wanted(files: Iterable[str]) -> list[str]:
+def _smallest(files: Iterable[str]) -> list[str]:
     """The files of a repository that a base needs: of each part the smallest safetensors."""
     names = list(files)
     wanted = [name for name in names if any(fnmatch(name, pattern) for pattern in SMALL_FILES)]
@@ -104,7 +104,7 @@ def downloaded(name: str, pinned: Pinned) -> Source:
         check_configurations(Source(name, folder), configurations(Source(name, folder)))
         log.info("Downloads %s.", pinned.sentence())
         siblings = HfApi().model_info(pinned.repository, revision=pinned.revision).siblings or ()
-        wanted = _wanted(one.rfilename for one in siblings)
+        wanted = _smallest(one.rfilename for one in siblings)
         folder = Path(snapshot_download(pinned.repository, allow_patterns=wanted, **options))
     except UNREACHABLE as error:
         raise BadInput(

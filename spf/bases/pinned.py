@@ -89,11 +89,11 @@ def preloaded(name: str) -> dict[str, str]:
 
 def settled(name: str) -> str:
     """The name under which a program in another folder finds the same base."""
-    known = name == EMBEDDED or short_name(name)
+    known = name == EMBEDDED or pinned_name(name)
     return name if known or not (name and Path(name).exists()) else str(Path(name).resolve())
 
 
-def short_name(name: str) -> str | None:
+def pinned_name(name: str) -> str | None:
     """The short name of a pinned base, by that or by its repository."""
     return next((key for key, one in PINNED.items() if name in (key, one.repository)), None)
 
@@ -102,7 +102,7 @@ def hub_id(name: str) -> str:
     """The repository of a base by its name, or by its family; the name itself where none is known
     here.
     """
-    short = "stable-diffusion-v1-5" if name == "SD 1.x" else short_name(name)
+    short = "stable-diffusion-v1-5" if name == "SD 1.x" else pinned_name(name)
     return PINNED[short].repository if short else name
 
 
@@ -110,5 +110,5 @@ def licence_of(name: str) -> str:
     """Licence of a base by its name, as far as it is known here; else empty."""
     if name == EMBEDDED:
         return LICENCE
-    short = short_name(name)
+    short = pinned_name(name)
     return PINNED[short].licence if short else ""

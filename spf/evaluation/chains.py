@@ -19,7 +19,7 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges
-from spf.evaluation.plan import drawing, guide_of, guiding, known_rows, row_key
+from spf.evaluation.plan import drawing, guided_by, guiding, known_rows, row_key
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.portraits.description import TARGETS
@@ -157,7 +157,7 @@ def _values(
     texts.
     """
     adapters = [one.adapter for one in tuned if one.adapter]
-    guide = guide_of(config, tuned[0].guide) if tuned else None
+    guide = guided_by(config, tuned[0].guide) if tuned else None
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
     noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
     with autocast(base, config.precision):

@@ -18,7 +18,7 @@ from spf.evaluation.judges import Judges
 from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured import Pair as Looked
 from spf.evaluation.pictures import Album, Seen, see
-from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guide_of, shown_guide
+from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guided_by, shown_guide
 from spf.files import atomic
 from spf.models import Base
 from spf.paths import response
@@ -81,7 +81,7 @@ class Desk:
                 _store_maps(look.maps, self.maps / f"{works[index].key}.npz")
             for index, (pair, work) in enumerate(zip(pairs, works, strict=True)):
                 spot = spots[pair.original]
-                row = _row(work, guides[tuned], pair.original in keeps)
+                row = _pair_row(work, guides[tuned], pair.original in keeps)
                 looked = looked_at(
                     original,
                     spot,
@@ -112,7 +112,7 @@ class Desk:
         """How a method is guided; a target without a place, such as a style, leaves nothing to
         hold.
         """
-        guide = guide_of(self.config, tuned.guide)
+        guide = guided_by(self.config, tuned.guide)
         return guide if guide is None or tuned.target.regions else freed(guide)
 
     def original(
@@ -233,7 +233,7 @@ def _kept(keeper: str, pair: Pair) -> str:
     return f"kept-{keeper}-{pair.original}"
 
 
-def _row(work: Work, guide: GuideConfig | None, kept: bool) -> dict[str, Any]:
+def _pair_row(work: Work, guide: GuideConfig | None, kept: bool) -> dict[str, Any]:
     """What a row says of its pair before anything is measured. kept: whether the base text alone
     was drawn as well.
     """

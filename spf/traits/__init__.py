@@ -176,7 +176,7 @@ def where(pattern: str, text: str) -> Span | None:
     return match and match.span()
 
 
-def shown(traits: Mapping[str, str]) -> str:
+def in_words(traits: Mapping[str, str]) -> str:
     """Traits in words, as a visitor sees and edits them."""
     phrases = {pair: phrase for phrase, pair in known_phrases().items()}
     return ", ".join(phrases[pair] for pair in traits.items())

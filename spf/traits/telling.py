@@ -83,7 +83,7 @@ def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
     its target only.
 
     also: OPEN for usual values that the seed picks (of the embedded model alone), "" for none, or
-    phrases with commas between them, as `shown` writes them; a phrase that is no trait is put at
+    phrases with commas between them, as `in_words` writes them; a phrase that is no trait is put at
     the end of the base text.
     """
     found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}

@@ -21,7 +21,7 @@ from spf.words import parted
 
 from . import series, stage
 from .boundary import sentence
-from .foreign import foreign, foreign_notice
+from .foreign import chinese, foreign_notice
 from .form import Form
 from .gpu import lent_drawing, on_zero_gpu
 from .maps import payload
@@ -201,7 +201,7 @@ class Runs:
             return {"notices": [{"kind": "warning", "text": stage.worded(error, self.form)}]}
         found, more = stage.notices(words), {"swaps": stage.swaps(words), "known": words.known}
         written = " ".join((config.base, *config.targets))
-        if foreign(written) and words.known:
+        if chinese(written) and words.known:
             found, more = foreign_notice(written), {"known": words.known}
         lacking = untaught(self.engine, config)
         if on_zero_gpu():

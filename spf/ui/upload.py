@@ -116,7 +116,7 @@ class Upload:
         with self.page.engine.borrowed() as base:
             _, shared = lessons.look(base, items)
             if written and shared:
-                items = lessons.written(base, chosen, items, shared)
+                items = lessons.with_lessons(base, chosen, items, shared)
         return items, shared
 
     def _inbox(self) -> Path:

@@ -112,7 +112,7 @@ def _table(table: results.Table) -> dict[str, Any]:
     }
 
 
-def _picked(table: results.Table, method: str, target: str, measure: str) -> dict[str, Any]:
+def _behind(table: results.Table, method: str, target: str, measure: str) -> dict[str, Any]:
     """Which number is looked behind, in words and with its interval."""
     pick = {"method": method, "target": target, "measure": measure}
     rows = (row for row in table.rows if all(row[name] == pick[name] for name in pick))
@@ -171,7 +171,7 @@ class Redrawn:
     ):
         """Values of static/pairs.js: what is picked, then each pair as soon as it is there."""
         found = results.pairs(table, method, target, measure, order)
-        value = _picked(table, method, target, measure) | {
+        value = _behind(table, method, target, measure) | {
             "phase": "drawing",
             "sorted": any(measure in pair.values for pair in found),
             "items": [],
