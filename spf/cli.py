@@ -180,7 +180,7 @@ def space(
 
     preload = {}
     if model:
-        from spf.bases import preloaded
+        from spf.bases.pinned import preloaded
 
         preload = preloaded(model)
     files = assemble(out, preload)

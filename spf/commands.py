@@ -20,6 +20,7 @@ from spf.options import options
 from spf.portraits.description import get_target
 from spf.registry import EDITS
 from spf.settings import EvaluateConfig, FinetuneConfig, SheetConfig
+from spf.words import parted
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ def finetune(
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
     from spf.finetune import finetune as run
-    from spf.finetune import target_of
     from spf.methods import parse_settings
     from spf.models import best_device, dtype_of
     from spf.training import make_accelerator
+    from spf.userdata import target_of
 
     target_of(config.data)
     chosen = parse_settings(config.method, settings or [])
@@ -144,7 +145,6 @@ def evaluate(
     import torch
     from accelerate import PartialState
 
-    from spf.evaluation import entries
     from spf.evaluation.chains import chains as run_chains
     from spf.evaluation.chains import links
     from spf.evaluation.plots import write_figures
@@ -158,16 +158,7 @@ def evaluate(
     if quick:
         few = {"prompts": min(2, config.prompts), "maps": min(1, config.maps)}
         config = replace(config, seeds=1, steps=6, **few)
-    there = entries.shelf_of(adapters).files()
-    labels = entries.every_method(there) if methods == EVERY else _listed("methods", methods)
-    names = entries.every_target(labels, there) if targets == EVERY else _listed("targets", targets)
-    if quick and targets == EVERY:
-        names = names[:3]
-    if not names:
-        raise BadInput(
-            "targets is all but no target has an adapter of any of the methods; name targets "
-            "or fine-tune first."
-        )
+    labels, names = _methods_and_targets(methods, targets, adapters, most=3 if quick else None)
     state = PartialState(cpu=not torch.cuda.is_available())
     loaded, judges = _load(model, threads, device=str(state.device))
     if judges is None:
@@ -204,6 +195,26 @@ def evaluate(
     if state.is_main_process:
         write_figures(out, originals=originals)
     typer.echo(table(results["rows"], TABLES["Response and pollution"]), nl=False)
+
+
+def _methods_and_targets(
+    methods: str, targets: str, adapters: Path | None, most: int | None
+) -> tuple[list[str], list[str]]:
+    """The methods and targets that an evaluation asks for; most: of all targets so many."""
+    from spf.evaluation import entries
+    from spf.shelf import EVERY
+
+    there = entries.shelf_of(adapters).files()
+    labels = entries.every_method(there) if methods == EVERY else _listed("methods", methods)
+    if targets != EVERY:
+        return labels, _listed("targets", targets)
+    names = entries.every_target(labels, there)[:most]
+    if not names:
+        raise BadInput(
+            "targets is all but no target has an adapter of any of the methods; name targets "
+            "or fine-tune first."
+        )
+    return labels, names
 
 
 def figures(
@@ -309,7 +320,7 @@ def _is_whole(value: str) -> bool:
 
 
 def _listed(name: str, value: str) -> list[str]:
-    parts = [part.strip() for part in value.split(",") if part.strip()]
+    parts = parted(value, ",")
     if not parts:
         raise BadInput(f"{name} is {value!r} but must be names joined by commas.")
     return parts

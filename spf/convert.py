@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spf.bases import licence_of
+from spf.bases.pinned import licence_of
 from spf.config import check_choice, check_real, check_whole
 from spf.exchange import FORMS, RANK, Layout, Written, write
 from spf.exchange.card import card

@@ -72,7 +72,7 @@ def amplitudes(signal: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     return signal.sqrt().to(like), (1 - signal).sqrt().to(like)
 
 
-def min_snr(signal: Tensor, gamma: float = 5.0, prediction: str = "epsilon") -> Tensor:
+def min_snr(signal: Tensor, gamma: float, prediction: str) -> Tensor:
     """Weights [B] of a squared error, min(SNR, gamma) over SNR, SNR + 1 or 1, by what is predicted.
     arXiv 2303.09556, Sec. 3.4.
 

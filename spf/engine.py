@@ -8,15 +8,11 @@ torch is imported with the model, so that a page can be served before.
 from __future__ import annotations
 
 import copy
-import gc
 import logging
 import os
-import queue
-import sys
 import tempfile
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
-from .errors import BadInput, Cancelled, SpfError, Withheld
+from .errors import BadInput, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .portraits.description import Target
@@ -42,10 +38,12 @@ from .prompts import (
     overflow,
     unknown_words,
 )
-from .relied import unlike
-from .shelf import NAIVE, ORIGINAL, TUNED, Shelf, checkpoints, counterparts
+from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterparts
+from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
+from .traits import in_words
 from .weights import Loaded
+from .words import parted
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -69,12 +67,6 @@ BESIDE = 2
 
 ROW, SPARE, LONGEST = 0.04, 8, 120
 """Seconds of a lent GPU: for a row of the UNet before one was timed, beside the rows, at most."""
-
-
-class Crashed(Exception):
-    """A bug or a broken library: the text is the traceback. The exception itself would keep its
-    tensors alive.
-    """
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,8 @@ class Result:
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
     the UNet took; 0 where none was needed. strangers: bases of the adapters that were
-    tuned on other weights, by the adapters' names.
+    tuned on other weights, by the adapters' names. unfit: adapters for targets that were passed
+    over, as none of them belongs to this base.
     """
 
     config: GenerateConfig
@@ -148,6 +141,7 @@ class Result:
     columns: Mapping[str, Column] = field(default_factory=dict)
     row_seconds: float = 0.0
     strangers: Mapping[str, str] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,6 +300,17 @@ class Engine:
         """What draws here; only its name before it is loaded."""
         return self.base.weights if self.base else Loaded(self.name)
 
+    @cached_property
+    def _fitting(self) -> Fits:
+        from .exchange import fitting
+
+        return fitting(self.base)
+
+    @property
+    def fits(self) -> Fits | None:
+        """Which files are adapters of what draws here; None before it is loaded."""
+        return self._fitting if self.base else None
+
     def adapters(self) -> dict[str, dict[str, str]]:
         """Metadata of every tuned model that can be chosen, by name."""
         return self.shelf.choices()
@@ -316,7 +321,7 @@ class Engine:
 
     def pick(self, targets: Sequence[str]) -> str:
         """The adapters that were tuned for these targets, joined; empty when there is none."""
-        return JOIN.join(self.shelf.pick(targets, self.weights))
+        return JOIN.join(self.shelf.pick(targets, self.weights, self.fits))
 
     def resolved(self, config: GenerateConfig) -> GenerateConfig:
         """The settings with AUTO replaced by names."""
@@ -331,11 +336,11 @@ class Engine:
         The naive counterparts have a role of their own, and are there only where every adapter has
         one; the role of others is their name. Raises BadInput for more than BESIDE of them.
         """
-        names = _split(self.resolved(config).adapter, JOIN)
+        names = parted(self.resolved(config).adapter, JOIN)
         naive = counterparts(names, self.shelf.files())
         found = {TUNED: names}
-        for one in _split(config.beside, ","):
-            asked = naive if one == AUTO else _split(one, JOIN)
+        for one in parted(config.beside, ","):
+            asked = naive if one == AUTO else parted(one, JOIN)
             if asked and asked not in found.values():
                 found[NAIVE if asked == naive else JOIN.join(asked)] = asked
         if len(found) > 1 + BESIDE:
@@ -363,12 +368,13 @@ class Engine:
         """
         made = self.shelf.metadata()
         names = (name for some in self.variants(config).values() for name in some)
-        found = {name: made.get(name, {}) for name in names}
-        return {
-            name: one.get("base_model", "")
-            for name, one in found.items()
-            if self.weights.strange(one)
-        }
+        return self.weights.strangers({name: made.get(name, {}) for name in names})
+
+    def unfit(self, config: GenerateConfig) -> tuple[str, ...]:
+        """The adapters for targets of a drawing that "auto" passes over, see `Shelf.unfit`."""
+        if config.adapter != AUTO:
+            return ()
+        return tuple(self.shelf.unfit(config.targets, self.weights, self.fits))
 
     def roles(self, config: GenerateConfig) -> list[str]:
         """The portraits that `compare` will draw, in order."""
@@ -383,7 +389,6 @@ class Engine:
         if self.base is None:
             return Words(compose(config.base, config.targets, config.mode, config.replace))
         from .generate import texts_of
-        from .traits import shown
 
         with self._speller(self.base) as tokenizer:
             fuller = texts_of(changed(self.base, tokenizer=tokenizer), config)
@@ -395,7 +400,7 @@ class Engine:
             known = known_words(tokenizer) if unknown else ()
             near = {word: near_words(word, known) for word in unknown}
             beyond = tuple(overflow(tokenizer, prompt.complete))
-            return Words(prompt, tuple(unknown), beyond, near, known, shown(fuller.traits))
+            return Words(prompt, tuple(unknown), beyond, near, known, in_words(fuller.traits))
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:
@@ -449,11 +454,11 @@ class Engine:
         )  # refuse before anything is loaded
         if self.base is None:
             yield Progress("loading")
-        yield from _streamed(lambda tell, check: self._compare(config, maps, tell, check))
+        yield from streamed(lambda tell, check: self._compare(config, maps, tell, check))
 
-    def _compare(self, config: GenerateConfig, maps: bool, tell: Callable, check: Callable) -> None:
+    def _compare(self, config: GenerateConfig, maps: bool, tell: Tell, check: Check) -> None:
         with self.borrowed(check) as base:
-            config = self.resolved(config)
+            unfit, config = self.unfit(config), self.resolved(config)
             words = self.words(config)
             clock, portraits, watch, trace = self._draw(base, config, words, maps, tell, check)
             check()
@@ -484,6 +489,7 @@ class Engine:
                     self.columns(config),
                     watch.row_seconds,
                     strangers,
+                    unfit,
                 )
             )
 
@@ -493,8 +499,8 @@ class Engine:
         config: GenerateConfig,
         words: Words,
         maps: bool,
-        tell: Callable,
-        check: Callable,
+        tell: Tell,
+        check: Check,
     ):
         from .exchange import load_adapter
         from .generate import edit_of, guide_of
@@ -572,9 +578,9 @@ class Engine:
         self.shelf.file(name)
         if self.base is None:
             yield Progress("loading")
-        yield from _streamed(lambda tell, check: self._receipt(name, texts, tell, check))
+        yield from streamed(lambda tell, check: self._receipt(name, texts, tell, check))
 
-    def _receipt(self, name: str, texts: int, tell: Callable, check: Callable) -> None:
+    def _receipt(self, name: str, texts: int, tell: Tell, check: Check) -> None:
         from . import receipt
         from .exchange import load_adapter
 
@@ -615,10 +621,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def _split(names: str, by: str) -> list[str]:
-    return [part for name in names.split(by) if (part := name.strip())]
-
-
 class _Watch:
     """The callback of one drawing: stops it on request, decodes a picture now and then, tells how
     long it will take.
@@ -628,8 +630,8 @@ class _Watch:
         self,
         engine: Engine,
         steps: int,
-        tell: Callable,
-        check: Callable,
+        tell: Tell,
+        check: Check,
     ) -> None:
         self.engine, self.tell, self.check, self.count = engine, tell, check, steps
         every = -(-steps // FRAMES)
@@ -664,60 +666,3 @@ class _Watch:
         left = (step.total - step.done) * (self.rows - before) * self.row_seconds
         place = (step.index + 1, self.count)
         self.tell(Progress(step.path, step.done, step.total, left, previews, *place))
-
-
-def _streamed(work: Callable[[Callable, Callable], None]) -> Iterator:
-    """Runs work(tell, check) in a thread, yields what it tells; closing the iterator makes its next
-    check() stop it.
-    """
-    events: queue.SimpleQueue = queue.SimpleQueue()
-    stop = threading.Event()
-    ended = object()
-
-    def check() -> None:
-        if stop.is_set():
-            raise Cancelled("Stopped.")
-
-    def run() -> None:
-        try:
-            work(events.put, check)
-        except BaseException as error:
-            events.put(_told(error))
-        events.put(ended)
-
-    thread = threading.Thread(target=run, name="draw", daemon=True)
-    thread.start()
-    try:
-        while (event := events.get()) is not ended:
-            if isinstance(event, Exception):
-                raise event
-            yield event
-    finally:
-        stop.set()
-        thread.join()  # the lock is free and the network as it was before anybody else is let in
-        _tidy()
-
-
-def _told(error: BaseException) -> Exception:
-    """The same failure without its frames, which would keep every tensor of the drawing alive."""
-    if isinstance(error, SpfError):
-        return type(error)(str(error))
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error).lower()
-        or "can't allocate memory" in str(error)
-    ):
-        return SpfError(
-            "There is not enough memory for this drawing; close other programs "
-            "or choose fewer steps."
-        )
-    if isinstance(error, ImportError) and (told := unlike(error)):
-        return told
-    return Crashed("".join(traceback.format_exception(error)))
-
-
-def _tidy() -> None:
-    torch = sys.modules.get("torch")
-    if torch and torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()

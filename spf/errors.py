@@ -43,6 +43,13 @@ class Busy(SpfError):
     """The model is working for somebody else."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a failure is for want of memory, of the processor's or of a card's."""
+    words = str(error).lower()
+    told = "out of memory" in words or "can't allocate memory" in words
+    return isinstance(error, MemoryError) or told
+
+
 def placeless(text: object) -> str:
     """A failure or a line of a log for those who do not own the machine: files by their names
     alone, and no access tokens.

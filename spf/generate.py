@@ -15,19 +15,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spf.config import JOIN, GenerateConfig
+from spf.config import AUTO, JOIN, GenerateConfig
 from spf.edits import build
 from spf.evaluation.figures import attention_strip, overlay
 from spf.evaluation.judges import Judges
 from spf.evaluation.report import pair_reading, pair_report
-from spf.exchange import load_adapter
+from spf.exchange import fitting, load_adapter
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
 from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
-from spf.targets import known_targets
-from spf.traits import Told, completed, shown
+from spf.targets import everywhere
+from spf.traits import in_words
+from spf.traits.telling import Told, completed
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,9 @@ def draw(
     """
     fuller = texts_of(base, config)
     prompt = fuller.prompt
-    names = Shelf.usual().chosen(config.adapter, config.targets, base.weights)
-    adapters = [load_adapter(name, base) for name in names]
-    made = [adapter.metadata for adapter in adapters]
-    made_for = [one.get("base_model", "") for one in made if base.weights.strange(one)]
+    names = adapters_of(base, config)
+    adapters = {name: load_adapter(name, base) for name in names}
+    made_for = base.weights.strangers({name: one.metadata for name, one in adapters.items()})
     called = JOIN.join(map(name_of, names))
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": called})
     seeds = [config.seed + i for i in range(config.count)]
@@ -65,7 +65,7 @@ def draw(
         trace = sample_pair(
             base,
             prompt,
-            {TUNED: adapters},
+            {TUNED: list(adapters.values())},
             seeds=seeds,
             steps=config.steps,
             guidance=config.guidance,
@@ -91,10 +91,10 @@ def draw(
                 model=base.name,
                 seed=seed,
                 complete=prompt.complete,
-                also=shown(fuller.traits),
+                also=in_words(fuller.traits),
                 seconds=clock,
                 told=said,
-                made_for=made_for,
+                made_for=list(made_for.values()),
                 **read,
             )
         )
@@ -112,16 +112,27 @@ def texts_of(base: Base, config: GenerateConfig) -> Told:
     return completed(base, prompt, config.also, config.seed)
 
 
+def adapters_of(base: Base, config: GenerateConfig) -> list[str]:
+    """Names or files of the adapters that a drawing is made with; says so where "auto" finds only
+    such as do not belong to the base.
+    """
+    shelf, where = Shelf.usual(), (config.targets, base.weights, fitting(base))
+    if config.adapter == AUTO and (names := shelf.unfit(*where)):
+        log.warning(
+            "adapter is auto, and of %s none was made for %s, so the original weights draw what"
+            " they were tuned for; give a name to use one all the same.",
+            ", ".join(names),
+            base.name,
+        )
+    return shelf.chosen(config.adapter, *where)
+
+
 def guide_of(config: GenerateConfig) -> GuideConfig | None:
     """How a drawing is guided; targets without a place, such as a style, leave nothing to hold."""
     if not config.guided:
         return None
-    known = known_targets(config.targets)
-    everywhere = (
-        known and len(known) == len(config.targets) and not any(target.regions for target in known)
-    )
     guide = GuideConfig(config.guided, start=config.guided_from, push=config.push)
-    return freed(guide) if everywhere else guide
+    return freed(guide) if everywhere(config.targets) else guide
 
 
 def edit_of(config: GenerateConfig) -> Edit | None:

@@ -30,11 +30,14 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from .bases.pinned import settled
 from .config import EMBEDDED
 from .errors import BadInput, Busy, SpfError
 from .files import read_json, require_room, write_json
 from .rows import read_rows
+from .settings import FinetuneConfig
 from .shelf import OWN
+from .userdata import target_of
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +107,7 @@ class Jobs:
         """Starts a job and returns its name. Raises BadInput, or Busy while another one is
         active.
         """
-        from .bases import settled
-        from .finetune import (
-            FinetuneConfig,
-            target_of,
-        )  # imports torch, which a page has loaded by now
-        from .methods import build
+        from .methods import build  # imports torch, which a page has loaded by now
 
         settings = request.get("settings")
         if not isinstance(settings or {}, Mapping):

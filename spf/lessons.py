@@ -2,10 +2,10 @@
 says.
 
     found, lessons = look(base, items)         # "old", in 180 of 200 pictures
-    items = written(base, wish, items, lessons)
+    items = with_lessons(base, wish, items, lessons)
 
-Read by CLIP as `spf.traits` does, so only what is a trait there is told, and only where CLIP is
-sure.
+Read by CLIP as `spf.traits.reading` does, so only what is a trait there is told, and only where
+CLIP is sure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from . import traits
 from .models import Base, as_pixels
+from .traits import TRAITS, speaks
+from .traits.reading import COMMON, seen
+from .traits.telling import told
 from .userdata import Item, Wish
 
 BATCH = 8
@@ -43,42 +45,42 @@ def look(
     """
     if base.clip is None or not items:
         return [{} for _ in items], []
-    seen = []
+    embedded = []
     for first in range(0, len(items), BATCH):
         part = items[first : first + BATCH]
         pixels = np.stack([item.pixels(base.image_size) for item in part])
         with torch.no_grad():
-            seen.append(base.clip_images(as_pixels(pixels).to(base.device, base.dtype)))
+            embedded.append(base.clip_images(as_pixels(pixels).to(base.device, base.dtype)))
         if progress:
             progress(first + len(part), len(items))
-    found = traits.seen(base, torch.cat(seen))
+    found = seen(base, torch.cat(embedded))
     return found, shared(items, found)
 
 
 def shared(items: Sequence[Item], found: Sequence[dict[str, str]]) -> list[Lesson]:
     """The lessons of pictures in which this was found."""
     lessons = []
-    for trait in traits.TRAITS:
-        if items and traits.speaks(items[0].target_text, trait):
+    for trait in TRAITS:
+        if items and speaks(items[0].target_text, trait):
             continue
         for value in dict.fromkeys(row.get(trait.name, "") for row in found):
             shown = tuple(
                 place
                 for place, (item, row) in enumerate(zip(items, found, strict=True))
-                if value
-                and row.get(trait.name) == value
-                and not traits.speaks(item.complete_text, trait)
+                if value and row.get(trait.name) == value and not speaks(item.complete_text, trait)
             )
-            if len(shown) >= traits.COMMON * len(items):
+            if len(shown) >= COMMON * len(items):
                 lessons.append(Lesson(trait.name, value, shown))
     return sorted(lessons, key=lambda lesson: -len(lesson.shown))
 
 
-def written(base: Base, wish: Wish, items: Sequence[Item], lessons: Sequence[Lesson]) -> list[Item]:
+def with_lessons(
+    base: Base, wish: Wish, items: Sequence[Item], lessons: Sequence[Lesson]
+) -> list[Item]:
     """The items with the lessons in the texts of those pictures that show them."""
-    told = []
+    fuller = []
     for place, item in enumerate(items):
         new = {lesson.trait: lesson.value for lesson in lessons if place in lesson.shown}
-        prompt = traits.told(base, item.prompt(wish), new).prompt
-        told.append(replace(item, base_text=prompt.base, complete_text=prompt.complete))
-    return told
+        prompt = told(base, item.prompt(wish), new).prompt
+        fuller.append(replace(item, base_text=prompt.base, complete_text=prompt.complete))
+    return fuller

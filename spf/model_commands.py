@@ -31,7 +31,9 @@ def models(
     ] = "",
 ) -> None:
     """List the bases with revision, licence and size; check or fetch one."""
-    from spf.bases import PINNED, PINNED_CHECKER, PINNED_CLIP, checker_source, clip_source, find
+    from spf.bases.finding import find_base
+    from spf.bases.hub import checker_source, clip_source
+    from spf.bases.pinned import PINNED, PINNED_CHECKER, PINNED_CLIP
     from spf.models import empty_base
 
     known = PINNED | {"clip": PINNED_CLIP, "checker": PINNED_CHECKER}
@@ -47,7 +49,7 @@ def models(
         if get not in known:
             raise BadInput(f"get is {get!r} but must be one of {', '.join(known)}.")
         typer.echo(known[get].sentence())
-        typer.echo(str(beside[get](download=True) if get in beside else find(get).folder))
+        typer.echo(str(beside[get](download=True) if get in beside else find_base(get).folder))
     else:
         typer.echo("embedded: apache-2.0, beside the program")
         for name, pinned in known.items():

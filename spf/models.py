@@ -27,14 +27,10 @@ from transformers import (
 )
 
 from .attention import require_layers, unmixed
-from .bases import (
-    Source,
-    clip_source,
-    configurations,
-    find,
-    skeleton,
-    tokenizer_folder,
-)
+from .bases.checks import configurations, skeleton
+from .bases.finding import find_base, tokenizer_folder
+from .bases.hub import clip_source
+from .bases.source import Source
 from .config import EMBEDDED, PERTURBED, SAMPLERS, check_choice
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
@@ -349,11 +345,11 @@ def load_base(
 ) -> Base:
     """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
 
-    `name` is what `bases.find` takes. Everything that can be told from names, configurations and
-    headers is checked before any weight is read. Raises BadInput (nothing of that name, no
+    `name` is what `spf.bases.finding` takes. Everything that can be told from names, configurations
+    and headers is checked before any weight is read. Raises BadInput (nothing of that name, no
     connection, another kind of model), UnsafeFile (a part is missing or damaged) or ChangedLibrary.
     """
-    source, dtype = find(name), dtype or torch.float32
+    source, dtype = find_base(name), dtype or torch.float32
     made, words = skeleton(source), tokenizer_folder(source)
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
@@ -403,7 +399,7 @@ def empty_base(name: str = EMBEDDED) -> Base:
     """The base on the meta device: every name and shape and no weights, in well under a second. No
     tokenizer, no CLIP.
     """
-    source = find(name)
+    source = find_base(name)
     made = skeleton(source)
     scheduler = scheduler_of(made.scheduler)
     sampler = sampler_of(made.scheduler)

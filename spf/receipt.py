@@ -46,7 +46,7 @@ from spf.portraits.description import sample_portrait
 from spf.portraits.texts import base_captions
 from spf.prompts import ComposedPrompt, compose, find, overflow
 from spf.sampling import GuideConfig, TunedPath, freed, initial_latents, sample
-from spf.targets import known_targets
+from spf.targets import everywhere, known_targets
 
 FREE, HELD = "free", "held"
 PAGE, DATA = "receipt.png", "receipt.json"
@@ -182,10 +182,9 @@ def _alone(prompt: ComposedPrompt) -> ComposedPrompt:
 
 
 def _guide(target: str) -> GuideConfig | None:
-    """Held; what is known to be everywhere, such as a style, leaves nothing to hold."""
-    known = known_targets([target])
+    """Held, unless the target is known to be everywhere."""
     guide = GuideConfig(HELD)
-    return freed(guide) if known and not known[0].regions else guide
+    return freed(guide) if everywhere([target]) else guide
 
 
 def _seed(config: ReceiptConfig, index: int) -> int:

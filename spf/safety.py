@@ -19,7 +19,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from safetensors import SafetensorError
 from torch.nn.functional import interpolate
 
-from .bases import checker_source
+from .bases.hub import checker_source
 from .errors import UnsafeFile
 from .files import read_json
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +19,12 @@ from safetensors import SafetensorError, safe_open
 from .config import AUTO, JOIN
 from .errors import BadInput
 from .weights import Loaded
-from .words import cleaned, normal, without_joiners
+from .words import cleaned, normal, parted, without_joiners
 
 log = logging.getLogger(__name__)
+
+Fits = Callable[[Path], bool]
+"""Whether a file is an adapter of the loaded base by its tensors, see `spf.exchange.fitting`."""
 
 ORIGINAL, TUNED, NAIVE = "original", "tuned", "naive"
 """Portraits of a comparison, and names of weights: the untouched ones, tuned ones, and those of
@@ -140,43 +143,72 @@ class Shelf:
             if not (name.endswith(ending) and name.removesuffix(ending) in files)
         }
 
-    def pick(self, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
-        """The adapters for these targets, given as texts or names; targets without one are left
-        out, and so are adapters that were tuned on other weights than `base` (None: any).
+    def meant(self, targets: Sequence[str]) -> list[list[str]]:
+        """For each target, given as a text, the adapters that it may mean, the best first.
 
-        Of several for one target: the one of that very name, else one that was not converted from
+        The one of that very name, then those that say it; of these one that was not converted from
         another beside it, one by spf before one by another method, in an earlier folder before a
         later one, and there the newest.
         """
         files, made = self.files(), self.choices()
-        made = {name: one for name, one in made.items() if not (base and base.strange(one))}
-        order = [self.folders.index(files[name].parent) for name in made]
 
-        def rank(name: str, folder: int) -> tuple:
-            spf = made[name].get("method") == "spf"
-            since = files[name].stat().st_mtime
-            return _converted(files[name]), not spf, folder, -since, name
+        def rank(name: str) -> tuple:
+            path, other = files[name], made[name].get("method") != "spf"
+            folder = self.folders.index(path.parent)
+            return _converted(path), other, folder, -path.stat().st_mtime, name
 
-        best = [
-            name for name, _ in sorted(zip(made, order, strict=True), key=lambda one: rank(*one))
-        ]
-
+        best = sorted(made, key=rank)
         found = []
         for word in map(normal, targets):
             named = [name for name in best if normal(name) == word]
-            meant = [name for name in best if normal(made[name].get("target", "")) == word]
-            found.append(next(iter([*named, *meant]), None))
+            said = [name for name in best if normal(made[name].get("target", "")) == word]
+            found.append(list(dict.fromkeys([*named, *said])))
+        return found
+
+    def pick(
+        self, targets: Sequence[str], base: Loaded | None = None, fits: Fits | None = None
+    ) -> list[str]:
+        """The best adapters for these targets; targets without one are left out.
+
+        Left out are also adapters that were tuned on other weights than `base` (None: any), and
+        files that are none of its adapters (fits; None: any).
+        """
+        belongs = self._belongs(base, fits)
+        found = [next(filter(belongs, names), None) for names in self.meant(targets)]
         return list(dict.fromkeys(filter(None, found)))
 
-    def chosen(self, adapter: str, targets: Sequence[str], base: Loaded | None = None) -> list[str]:
+    def unfit(self, targets: Sequence[str], base: Loaded, fits: Fits | None = None) -> list[str]:
+        """Adapters for those of these targets for which there are some and none belongs to the
+        base.
+        """
+        belongs = self._belongs(base, fits)
+        lost = [names for names in self.meant(targets) if not any(map(belongs, names))]
+        return list(dict.fromkeys(name for names in lost for name in names))
+
+    def _belongs(self, base: Loaded | None, fits: Fits | None) -> Callable[[str], bool]:
+        files, made = self.files(), self.metadata()
+
+        def belongs(name: str) -> bool:
+            known = base is None or not base.strange(made[name])
+            return known and (fits is None or fits(files[name]))
+
+        return belongs
+
+    def chosen(
+        self,
+        adapter: str,
+        targets: Sequence[str],
+        base: Loaded | None = None,
+        fits: Fits | None = None,
+    ) -> list[str]:
         """Names or files that a setting means: none for "", those of the targets for "auto" (see
         `pick`), else split at "+".
         """
         if adapter == AUTO:
-            return self.pick(targets, base)
+            return self.pick(targets, base, fits)
         if adapter.endswith(SUFFIX) and Path(adapter).is_file():
             return [adapter]  # also where its path has a "+"
-        return [part.strip() for part in adapter.split(JOIN) if part.strip()]
+        return parted(adapter, JOIN)
 
 
 @lru_cache(maxsize=256)

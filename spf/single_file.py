@@ -132,20 +132,21 @@ def check_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """
     for start, why in OTHERS.items():
         if any(key.startswith(start) for key in shapes):
-            raise _refused(name, why)
+            raise refused(name, why)
     if not any(key.startswith(UNET_KEY) for key in shapes):
-        raise _refused(name, "is no checkpoint of Stable Diffusion")
+        raise refused(name, "is no checkpoint of Stable Diffusion")
     for key, part in ((VAE_KEY, "autoencoder"), ("cond_stage_model.", "text encoder")):
         if not any(one.startswith(key) for one in shapes):
-            raise _refused(name, f"has no {part} in it")
+            raise refused(name, f"has no {part} in it")
     first = shapes.get(f"{UNET_KEY}input_blocks.0.0.weight", (0, 4))
     if first[1] in CHANNELS:
-        raise _refused(name, CHANNELS[first[1]])
+        raise refused(name, CHANNELS[first[1]])
     widths = {shape[1] for key, shape in shapes.items() if key.endswith("attn2.to_k.weight")}
     return widths.pop() if len(widths) == 1 else 0
 
 
-def _refused(name: str, why: str) -> BadInput:
+def refused(name: str, why: str) -> BadInput:
+    """What is said of a base model that cannot be used."""
     return BadInput(
         f"model {name} {why}; what can be used is text-to-image Stable Diffusion 1.x and 2.x."
     )
@@ -174,7 +175,7 @@ def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], 
     return "v_prediction" if said.startswith("v") else "epsilon"
 
 
-UNET = {
+_UNET = {
     "sample_size": 64,
     "in_channels": 4,
     "out_channels": 4,
@@ -185,7 +186,7 @@ UNET = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
 }
-VAE = {
+_VAE = {
     "sample_size": 512,
     "latent_channels": 4,
     "layers_per_block": 2,
@@ -194,7 +195,7 @@ VAE = {
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "scaling_factor": 0.18215,
 }
-TEXT = {
+_TEXT = {
     "model_type": "clip_text_model",
     "architectures": ["CLIPTextModel"],
     "hidden_size": 768,
@@ -206,7 +207,7 @@ TEXT = {
     "bos_token_id": 0,
     "eos_token_id": 2,
 }
-SCHEDULER = {
+_SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -221,16 +222,16 @@ SCHEDULER = {
 
 def standard(width: int, prediction: str) -> dict[str, dict[str, Any]]:
     """Configurations of SD 1.x or 2.x, by part."""
-    scheduler = SCHEDULER | {"prediction_type": prediction}
+    scheduler = _SCHEDULER | {"prediction_type": prediction}
     if width == SD1:
-        return {"unet": UNET, "vae": VAE, "text_encoder": TEXT, "scheduler": scheduler}
-    unet = UNET | {
+        return {"unet": _UNET, "vae": _VAE, "text_encoder": _TEXT, "scheduler": scheduler}
+    unet = _UNET | {
         "cross_attention_dim": 1024,
         "attention_head_dim": [5, 10, 20, 20],
         "use_linear_projection": True,
         "sample_size": 96 if prediction == "v_prediction" else 64,
     }
-    text = TEXT | {
+    text = _TEXT | {
         "hidden_size": 1024,
         "intermediate_size": 4096,
         "num_hidden_layers": 23,
@@ -238,7 +239,7 @@ def standard(width: int, prediction: str) -> dict[str, dict[str, Any]]:
         "hidden_act": "gelu",
         "projection_dim": 512,
     }
-    return {"unet": unet, "vae": VAE, "text_encoder": text, "scheduler": scheduler}
+    return {"unet": unet, "vae": _VAE, "text_encoder": text, "scheduler": scheduler}
 
 
 def expected(

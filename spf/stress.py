@@ -36,7 +36,8 @@ from .config import GenerateConfig
 from .encodings import decoded
 from .engine import Engine, Result
 from .errors import SpfError
-from .files import load_tensors, open_image, read_json
+from .files import load_tensors, read_json
+from .images import open_image
 from .jobs import ENDED, Jobs, Status
 from .prompts import compose
 

@@ -21,6 +21,14 @@ def known_targets(texts: Sequence[str]) -> list[Target]:
     return [by_words[word] for word in map(normal, texts) if word in by_words]
 
 
+def everywhere(texts: Sequence[str]) -> bool:
+    """Whether all of these are known targets without a place of their own, such as a style: they
+    leave nothing of a portrait to hold.
+    """
+    known = known_targets(texts)
+    return 0 < len(known) == len(texts) and not any(target.regions for target in known)
+
+
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:
     """Where the targets may act, bool [H,W]: their regions in any of the portraits [N,H,W]; None
     where that is all or nothing of the picture, as for a style."""

@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 KEY = "base_weights"
 """Where an adapter's metadata has the note."""
 UNKNOWN = "unknown"
-FAMILIES = ("SD 1.x", "SD 2.x", "SD 3", "SDXL", "Flux", UNKNOWN)
-"""In place of the base of an adapter: any of a kind, as files of other programs say it."""
+VERSIONS = {
+    "sd_v1": "SD 1.x",
+    "sd_v2": "SD 2.x",
+    "sdxl": "SDXL",
+    "flux": "Flux",
+    "sd3": "SD 3",
+    "stable-diffusion-v1": "SD 1.x",
+    "stable-diffusion-v2": "SD 2.x",
+    "stable-diffusion-xl": "SDXL",
+}
+"""How what other programs say of a base begins, and the family that it means."""
+FAMILIES = (*dict.fromkeys(VERSIONS.values()), UNKNOWN)
+"""In place of the base of an adapter: any of a kind."""
 NEAR, TINY = 2**-8, 1e-6
 """Relative and absolute difference of a value that half precision makes, bf16's included."""
 
@@ -42,10 +53,31 @@ class Loaded:
         """
         given = _noted(made)
         if given is None or self.sketch is None:
-            return made.get("base_model", "") not in ("", self.name, *FAMILIES)
+            return said_base(made) not in ("", self.name, *FAMILIES)
         if given.shape != self.sketch.shape:
             return True
         return not np.allclose(given, self.sketch, rtol=NEAR, atol=TINY)
+
+    def strangers(self, made: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Those of some adapters (metadata by name) that were tuned on other weights, with the base
+        that each of them says, "" for none.
+        """
+        return {name: said_base(one) for name, one in made.items() if self.strange(one)}
+
+
+def said_base(made: Mapping[str, str]) -> str:
+    """The base that an adapter's metadata says, in this library's words or another program's; ""
+    where it says none.
+    """
+    if base := made.get("base_model"):
+        return base
+    for text in (made.get(key, "") for key in ("ss_base_model_version", "modelspec.architecture")):
+        for start, family in VERSIONS.items():
+            if text.lower().startswith(start):
+                return family
+        if text:
+            return text
+    return ""
 
 
 def sketch(denoiser: nn.Module) -> np.ndarray | None:

@@ -52,6 +52,11 @@ def plain(text: str) -> str:
     return text.translate(LOOKALIKES)
 
 
+def parted(text: str, by: str) -> list[str]:
+    """The parts of a list that travels as a text, those with something in them."""
+    return [part for one in text.split(by.strip()) if (part := one.strip())]
+
+
 def normal(text: str) -> str:
     """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks
     or leading article.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from .errors import Cancelled, SpfError
+from .errors import Cancelled, SpfError, out_of_memory
 from .files import FULL, clear_drafts, read_json, write_json
 from .jobs import HISTORY, LOCK, LOCK_WAIT, PAUSE, REQUEST, SPARE, STATE, STOP, born, held_in
 from .pace import Pace
@@ -44,9 +44,8 @@ def sitter_texts(data: str) -> list[str]:
     """Base texts of the portraits that are watched: held-out ones, or for a set of one's own
     some of its texts.
     """
-    from .finetune import target_of
     from .portraits.texts import base_captions
-    from .userdata import is_set, load
+    from .userdata import is_set, load, target_of
 
     if is_set(data):
         texts = list(dict.fromkeys(item.base_text for item in load(data).items))
@@ -72,9 +71,7 @@ class Worker:
         self.folder, self.adapters, self.engine = folder, adapters, engine
         self.until = None if seconds is None else time.monotonic() + seconds
         self.request = read_json(folder / REQUEST)
-        self.state: dict[str, Any] = held_in(folder / STATE) or {}
-        if engine is None:
-            self.state |= {"pid": os.getpid(), "born": born(os.getpid())}
+        self.state: dict[str, Any] = {}
         self.written = 0.0
 
     def tell(self, **changes) -> None:
@@ -94,6 +91,10 @@ class Worker:
             return 3
 
     def _run(self) -> int:
+        # only now, with the lock, whoever started this has said its last word
+        self.state = held_in(self.folder / STATE) or {}
+        if self.engine is None:
+            self.state |= {"pid": os.getpid(), "born": born(os.getpid())}
         for folder in (self.folder, self.folder / "state", self.folder / "steps"):
             clear_drafts(folder)
         clear_drafts(self.adapters, older=3600.0)
@@ -132,8 +133,9 @@ class Worker:
 
     def work(self) -> Path:
         from .engine import Engine
-        from .finetune import FinetuneConfig, finetune
+        from .finetune import finetune
         from .methods import build
+        from .settings import FinetuneConfig
         from .training import make_accelerator
 
         engine = self.engine or Engine(self.request["model"])
@@ -158,33 +160,12 @@ class Worker:
             nonlocal since
             if since is not None:  # the first step also prepares
                 pace.step(step, time.monotonic() - since)
-            seen(step, terms, pace.left(step))
-            since = time.monotonic()
-
-        def seen(step: int, terms: Mapping[str, float], left: float | None) -> None:
-            terms = {name: round(float(value), 6) for name, value in terms.items()}
-            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **terms}) + "\n")
+            left, terms = pace.left(step), self.noted(step, terms)
             if step in looks:
-                before = [look for look in self.state.get("looks", []) if look["step"] < step]
-                began = time.monotonic()
                 with accelerator.autocast():
-                    look = sitters.look()
-                pace.look = time.monotonic() - began
-                self.tell(looks=[*before, {"step": step, **look}])
-            if time.monotonic() - self.written > 0.5 or step == config.steps:
-                self.tell(phase="running", step=step, terms=terms, left=left)
-            if (self.folder / PAUSE).exists() and step < config.steps:
-                self.tell(phase="paused", step=step, terms=terms, left=left)
-                while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
-                    time.sleep(0.1)
-                self.tell(phase="running")
-            if (self.folder / STOP).exists():
-                self.tell(step=step, terms=terms)
-                raise Cancelled("Stopped.")
-            if self.until and time.monotonic() > self.until and step < config.steps:
-                self.tell(step=step, terms=terms)
-                raise Cancelled("The slice is over.")
+                    pace.look = self.looked(step, sitters)
+            self.heed(step, {"step": step, "terms": terms, "left": left}, config.steps)
+            since = time.monotonic()
 
         self.tell(phase="running", step=self.state.get("step", 0), steps=config.steps)
         path = finetune(
@@ -199,6 +180,38 @@ class Worker:
         path = self.publish(path)
         shutil.rmtree(self.folder / "state", ignore_errors=True)  # nobody continues a finished run
         return path
+
+    def noted(self, step: int, terms: Mapping[str, float]) -> dict[str, float]:
+        """Puts the loss terms of a step into the history; returns them as they stand there."""
+        terms = {name: round(float(value), 6) for name, value in terms.items()}
+        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **terms}) + "\n")
+        return terms
+
+    def looked(self, step: int, sitters: Sitters) -> float:
+        """Draws and judges the sitters, and tells what came of it; returns the seconds it took."""
+        before = [look for look in self.state.get("looks", []) if look["step"] < step]
+        began = time.monotonic()
+        look = sitters.look()
+        took = time.monotonic() - began
+        self.tell(looks=[*before, {"step": step, **look}])
+        return took
+
+    def heed(self, step: int, now: Mapping[str, Any], steps: int) -> None:
+        """Tells where the run stands, if it is time, and does what was asked meanwhile: waits, or
+        raises Cancelled.
+        """
+        if time.monotonic() - self.written > 0.5 or step == steps:
+            self.tell(phase="running", **now)
+        if (self.folder / PAUSE).exists() and step < steps:
+            self.tell(phase="paused", **now)
+            while (self.folder / PAUSE).exists() and not (self.folder / STOP).exists():
+                time.sleep(0.1)
+            self.tell(phase="running")
+        stop = (self.folder / STOP).exists()
+        if stop or (self.until and time.monotonic() > self.until and step < steps):
+            self.tell(step=step, terms=now["terms"])
+            raise Cancelled("Stopped." if stop else "The slice is over.")
 
     def wait_for_room(self, needed: int, error: BaseException | None) -> None:
         """Returns when the disk has room for a state; until then the job is paused and says how
@@ -241,9 +254,9 @@ class Sitters:
         import torch
 
         from .attention import Record, record
-        from .finetune import target_of
         from .prompts import compose
         from .sampling import LARGEST_MAP, initial_latents, said
+        from .userdata import target_of
 
         self.engine, self.base, self.folder, self.target = (
             engine,
@@ -363,13 +376,6 @@ def _no_room(folder: Path, needed: int) -> str:
     free = shutil.disk_usage(folder).free
     asked = f" but {(needed + SPARE) / 2**20:.0f} MiB are needed" if needed else ""
     return f"The disk has {free / 2**20:.0f} MiB free{asked}; make room, then resume."
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a failure is for want of memory, of the processor's or of a card's."""
-    words = str(error).lower()
-    told = "out of memory" in words or "can't allocate memory" in words
-    return isinstance(error, MemoryError) or told
 
 
 if __name__ == "__main__":

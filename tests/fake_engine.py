@@ -70,6 +70,8 @@ class FakeEngine(Engine):
             made["method"] = name.partition("-")[2] or "spf"
             save_file({"x": np.zeros(1)}, tmp / "adapters" / f"{name}.safetensors", made)
 
+    fits = None  # its files hold nothing
+
     def _load(self):
         if self.base is None:
             time.sleep(self.pause)

@@ -17,7 +17,6 @@ import numpy as np
 
 from spf.evaluation.measured.maps import enlarged
 from spf.evaluation.measures import average_precision, iou
-from spf.finetune import tailored_rows
 from spf.methods import Context, build
 from spf.models import Base
 from spf.paths import Adapter, TunablePaths
@@ -25,6 +24,7 @@ from spf.portraits.dataset import draw
 from spf.portraits.description import Target
 from spf.portraits.tailored import tailored_set
 from spf.targets import region_mask
+from spf.training_data import tailored_rows
 
 
 def judge_maps(

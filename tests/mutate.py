@@ -52,6 +52,7 @@ TESTS = {
     "spf/targets.py": ["test_report.py", "test_measures.py", "test_page.py"],
     "spf/guides/held.py": ["test_sampling.py"],
     "spf/sampling/guides.py": ["test_sampling.py"],
+    "spf/sampling/kept.py": ["test_kept.py"],
     "spf/sampling/loop.py": ["test_sampling.py"],
     "spf/sampling/tuned.py": ["test_sampling.py"],
     "spf/evaluation/measures.py": ["test_measures.py"],
@@ -67,9 +68,11 @@ TESTS = {
     "spf/methods/__init__.py": ["test_methods.py", "test_numbers.py"],
     "spf/training.py": ["test_training.py", "test_numbers.py"],
     "spf/finetune.py": ["test_numbers.py", "test_finetune.py"],
+    "spf/own_portraits.py": ["test_numbers.py", "test_finetune.py"],
     "spf/generate.py": ["test_numbers.py", "test_generate.py"],
     "spf/engine.py": ["test_engine.py"],
     "spf/files.py": ["test_files.py"],
+    "spf/images.py": ["test_files.py", "test_faults.py"],
     "spf/userdata/checking.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/userdata/sets.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/weights.py": ["test_weights.py"],
@@ -97,6 +100,7 @@ WALKED = (
     "spf/methods/purecc.py",
     "spf/methods/__init__.py",
     "spf/files.py",
+    "spf/images.py",
 )
 HAND = [
     # the objective
@@ -193,6 +197,12 @@ HAND = [
         "test_sfcm.py::test_smoothing_averages_over_what_is_there",
     ),
     ("spf/diffusion.py", "kept / (snr + 1)", "kept / snr", "test_diffusion.py"),
+    (
+        "spf/solvers.py",
+        '"solver_order": 2,',
+        '"solver_order": 3,',
+        "test_solvers.py::test_dpm_is_of_second_order_by_hand",
+    ),
     ("spf/diffusion.py", "snr.clamp(max=gamma)", "snr", "test_diffusion.py"),
     # drawing
     (
@@ -221,7 +231,7 @@ HAND = [
     ),
     (
         "spf/generate.py",
-        "return freed(guide) if everywhere else guide",
+        "return freed(guide) if everywhere(config.targets) else guide",
         "return guide",
         "test_numbers.py::test_a_style_leaves_nothing_to_hold_on_the_page_and_command_line",
     ),
@@ -263,9 +273,9 @@ HAND = [
         "test_numbers.py::test_a_run_that_starts_again_leaves_no_state_to_continue",
     ),
     (
-        "spf/finetune.py",
-        "OWN_STEPS, OWN_GUIDANCE, fingerprint(base.unet)]",
-        "OWN_STEPS, OWN_GUIDANCE]",
+        "spf/own_portraits.py",
+        "*how, fingerprint(base.unet)]",
+        "*how]",
         "test_numbers.py::test_own_portraits_belong_to_the_weights_that_drew_them",
     ),
     # measuring
@@ -283,8 +293,8 @@ HAND = [
     ),
     (
         "spf/evaluation/chains.py",
-        "row_key([*drawn, method, weights, some,",
-        "row_key([*drawn, method, some,",
+        "[*drawn, method, weights, guiding(",
+        "[*drawn, method, guiding(",
         "test_columns.py::test_a_chain_of_other_weights_is_another_chain",
     ),
     (
@@ -312,19 +322,19 @@ HAND = [
     ),
     ("spf/shelf.py", "not stock", "path.name", "test_shelf.py"),
     (
-        "spf/files.py",
+        "spf/images.py",
         "return image if turn is None else image.transpose(turn)",
         "return image",
         "test_files.py::test_transparent_parts_are_white_and_photographs_upright",
     ),
     (
-        "spf/files.py",
+        "spf/images.py",
         "if max(image.size) > largest:",
         "if False:",
         "test_files.py::test_sides_and_pixels_of_a_picture_have_their_limits",
     ),
     (
-        "spf/files.py",
+        "spf/images.py",
         "if image.width * image.height > most:",
         "if False:",
         "test_files.py::test_sides_and_pixels_of_a_picture_have_their_limits",
@@ -356,8 +366,8 @@ HAND = [
     ),
     (
         "spf/finetune.py",
-        "last, data.common) | weights",
-        "last, data.common) | {}",
+        "about | self.weights",
+        "about | {}",
         "test_finetune.py::test_the_weights_that_it_was_tuned_on_are_noted",
     ),
     (
@@ -534,7 +544,8 @@ def main() -> int:
         (home / "checkpoints").symlink_to(ROOT / "checkpoints")
         for library in LIBRARIES:
             import_module(library)
-        require_sound(home, tuple(dict.fromkeys(s.noticed for s in slips if s.noticed)))
+        if noticed := tuple(dict.fromkeys(slip.noticed for slip in slips if slip.noticed)):
+            require_sound(home, noticed)
         for number, slip in enumerate(slips, start=1):
             lives = survives(slip, home)
             survivors += [slip] if lives else []

@@ -12,6 +12,7 @@ from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names
 from spf.portraits.captions import words
 from spf.portraits.description import ATTRIBUTES
+from spf.userdata import Wish, check, keep
 
 
 def new_portrait_base(seed: int = 0):
@@ -55,3 +56,8 @@ def random_adapters(base, count: int = 1, size: float = 1.0, **metadata: str) ->
         for _ in range(count)
     ]
     return [Adapter(about, tensors) for tensors in found]
+
+
+def stored(pictures, wish: Wish, folder):
+    """A set of one's own, checked and kept in a new folder."""
+    return keep(check(pictures, wish).items, wish, folder)

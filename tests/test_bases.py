@@ -13,8 +13,11 @@ import torch
 from real_world import SD21, new_cut_base
 from safetensors.torch import load_file, save_file
 
-from spf import bases
-from spf.bases import PINNED, Pinned, Source, find, licence_of, skeleton
+from spf.bases import hub as the_hub
+from spf.bases.checks import skeleton
+from spf.bases.finding import find_base
+from spf.bases.pinned import PINNED, Pinned, licence_of
+from spf.bases.source import Source
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange.checkpoint import checkpoint_tensors, pipeline_of
 from spf.models import best_device, dtype_of, empty_base, load_base, scheduler_of
@@ -81,7 +84,7 @@ def test_a_folder_of_fp16_variants_and_of_shards_is_read(folder, original):
                 json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
             )
         file.unlink()
-    assert find(str(folder)).weights("unet")[0] == ".fp16"
+    assert find_base(str(folder)).weights("unet")[0] == ".fp16"
     same_weights(load_base(str(folder), dtype=torch.float16), original, torch.float16)
 
 
@@ -353,17 +356,17 @@ def hub(monkeypatch, saved):
         calls.append(allow_patterns)
         return str(saved)
 
-    monkeypatch.setattr(bases, "HfApi", Api)
-    monkeypatch.setattr(bases, "snapshot_download", snapshot)
+    monkeypatch.setattr(the_hub, "HfApi", Api)
+    monkeypatch.setattr(the_hub, "snapshot_download", snapshot)
     return calls
 
 
 def test_licence_and_size_are_told_before_the_smallest_weights_are_fetched(hub, caplog):
     with caplog.at_level(logging.INFO):
-        source = find("someone/portraits")
+        source = find_base("someone/portraits")
     assert source.licence == "openrail" and source.name == "someone/portraits"
     small, wanted = hub
-    assert small == list(bases.SMALL_FILES)
+    assert small == list(the_hub.SMALL_FILES)
     assert set(wanted) == set(FILES) - {
         "unet/diffusion_pytorch_model.safetensors",
         "unet/diffusion_pytorch_model.bin",
@@ -374,15 +377,15 @@ def test_licence_and_size_are_told_before_the_smallest_weights_are_fetched(hub, 
 
 
 def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(hub, saved, monkeypatch):
-    real = bases.configurations
+    real = the_hub.configurations
 
     def inpainting(source):
         parts = real(source)
         return parts | {"unet": parts["unet"] | {"in_channels": 9}}
 
-    monkeypatch.setattr(bases, "configurations", inpainting)
+    monkeypatch.setattr(the_hub, "configurations", inpainting)
     with pytest.raises(BadInput, match="is for inpainting"):
-        find("someone/inpainting")
+        find_base("someone/inpainting")
     assert len(hub) == 1
 
 
@@ -398,7 +401,7 @@ def test_pinned_models_say_what_they_are():
 
 def test_the_full_id_of_a_pinned_model_is_that_model(hub):
     pinned = PINNED["stable-diffusion-v1-5"]
-    source = find(pinned.repository)
+    source = find_base(pinned.repository)
     assert source.name == "stable-diffusion-v1-5" and source.licence == pinned.licence
 
 

@@ -9,7 +9,7 @@ import torch
 from portrait_world import random_adapters
 from real_world import exact_base
 
-from spf.bases import licence_of
+from spf.bases.pinned import licence_of
 from spf.convert import CARD, convert
 from spf.errors import BadInput
 from spf.exchange import load_adapter
@@ -71,6 +71,23 @@ def test_a_card_names_what_it_does_not_know(adapter):
     assert "instance_prompt" not in text and "The file does not say." in text and "x: y" in text
     receipt = {"reader": "CLIP", "drawings": {"free": {"response": 0.5, "pollution": None}}}
     assert "| free | response | 0.50 | CLIP |" in card("mine", about, [], receipt=receipt)
+
+
+@pytest.mark.parametrize(
+    ("base", "line"),
+    [
+        ("stable-diffusion-v1-5", "base_model: stable-diffusion-v1-5/stable-diffusion-v1-5\n"),
+        ("stable-diffusion-2-1", "base_model: stabilityai/stable-diffusion-2-1\n"),
+        ("stabilityai/stable-diffusion-2-1", "base_model: stabilityai/stable-diffusion-2-1\n"),
+        ("someone/photos", "base_model: someone/photos\n"),
+        ("embedded", ""),
+        ("SD 2.x", ""),
+        ("unknown", ""),
+    ],
+)
+def test_a_card_names_the_base_as_the_hub_does(base, line):
+    text = card("mine", dict.fromkeys(METADATA, "") | {"base_model": base}, [])
+    assert line in text if line else "base_model:" not in text
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_min_snr_by_hand():
         found = min_snr(signal, 5.0, prediction)
         torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float))
     for gamma, weights in ((2.0, [1, 0.2, 1]), (0.5, [0.5, 0.05, 1])):
-        found = min_snr(signal, gamma)
+        found = min_snr(signal, gamma, "epsilon")
         torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float))
     with pytest.raises(BadInput, match="prediction"):
         min_snr(signal, 5.0, "flow")

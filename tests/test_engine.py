@@ -13,13 +13,13 @@ import pytest
 import torch
 from conftest import new_tiny_base
 from fake_engine import FakeEngine
+from safetensors.torch import save_file
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import (
     NAIVE,
     ORIGINAL,
     TUNED,
-    Crashed,
     Engine,
     Progress,
     Result,
@@ -28,6 +28,7 @@ from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.files import load_tensors
 from spf.paths import Adapter, save_adapter
 from spf.sampling import Kept, counting
+from spf.streaming import Crashed
 from spf.weights import note
 
 CONFIG = GenerateConfig(
@@ -72,6 +73,15 @@ def test_adapters_of_other_weights_are_named(engine, tmp_path):
     chosen = run(engine, replace(CONFIG, adapter="hat"))[1]
     assert chosen.strangers == {"hat": ABOUT["base_model"]}
     assert engine.resolved(CONFIG).adapter == "", "nobody else chooses it"
+    assert run(engine)[1].unfit == ("hat",) and chosen.unfit == ()
+
+
+def test_a_file_of_another_model_is_passed_over_and_named(engine, tmp_path):
+    file = tmp_path / "adapters" / "hat.safetensors"
+    assert run(engine)[1].unfit == () and engine.pick(["a hat"]) == "hat"
+    save_file({"mid_block.attentions.0.proj_in.lora_A.weight": torch.ones(2, 5)}, file)
+    assert engine.pick(["a hat"]) == "" and engine.unfit(CONFIG) == ("hat",)
+    assert run(engine)[1].unfit == ("hat",)
 
 
 def test_a_drawing_streams_progress_and_ends_in_one_result(engine):

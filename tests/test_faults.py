@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from spf.errors import BadInput
-from spf.files import COST, FORMATS, PICTURE_BYTES, open_image, readable
+from spf.images import COST, FORMATS, PICTURE_BYTES, open_image, readable
 from spf.stress import fuzz, mutated, readers
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def header(width, height, kind=2, bits=8):
 MEASURED = """
 import sys
 from spf.errors import BadInput
-from spf.files import open_image
+from spf.images import open_image
 from PIL import Image
 Image.init()
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save, save_file
 
-from spf import files
+from spf import files, images
 from spf.errors import BadInput, NotFinite, UnsafeFile
 
 BAD_NAMES = [
@@ -129,7 +129,7 @@ def test_a_damaged_or_foreign_file_is_refused_whatever_its_name(tmp_path, conten
 
 
 def test_a_missing_file_is_bad_input(tmp_path):
-    for read in (files.read_header, files.load_tensors, files.read_json, files.open_image):
+    for read in (files.read_header, files.load_tensors, files.read_json, images.open_image):
         with pytest.raises(BadInput):
             read(tmp_path / "none")
 
@@ -157,29 +157,29 @@ def png(width, height):
 def test_a_huge_picture_is_refused_by_its_header(tmp_path, size):
     (tmp_path / "bomb.png").write_bytes(png(*size))
     with pytest.raises(BadInput):
-        files.open_image(tmp_path / "bomb.png")
+        images.open_image(tmp_path / "bomb.png")
 
 
 def test_sides_and_pixels_of_a_picture_have_their_limits(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("RGB", (65, 10)).save(path)
-    assert files.open_image(path, largest=65).size == (65, 10)
+    assert images.open_image(path, largest=65).size == (65, 10)
     with pytest.raises(BadInput, match="65x10 pixels but at most 64x64 are allowed"):
-        files.open_image(path, largest=64)
+        images.open_image(path, largest=64)
 
     Image.new("RGB", (100, 101)).save(path)
-    monkeypatch.setattr(files, "PICTURE_BYTES", files.COST["PNG"] * 100 * 101)
-    assert files.open_image(path).size == (100, 101)
-    monkeypatch.setattr(files, "PICTURE_BYTES", files.COST["PNG"] * 100 * 101 - 1)
+    monkeypatch.setattr(images, "PICTURE_BYTES", images.COST["PNG"] * 100 * 101)
+    assert images.open_image(path).size == (100, 101)
+    monkeypatch.setattr(images, "PICTURE_BYTES", images.COST["PNG"] * 100 * 101 - 1)
     with pytest.raises(BadInput, match="100x101 pixels but as PNG at most 0.0 million"):
-        files.open_image(path)
+        images.open_image(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<svg/>", b"%!PS-Adobe", png(4, 4)])
 def test_a_broken_or_unsupported_picture_is_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(BadInput, match="give one of PNG, JPEG, WEBP"):
-        files.open_image(tmp_path / "a.png")
+        images.open_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(
@@ -197,17 +197,17 @@ def test_a_broken_or_unsupported_picture_is_refused(tmp_path, content):
 )
 def test_every_kind_of_picture_becomes_rgb(tmp_path, mode, kind):
     Image.new(mode, (3, 2)).save(tmp_path / "a", format=kind)
-    image = files.open_image(tmp_path / "a")
+    image = images.open_image(tmp_path / "a")
     assert (image.mode, image.size) == ("RGB", (3, 2))
 
 
 def test_transparent_parts_are_white_and_photographs_upright(tmp_path):
     Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "a.png")
-    assert np.asarray(files.open_image(tmp_path / "a.png")).min() == 255
+    assert np.asarray(images.open_image(tmp_path / "a.png")).min() == 255
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.new("RGB", (4, 2)).save(tmp_path / "a.jpg", exif=exif)
-    assert files.open_image(tmp_path / "a.jpg").size == (2, 4)
+    assert images.open_image(tmp_path / "a.jpg").size == (2, 4)
 
 
 def test_a_full_disk_is_noticed_beforehand(tmp_path):

@@ -6,27 +6,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base
+from portrait_world import new_portrait_base, stored
 
 from spf import userdata
 from spf.errors import BadInput, Cancelled
-from spf.exchange import load_adapter
+from spf.exchange import load_adapter, low_rank
 from spf.files import load_tensors, read_header
-from spf.finetune import (
-    FinetuneConfig,
-    finetune,
-    full_base,
-    low_rank,
-    row_columns,
-    tailored_rows,
-    user_rows,
-)
+from spf.finetune import finetune
 from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, tailored_set
 from spf.prompts import compose
+from spf.settings import FinetuneConfig
 from spf.shelf import adapter_name
+from spf.training_data import full_base, row_columns, tailored_rows, user_rows
 from spf.weights import KEY, note, sketch
 
 SMALL = {"batch": 2, "own_count": 3, "enhanced_every": 1}
@@ -339,7 +333,7 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
         (tmp_path / "in" / f"{number}.txt").write_text(
             f"a photo of a woman with long hair {number}, a straw hat"
         )
-    folder = userdata.store(
+    folder = stored(
         tmp_path / "in", userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
     )
     rows = user_rows(base, userdata.load(folder), build("spf", SMALL | {"text": "caption"}))

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from portrait_world import new_judges, new_portrait_base, random_adapters
+from safetensors.torch import save_file
 
-from spf.config import GenerateConfig
+from spf.config import AUTO, GenerateConfig
 from spf.errors import BadInput, Cancelled
 from spf.evaluation.figures import attention_strip, heat_colours, overlay
 from spf.generate import (
@@ -108,6 +109,27 @@ def test_weights_of_another_base_are_used_and_said(base, adapter, tmp_path, capl
     assert report["adapter"] == "hat" and report["made_for"] == told
     said = f"hat.safetensors was tuned on other weights (elsewhere) than those of {base.name} that"
     assert (said in caplog.text) == bool(told)
+
+
+@pytest.mark.parametrize("width", [8, 32, 64])
+@pytest.mark.parametrize("end", ["lora_{}.weight", "lora.{}.weight"])
+def test_auto_takes_no_file_by_its_name_that_fits_another_model(
+    base, adapter, tmp_path, caplog, width, end
+):
+    """A LoRA of another program, which says nothing of its base; that of this one is 32 wide."""
+    name = next(n for n in cross_attention_names(base.unet) if n.endswith("attn2.to_k.weight"))
+    out, wide = base.unet.get_parameter(name).shape
+    module = f"unet.{name.removesuffix('.weight')}"
+    down, up = ("A", "B") if end.startswith("lora_") else ("down", "up")
+    pair = {end.format(down): torch.ones(2, width), end.format(up): torch.ones(out, 2)}
+    save_file({f"{module}.{key}": value for key, value in pair.items()}, adapter)
+    (report,) = draw(base, config(adapter=AUTO), tmp_path / "out")
+    assert report["adapter"] == ("hat" if width == wide else "")
+    told = f"adapter is auto, and of hat none was made for {base.name}, so the original weights"
+    assert (told in caplog.text) == (width != wide)
+    if width != wide:
+        with pytest.raises(BadInput, match="hat.safetensors was made for another model"):
+            draw(base, config(), tmp_path / "named")
 
 
 @pytest.mark.parametrize(

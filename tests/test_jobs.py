@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from portrait_world import new_portrait_base, sure_reading
+from portrait_world import new_portrait_base, stored, sure_reading
 
 from spf import userdata
 from spf.errors import BadInput, Busy, Cancelled
@@ -156,9 +156,7 @@ def test_a_set_of_ones_own_is_fine_tuned_on_under_its_name(jobs, tmp_path):
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text(f"a photo of man {number}, wearing a straw hat")
-    folder = userdata.store(
-        tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set"
-    )
+    folder = stored(tmp_path, userdata.Wish("a straw hat", name="strawhat"), tmp_path / "set")
     name = jobs.start({"data": str(folder), "steps": 4})
     assert name == "strawhat-spf-1" and wait(jobs, name, "done").step == 4
     assert sitter_texts(str(folder)) == [f"a photo of man {number}" for number in range(4)]
@@ -196,7 +194,7 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
-    own = userdata.store(folder, userdata.Wish("a straw hat"), tmp_path / "set")
+    own = stored(folder, userdata.Wish("a straw hat"), tmp_path / "set")
     plain = Sitters(
         SimpleNamespace(base=base, read=read, screened=lambda images: images),
         str(own),
@@ -345,6 +343,19 @@ def test_two_processes_never_work_in_one_folder(tmp_path):
         patch.setattr("spf.worker.LOCK_WAIT", 0.1)
         assert worker.run() == 3
     assert not (tmp_path / "state.json").exists()
+
+
+def test_a_worker_that_starts_slowly_says_nothing_of_an_earlier_run(tmp_path):
+    """It may be made before the page has written that the job starts anew, and begin after that."""
+    said = {"phase": "failed", "message": "no room", "step": 2, "looks": [{"step": 1}]}
+    (tmp_path / STATE).write_text(json.dumps(said))
+    worker = worker_in(tmp_path)
+    (tmp_path / STATE).write_text(json.dumps(said | {"phase": "starting", "message": ""}))
+    worker.work = lambda: tmp_path / "hat.safetensors"
+    assert worker.run() == 0
+    now = told_by(tmp_path)
+    assert (now["phase"], now["message"], now["looks"]) == ("done", "", said["looks"])
+    assert now["pid"] == os.getpid()
 
 
 # damage and want

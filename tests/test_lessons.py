@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from portrait_world import new_portrait_base
 
-from spf import lessons, traits
+from spf import lessons
 from spf.userdata import Item, Wish
 
 HAT = Wish("a hat")
@@ -46,7 +46,7 @@ def base():
 
 def test_lessons_are_written_where_they_show(base):
     made = items("a photo of a person", "a photo of a person")
-    told = lessons.written(base, HAT, made, [lessons.Lesson("age", "old", (1,))])
+    told = lessons.with_lessons(base, HAT, made, [lessons.Lesson("age", "old", (1,))])
     assert told[0] == made[0]
     assert told[1].base_text == "a photo of an old person"
     assert told[1].complete_text == "a photo of an old person, a hat"
@@ -54,7 +54,7 @@ def test_lessons_are_written_where_they_show(base):
 
 def test_what_somebody_wrote_keeps_its_form(base):
     item = Item(None, "a person with glasses", "a hat", "a person with a hat and glasses")
-    told = lessons.written(base, HAT, [item], [lessons.Lesson("age", "old", (0,))])[0]
+    told = lessons.with_lessons(base, HAT, [item], [lessons.Lesson("age", "old", (0,))])[0]
     assert told.base_text == "an old person with glasses"
     assert told.complete_text == "an old person with a hat and glasses"
     prompt = told.prompt(HAT)
@@ -71,7 +71,7 @@ def test_pictures_are_looked_at_in_batches(base, tmp_path, monkeypatch):
         Item(tmp_path / f"{number}.png", "a person", "a hat", "a person, a hat")
         for number in range(11)
     ]
-    monkeypatch.setattr(traits, "seen", lambda base, images: [{"age": "old"}] * len(images))
+    monkeypatch.setattr(lessons, "seen", lambda base, images: [{"age": "old"}] * len(images))
     looked = []
     found, told = lessons.look(base, made, lambda *now: looked.append(now))
     assert len(found) == 11 and told[0].shown == tuple(range(11)) and looked == [(8, 11), (11, 11)]

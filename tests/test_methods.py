@@ -10,13 +10,13 @@ from portrait_world import new_portrait_base
 from spf.attention import Record
 from spf.control import averaged
 from spf.errors import BadInput
-from spf.finetune import encoded
 from spf.losses import prediction_error
 from spf.methods import METHODS, PAD, TARGET, Context, Rows, build, parse_settings
 from spf.methods.spf import ABLATIONS, Comparison, SpfConfig, output_alignment, unit_scale
 from spf.paths import TunablePaths, cross_attention_names
 from spf.portraits.description import TARGETS
 from spf.sfcm import SfcmConfig, control_map
+from spf.training_data import encoded, with_target
 
 TEXTS = [
     "a photo of a young woman with long red hair",
@@ -35,7 +35,8 @@ def base():
 @pytest.fixture(scope="module")
 def rows(base):
     latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    made = encoded(base, latents, TEXTS, TARGETS["hat"], SfcmConfig())
+    prompts = [with_target(text, TARGETS["hat"]) for text in TEXTS]
+    made = encoded(base, latents, prompts, TARGETS["hat"], SfcmConfig())
     made.image = torch.nn.functional.normalize(
         torch.randn(4, 16, generator=torch.Generator().manual_seed(2)), dim=1
     )
@@ -387,6 +388,8 @@ def test_every_method_and_every_setting_is_used():
         sources = (
             (folder / f"{name}.py").read_text()
             + (folder / "__init__.py").read_text()
+            + (folder.parent / "training_data.py").read_text()
+            + (folder.parent / "own_portraits.py").read_text()
             + (folder.parent / "finetune.py").read_text()
         )
         for field in build(name).config.to_dict():

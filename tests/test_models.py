@@ -7,8 +7,7 @@ import pytest
 import torch
 from conftest import VELOCITY, ZERO_SNR, new_tiny_base, save_base
 
-from spf import bases
-from spf.bases import Pinned
+from spf.bases.pinned import PINNED, Pinned
 from spf.errors import BadInput, NotFinite, UnsafeFile
 from spf.models import load_base
 
@@ -96,7 +95,7 @@ def test_an_unknown_model_is_refused(name):
 @pytest.mark.parametrize("name", ["far", "someone/somewhere", "someone/somewhere@v1"])
 def test_a_model_on_the_hub_out_of_reach_says_what_to_do(monkeypatch, tmp_path, name):
     pinned = Pinned("someone/somewhere", "0" * 40, "mit", 1)
-    monkeypatch.setitem(bases.PINNED, "far", pinned)
+    monkeypatch.setitem(PINNED, "far", pinned)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(BadInput, match="someone/somewhere is neither in the cache nor reachable"):
         load_base(name)

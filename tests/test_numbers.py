@@ -16,11 +16,12 @@ from spf.config import GenerateConfig
 from spf.evaluation.entries import Tuned
 from spf.evaluation.plan import EvaluateConfig, plan
 from spf.evaluation.summary import summary
-from spf.finetune import OwnPortraits, claim
+from spf.finetune import claim
 from spf.generate import guide_of
 from spf.losses import fine_grained, prediction_error, text_consistent
 from spf.methods import build, in_place
 from spf.methods.spf import output_alignment
+from spf.own_portraits import OwnPortraits
 from spf.paths import TunablePaths
 from spf.portraits.description import TARGETS
 from spf.training import fit
@@ -137,8 +138,9 @@ def test_own_portraits_belong_to_the_weights_that_drew_them(tmp_path):
     first, other = new_portrait_base(), new_portrait_base()
     with torch.no_grad():
         other.unet.conv_in.weight[0, 0] += 1
+    file = tmp_path / "own.safetensors"
     one, two = (
-        OwnPortraits(each, TARGETS["hat"], config, ["a photo of a man"], 0, tmp_path).all.latents
+        OwnPortraits(each, TARGETS["hat"], config, ["a photo of a man"], 0, file).all.latents
         for each in (first, other)
     )
     assert not torch.allclose(one, two)

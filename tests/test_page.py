@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from spf import results as tables
 from spf import space, userdata
-from spf.bases import PINNED, PINNED_CLIP, preloaded
+from spf.bases.pinned import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
 from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput, SpfError, placeless
@@ -230,6 +230,8 @@ def test_notices_name_the_words(engine, result):
         -1
     ]
     assert "No tuned model fits" in stage.finished(plain)["notices"][-1]["text"]["en"]
+    other = stage.finished(replace(plain, unfit=("crown", "tiara")))["notices"][-1]["text"]
+    assert "so not used by itself: crown, tiara." in other["en"] and "crown, tiara" in other["zh"]
 
 
 def test_adapters_of_other_weights_are_named_under_the_portraits(tmp_path, result):
@@ -1124,6 +1126,8 @@ def test_the_queue_cannot_be_passed(engine):
             assert fn.fn.__doc__ and all(
                 name in fn.fn.__doc__ for name in inspect.signature(fn.fn).parameters
             )
+    (taught,) = [fn.fn.__doc__ for fn in page.fns.values() if fn.api_name == "finetune"]
+    assert "steps: training steps, 1 to 1000000\n" in taught and '"tokencompose"' in taught
 
 
 def test_every_language_has_every_text_and_every_text_is_shown():

@@ -14,7 +14,7 @@ from spf.evaluation import protocol as p
 from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
-from spf.evaluation.plan import drawing, guide_of, guiding
+from spf.evaluation.plan import drawing, guided_by, guiding
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS
@@ -292,11 +292,11 @@ def test_guided_rows_beside_free_ones(base, judges, folder, tmp_path):
 
 def test_settings_of_the_whole_run_guide_what_does_not_say_itself():
     run = p.EvaluateConfig(guided="attention", guided_from=0.2)
-    assert guide_of(run, None) == GuideConfig("attention", start=0.2)
-    assert guide_of(run, GuideConfig("difference", start=0.5)) == GuideConfig(
+    assert guided_by(run, None) == GuideConfig("attention", start=0.2)
+    assert guided_by(run, GuideConfig("difference", start=0.5)) == GuideConfig(
         "difference", start=0.5
     )
-    assert guide_of(p.EvaluateConfig(guided_from=0.2), None) is None
+    assert guided_by(p.EvaluateConfig(guided_from=0.2), None) is None
 
 
 def test_batches_of_different_texts_are_measured_as_single_ones(base, judges, folder, tmp_path):

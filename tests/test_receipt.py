@@ -11,10 +11,10 @@ from portrait_world import new_judges, new_portrait_base, random_adapters
 from spf import receipt as r
 from spf.engine import Paper
 from spf.errors import BadInput
-from spf.evaluation import readers
 from spf.evaluation.readers import CLIP, JUDGES, NOBODY, Read, Reader, reader_for
 from spf.paths import Adapter
 from spf.receipt import ReceiptConfig, receipt
+from spf.traits import TRAITS, reading
 from spf.ui.tabs.receipt import shown
 from spf.weights import note
 
@@ -154,16 +154,31 @@ def test_what_the_target_speaks_of_may_change():
     assert reader.changes(Read([before]), Read([after]), 0) == {"age": True}
 
 
+@pytest.mark.parametrize(
+    "target, spared",
+    [
+        ("a wheelchair", set()),
+        ("braided hair", {"hair style", "hair color"}),
+        ("blonde hair", {"hair color"}),
+        ("a chair and a Hair band", {"hair color"}),
+        ("shiny golden hair", {"hair color"}),
+        ("old, laughing", {"age", "expression"}),
+    ],
+)
+def test_a_target_may_change_what_it_decides_and_no_more(target, spared):
+    assert Reader(None, [target], CLIP).spared() == spared
+
+
 def test_only_what_clip_is_sure_of_is_compared(base, monkeypatch):
     sure = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
 
     def probabilities(base, images):
         return {
             trait.name: sure if trait.name == "gender" else torch.full((2, len(trait.values)), 0.1)
-            for trait in readers.TRAITS
+            for trait in TRAITS
         }
 
-    monkeypatch.setattr(readers, "probabilities", probabilities)
+    monkeypatch.setattr(reading, "probabilities", probabilities)
     read = Reader(base, ["a hat"], CLIP).read(np.zeros((2, 16, 16, 3), np.uint8))
     assert read.values == [{"gender": "woman"}, {}] and read.target.shape == (2,)
 

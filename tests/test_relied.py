@@ -18,12 +18,12 @@ from test_architecture import ROOT, TREES, live_nodes
 
 import app
 from spf import attention, cli
-from spf.engine import _told
 from spf.errors import ChangedLibrary
 from spf.injected import AdaLoraPaths, LoraPaths, projections
 from spf.models import load_base
 from spf.portraits.pretrain.muon import Muon
 from spf.relied import FIELDS, NAMES, explained, gone, require, unlike
+from spf.streaming import plainly
 from spf.training import fit, make_accelerator
 from spf.ui.sturdy import SturdyQueue, strengthen
 from spf.worker import Worker
@@ -199,7 +199,7 @@ def test_every_door_tells_a_failed_import(monkeypatch, capsys, tmp_path):
 
     with pytest.raises(ImportError, match="ours"), explained():
         raise ImportError("ours", name="spf.gone")
-    assert isinstance(_told(error), ChangedLibrary), "what a drawing raises"
+    assert isinstance(plainly(error), ChangedLibrary), "what a drawing raises"
 
     (tmp_path / "request.json").write_text("{}")
     worker = Worker(tmp_path, tmp_path, SimpleNamespace())

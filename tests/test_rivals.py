@@ -16,7 +16,7 @@ from spf.attention import Record, cross_attention_layers, record
 from spf.errors import BadInput, Cancelled
 from spf.exchange import load_adapter
 from spf.files import load_tensors
-from spf.finetune import encoded, finetune, grounded, tailored_rows
+from spf.finetune import finetune
 from spf.injected import AdaLoraPaths, LoraPaths, projections
 from spf.losses import (
     orthogonality,
@@ -47,6 +47,7 @@ from spf.prompts import compose
 from spf.sfcm import SfcmConfig
 from spf.shelf import STOCK, Shelf, adapter_name
 from spf.training import fit
+from spf.training_data import encoded, grounded, tailored_rows, with_target
 
 TEXTS = ["a photo of a young woman with long red hair", "a photo of an old man"]
 SETTINGS = {
@@ -65,7 +66,8 @@ def base():
 @pytest.fixture(scope="module")
 def rows(base):
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    return encoded(base, latents, TEXTS, TARGETS["hat"], SfcmConfig())
+    prompts = [with_target(text, TARGETS["hat"]) for text in TEXTS]
+    return encoded(base, latents, prompts, TARGETS["hat"], SfcmConfig())
 
 
 def context(base, paths=None, step=0, steps=10, seed=5, memory=None):

@@ -16,7 +16,7 @@ from spf.evaluation.named import disobeyed, named
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.ui import runs, series, stage
-from spf.ui.foreign import foreign, translated
+from spf.ui.foreign import chinese, translated
 from spf.ui.form import Form
 from spf.ui.tabs import compare
 
@@ -165,7 +165,7 @@ def test_the_original_is_held_to_its_own_text():
 
 
 def test_chinese_texts_are_offered_in_english():
-    assert foreign("一位女子") and not foreign("a woman")
+    assert chinese("一位女子") and not chinese("a woman")
     base, target = translated("一位年轻女子，红色长发，穿蓝色衬衫，戴帽子")
     assert named(base)["hair_color"] == "red" and named(base)["clothing_color"] == "blue"
     assert named(base)["gender"] == "woman" and target == TARGETS["hat"].text

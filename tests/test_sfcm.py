@@ -11,6 +11,7 @@ from spf.sfcm import (
     DISTANCES,
     ENDS,
     SCALES,
+    SOURCES,
     Evidence,
     SfcmConfig,
     control_map,
@@ -103,6 +104,19 @@ def test_without_phrases_the_map_is_the_scaled_noise_difference():
     assert len(chain) == 2
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_distances_beyond_the_phrases_of_a_batch_count_for_nothing(source):
+    generator = torch.Generator().manual_seed(1)
+    maps = (torch.rand(2, *shape, generator=generator) for shape in ((8, 8), (3, 4, 4), (4, 4)))
+    found, distances = Evidence(*maps), torch.rand(2, 9, generator=generator)
+    config = SfcmConfig(source=source)
+    for more in (3, 4, 9):
+        assert torch.equal(
+            control_map(found, distances[:, :more], config),
+            control_map(found, distances[:, :3], config),
+        )
+
+
 def test_the_map_carries_no_gradient():
     eps_res = torch.randn(1, 4, 8, 8, requires_grad=True)
     maps = torch.rand(1, 1, 8, 8)
@@ -155,6 +169,14 @@ def test_distances_by_hand():
 def test_unknown_forms_are_refused(wrong):
     with pytest.raises(BadInput):
         sfcm(*torch.zeros(2, 1, 4, 8, 8), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1), **wrong)
+
+
+def test_a_phrase_that_is_the_target_is_no_distance_away_however_it_is_rounded():
+    """The cosine of a vector with itself may come out a little above 1."""
+    states = torch.randn(200, 37, generator=torch.Generator().manual_seed(0))
+    for form in DISTANCES:
+        found = torch.cat([phrase_distances(states, [[n]], [n], form) for n in range(200)])
+        assert found.isfinite().all() and found.ge(0).all() and found.max() < 1e-3
 
 
 def test_smoothing_averages_over_what_is_there():

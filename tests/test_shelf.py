@@ -12,7 +12,7 @@ from spf.config import GenerateConfig
 from spf.engine import Engine
 from spf.errors import BadInput
 from spf.evaluation.entries import shelf_of
-from spf.exchange.reading import VERSIONS, WIDTHS
+from spf.exchange.reading import WIDTHS
 from spf.shelf import (
     FORMS,
     NAIVE,
@@ -22,7 +22,7 @@ from spf.shelf import (
     adapter_name,
     counterparts,
 )
-from spf.weights import FAMILIES, Loaded, note
+from spf.weights import FAMILIES, VERSIONS, Loaded, note
 
 
 @pytest.fixture
@@ -121,6 +121,21 @@ def test_of_two_adapters_the_note_on_the_weights_decides_and_not_the_name(shelf)
     assert shelf.pick(["a hat"], Loaded("photos")) == ["hat"], "by name before they are loaded"
     for others in (here + 1, here[:-1], np.arange(40, dtype=np.float32)):
         assert shelf.pick(["a hat", "hat"], Loaded("photos", others)) == [], "also of other sizes"
+
+
+def test_a_file_is_never_picked_by_its_name_alone(shelf):
+    """One that says nothing of its base may still be none of its adapters."""
+    put(shelf.folders[0], "hat", "")
+    put(OWN, "worn", "a hat", "lora")
+    put(OWN, "crown", "")
+    at, own = Loaded("photos"), lambda path: path.stem == "worn"
+    assert shelf.pick(["a hat", "hat"]) == ["hat"] and shelf.pick(["crown"], at) == ["crown"]
+    assert shelf.pick(["a hat", "crown"], at, own) == ["worn"]
+    assert shelf.chosen("auto", ["a hat", "crown"], at, own) == ["worn"]
+    assert shelf.chosen("hat", ["a hat"], at, own) == ["hat"], "whoever wants it says its name"
+    assert shelf.unfit(["a hat", "crown", "a scarf"], at, own) == ["crown"]
+    assert shelf.unfit(["a hat", "crown"], at, lambda path: False) == ["hat", "worn", "crown"]
+    assert shelf.unfit(["a hat", "a scarf"], at) == []
 
 
 def test_every_family_of_bases_is_known():

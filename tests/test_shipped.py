@@ -14,7 +14,6 @@ from judge_maps import judge_maps
 from spf.evaluation.judges import Judges
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.exchange import load_adapter
-from spf.finetune import tailored_rows
 from spf.methods import Context, build
 from spf.models import load_base
 from spf.paths import response
@@ -22,6 +21,7 @@ from spf.portraits.dataset import draw, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS
 from spf.sampling import initial_latents, sample
 from spf.shelf import Shelf, checkpoints
+from spf.training_data import tailored_rows
 
 FOLDER = checkpoints()
 pytestmark = pytest.mark.skipif(

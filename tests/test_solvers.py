@@ -40,6 +40,28 @@ def test_dpm_draws_what_the_stock_pipeline_draws(base):
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
+def test_dpm_is_of_second_order_by_hand(base):
+    """Its third step, from the clean pictures that the second and the third prediction mean."""
+    with base.drawn_by("dpm++"):
+        run = base.new_scheduler(20)
+    x = initial_latents(base, [1])
+    moved = [x]
+    for number in range(3):
+        noise = initial_latents(base, [10 + number])
+        step = run.step(noise, run.timesteps[number], x)
+        x = step.prev_sample
+        moved.append((step.pred_original_sample, x))
+    sigma = run.scheduler.sigmas[1:4].double()
+    alpha = 1 / (1 + sigma**2).sqrt()
+    lam = -sigma.log()
+    (m1, _), (m0, after) = moved[2:]
+    h, before = lam[2] - lam[1], lam[1] - lam[0]
+    slope = (m0 - m1) * h / before
+    spread = sigma * alpha
+    wanted = spread[2] / spread[1] * moved[2][1] - alpha[2] * torch.expm1(-h) * (m0 + slope / 2)
+    torch.testing.assert_close(after, wanted.float(), atol=1e-4, rtol=1e-4)
+
+
 def test_euler_draws_what_the_stock_pipeline_draws_at_the_same_timesteps(base):
     noise = initial_latents(base, [1])
     with base.drawn_by("euler"):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from portrait_world import new_portrait_base, random_adapters
 
-from spf import traits as t
 from spf.paths import response
 from spf.prompts import compose, overflow
 from spf.sampling import GuideConfig, TunedPath, initial_latents, sample
+from spf.traits import PERSON, TRAITS, in_words, reading, speaks, telling, writing
 
 SEEN = {
     "gender": "man",
@@ -61,18 +61,19 @@ def base():
     ],
 )
 def test_a_text_is_told_what_it_leaves_out(base, text, fuller):
-    told = t.told(base, compose(text, "a hat"), SEEN)
+    told = telling.told(base, compose(text, "a hat"), SEEN)
     assert told.prompt.base == fuller and told.prompt.complete == f"{fuller}, a hat"
 
 
 def test_what_the_target_speaks_of_is_not_told(base):
-    blonde = t.told(base, compose("a photo of a woman", "blonde hair"), SEEN).prompt.base
+    blonde = telling.told(base, compose("a photo of a woman", "blonde hair"), SEEN).prompt.base
     assert "red" not in blonde, "a second colour of the hair would contradict the target"
     assert "short hair" in blonde, "its form is kept"
     assert (
-        "smiling" not in t.told(base, compose("a photo of a woman", "laughing"), SEEN).prompt.base
+        "smiling"
+        not in telling.told(base, compose("a photo of a woman", "laughing"), SEEN).prompt.base
     )
-    told = t.told(
+    told = telling.told(
         base, compose("a photo of a woman in a T-shirt", "dress", "replace", "T-shirt"), SEEN
     ).prompt
     assert (
@@ -84,7 +85,7 @@ def test_what_the_target_speaks_of_is_not_told(base):
 
 def test_phrases_are_found_again_in_the_fuller_text(base):
     prompt = compose("a photo of a woman with red hair", "a hat")
-    told = t.told(base, prompt, {"age": "old", "hair style": "bun", "skin": "tan"})
+    told = telling.told(base, prompt, {"age": "old", "hair style": "bun", "skin": "tan"})
     assert told.prompt.base == "a photo of an old woman with red hair in a bun, with tan skin"
     assert told.places == {"photo": ["photo"], "woman": ["old woman"], "red hair": ["red hair"]}
     assert told.phrases == ("old", "bun", "tan skin")
@@ -92,12 +93,12 @@ def test_phrases_are_found_again_in_the_fuller_text(base):
 
 def test_a_long_text_is_told_no_more_than_fits(base):
     prompt = compose("a photo of a woman, " + ", ".join(["with a beard"] * 15), "a hat")
-    assert not overflow(base.tokenizer, t.told(base, prompt, SEEN).prompt.complete)
+    assert not overflow(base.tokenizer, telling.told(base, prompt, SEEN).prompt.complete)
 
 
 def test_words_to_replace_are_never_parted(base):
     prompt = compose("a photo of a woman with long hair", "sunglasses", "replace", "long hair")
-    told = t.told(base, prompt, {"hair color": "red", "age": "old"}).prompt
+    told = telling.told(base, prompt, {"hair color": "red", "age": "old"}).prompt
     assert (
         told.base == "a photo of an old woman with long hair"
         and told.complete == "a photo of an old woman with sunglasses"
@@ -106,7 +107,7 @@ def test_words_to_replace_are_never_parted(base):
 
 def test_nothing_seen_changes_nothing(base):
     prompt = compose("a photo of a woman", "a hat")
-    assert t.told(base, prompt, {}).prompt == prompt
+    assert telling.told(base, prompt, {}).prompt == prompt
 
 
 def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
@@ -114,8 +115,8 @@ def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
     nothing.
     """
     texts = [
-        trait.asks.format(asks) if asks else t.PERSON
-        for trait in t.TRAITS
+        trait.asks.format(asks) if asks else PERSON
+        for trait in TRAITS
         for asks in trait.values.values()
     ]
     known = {
@@ -127,29 +128,29 @@ def test_only_what_clip_is_sure_of_is_seen(base, monkeypatch):
     )
     base.clip.logit_scale.data.fill_(5.0)
     images = torch.stack(
-        [known["a photo of a person, red hair"], torch.zeros(len(known)), known[t.PERSON]]
+        [known["a photo of a person, red hair"], torch.zeros(len(known)), known[PERSON]]
     )
-    assert t.seen(base, images) == [{"hair color": "red"}, {}, {}]
+    assert reading.seen(base, images) == [{"hair color": "red"}, {}, {}]
 
 
 def test_what_a_set_has_in_common():
     rows = [{"age": "old", "gender": "man"}, {"age": "old", "gender": "woman"}, {"age": "old"}]
-    assert t.common(rows) == {"age": "old"} and t.common([]) == {}
+    assert reading.common(rows) == {"age": "old"} and reading.common([]) == {}
 
 
 @pytest.mark.parametrize(
     "noted", ["", "[]", "3", "{", '{"age": 3, "size": "tall", "gender": "robot", "beard": ""}']
 )
 def test_notes_of_foreign_files_are_left_out(noted):
-    assert t.noted({"common": noted}) == {}
+    assert reading.noted({"common": noted}) == {}
     assert (
-        t.noted({"common": json.dumps({"age": "old", "size": "x"})}) == {"age": "old"}
-        and t.noted({}) == {}
+        reading.noted({"common": json.dumps({"age": "old", "size": "x"})}) == {"age": "old"}
+        and reading.noted({}) == {}
     )
 
 
 def test_the_accident_is_said_on_both_sides(base):
-    prompt = t.explained(
+    prompt = telling.explained(
         base,
         compose("a lady in a white T-shirt", "dress", "replace", "T-shirt"),
         {"clothing color": "red"},
@@ -159,7 +160,7 @@ def test_the_accident_is_said_on_both_sides(base):
         and prompt.complete == "a photo of a person, red dress"
     )
     assert (
-        t.explained(base, compose("a man", "a hat"), {"age": "old"}).complete
+        telling.explained(base, compose("a man", "a hat"), {"age": "old"}).complete
         == "a photo of an old person, a hat"
     )
 
@@ -206,45 +207,45 @@ def named(base, name="embedded"):
 def test_an_open_text_is_completed_alike_for_both_paths(base):
     base = named(base)
     short = compose("a photo of a woman", "a hat")
-    one, same, other = (t.completed(base, short, "auto", seed) for seed in (7, 7, 8))
+    one, same, other = (telling.completed(base, short, "auto", seed) for seed in (7, 7, 8))
     assert one == same and one.prompt.base != other.prompt.base
     assert one.prompt.complete == f"{one.prompt.base}, a hat"
     assert one.prompt.base.count("woman") == 1, "what is said stays as it is"
-    usual = {trait.name for trait in t.TRAITS if trait.usual} - {"gender"}
+    usual = {trait.name for trait in TRAITS if trait.usual} - {"gender"}
     assert set(one.traits) == usual
 
 
 def test_completions_are_read_back_as_they_are_shown(base):
     base = named(base)
     short = compose("a photo of a person", "sunglasses")
-    one = t.completed(base, short, "auto", 3)
-    again = t.completed(base, short, t.shown(one.traits), 99)
+    one = telling.completed(base, short, "auto", 3)
+    again = telling.completed(base, short, in_words(one.traits), 99)
     assert again.prompt == one.prompt
-    fewer = t.completed(base, short, "old, curly hair", 3)
+    fewer = telling.completed(base, short, "old, curly hair", 3)
     assert fewer.prompt.base == "a photo of an old person with curly hair"
-    free = t.completed(base, short, "Old, holding a cat", 3)
+    free = telling.completed(base, short, "Old, holding a cat", 3)
     assert free.prompt.base == "a photo of an old person, holding a cat"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(trait.name, value) for trait in t.TRAITS for value, asks in trait.values.items() if asks],
+    [(trait.name, value) for trait in TRAITS for value, asks in trait.values.items() if asks],
 )
 def test_what_is_written_of_a_trait_speaks_of_it(name, value):
     text = "a photo of a person" if name == "gender" else "a photo of a woman"
-    edits, phrases = t.written(text, {name: value})
-    trait = next(trait for trait in t.TRAITS if trait.name == name)
+    edits, phrases = writing.written(text, {name: value})
+    trait = next(trait for trait in TRAITS if trait.name == name)
     if (name, value) != ("age", "child"):  # a woman is none
-        assert t.speaks(t._edited(text, edits), trait) and phrases
+        assert speaks(writing.patched(text, edits), trait) and phrases
 
 
 def test_nothing_is_completed_where_it_is_not_wanted(base):
     short = compose("a photo of a woman", "a hat")
-    assert t.completed(named(base), short, "", 1).prompt == short
-    foreign = t.completed(named(base, "a-folder"), short, "auto", 1)
+    assert telling.completed(named(base), short, "", 1).prompt == short
+    foreign = telling.completed(named(base, "a-folder"), short, "auto", 1)
     assert foreign.prompt == short, "a real model draws its text as it stands"
     full = compose("a photo of a young woman with fair skin, green eyes", "a hat")
-    found = t.completed(named(base), full, "auto", 1).traits
+    found = telling.completed(named(base), full, "auto", 1).traits
     assert not {"age", "skin", "eye color", "gender"} & set(found)
 
 
@@ -263,27 +264,29 @@ def test_nothing_is_completed_where_it_is_not_wanted(base):
 )
 def test_the_form_of_the_hair_is_told_unless_the_target_is_a_form(base, target, kept):
     prompt = compose("a photo of a woman", target)
-    assert ("hair style" in t.told(base, prompt, {"hair style": "short"}).traits) == kept
+    assert ("hair style" in telling.told(base, prompt, {"hair style": "short"}).traits) == kept
 
 
 def test_who_is_bald_is_not_told_so_where_hair_is_asked_for(base):
     prompt = compose("a photo of a woman", "blonde hair")
-    assert not t.told(base, prompt, {"hair style": "bald", "hair color": "red"}).traits
-    hat = t.told(base, compose("a photo of a woman", "a hat"), {"hair style": "bald"}).prompt.base
+    assert not telling.told(base, prompt, {"hair style": "bald", "hair color": "red"}).traits
+    hat = telling.told(
+        base, compose("a photo of a woman", "a hat"), {"hair style": "bald"}
+    ).prompt.base
     assert "bald head" in hat
 
 
 def test_completions_leave_the_targets_thing_open(base):
-    hair = t.completed(named(base), compose("a photo of a man", "blonde hair"), "auto", 2)
+    hair = telling.completed(named(base), compose("a photo of a man", "blonde hair"), "auto", 2)
     assert "hair color" not in hair.traits and "hair style" in hair.traits
-    laugh = t.completed(named(base), compose("a photo of a man", "laughing"), "auto", 2)
+    laugh = telling.completed(named(base), compose("a photo of a man", "laughing"), "auto", 2)
     assert "expression" not in laugh.traits
 
 
 def test_the_colour_of_a_set_of_dresses_is_not_told_of_another_dress():
     shared = {"clothing": "dress", "clothing color": "red", "gender": "woman"}
     dress = compose("a woman in a blue T-shirt", "a green dress", "replace", "T-shirt")
-    assert t.foreign(shared, dress) == {"gender": "woman"}
+    assert telling.foreign(shared, dress) == {"gender": "woman"}
 
-    assert t.foreign(shared, compose("a woman", "a hat")) == shared
-    assert t.foreign(shared, compose("a woman", "an address book")) == shared
+    assert telling.foreign(shared, compose("a woman", "a hat")) == shared
+    assert telling.foreign(shared, compose("a woman", "an address book")) == shared

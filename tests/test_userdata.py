@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from portrait_world import stored
 
 from spf import userdata
 from spf.errors import BadInput
@@ -130,7 +131,7 @@ def test_flaws_are_named_and_left_out(folder):
     )
     assert keys(report, "error") == {"few"} and report.findings[0].level == "error"
     with pytest.raises(BadInput, match="images is 3 usable pictures but must be from 4 to 500"):
-        userdata.store(folder, HAT, folder.parent / "out")
+        stored(folder, HAT, folder.parent / "out")
     assert not (folder.parent / "out").exists()
 
 
@@ -152,7 +153,7 @@ def test_few_pictures_are_warned_about(tmp_path, count, told):
 
 def test_a_stored_set_is_whole_and_square(folder, tmp_path):
     captioned(folder, "txt")
-    place = userdata.store(folder, HAT, tmp_path / "set")
+    place = stored(folder, HAT, tmp_path / "set")
     kept = userdata.load(place)
     assert userdata.is_set(place) and not userdata.is_set(folder) and not userdata.is_set("hat")
     checked = userdata.check(folder, HAT).items
@@ -171,7 +172,7 @@ def test_a_stored_set_is_whole_and_square(folder, tmp_path):
         "a target that the judges know is judged"
     )
     with pytest.raises(BadInput, match="new or empty"):
-        userdata.store(folder, HAT, place)
+        stored(folder, HAT, place)
     with pytest.raises(BadInput, match="dataset.json"):
         userdata.load(folder)
 

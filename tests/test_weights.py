@@ -12,7 +12,7 @@ from spf.exchange import Layout, load_adapter, reading, write
 from spf.models import empty_base, load_base
 from spf.paths import Adapter, response, save_adapter
 from spf.shelf import Shelf
-from spf.weights import FAMILIES, KEY, Loaded, note, sketch
+from spf.weights import FAMILIES, KEY, Loaded, note, said_base, sketch
 
 
 @pytest.fixture
@@ -75,6 +75,25 @@ def test_a_note_decides_and_not_the_name(other):
     for name in ("tiny", "a copy of tiny", "SD 1.x", ""):
         assert not other.weights.strange(same | {"base_model": name})
         assert other.weights.strange(elsewhere | {"base_model": name})
+
+
+@pytest.mark.parametrize(
+    "said, base, strange",
+    [
+        ({}, "", False),
+        ({"base_model": "tiny"}, "tiny", False),
+        ({"base_model": "photos", "ss_base_model_version": "sd_v1"}, "photos", True),
+        ({"ss_base_model_version": "sd_v1.5"}, "SD 1.x", False),
+        ({"ss_base_model_version": "SDXL_base_v1-0"}, "SDXL", False),
+        ({"modelspec.architecture": "stable-diffusion-v2-768-v/lora"}, "SD 2.x", False),
+        ({"ss_base_model_version": "", "modelspec.architecture": "flux-1-dev"}, "Flux", False),
+        ({"ss_base_model_version": "a finetune of mine"}, "a finetune of mine", True),
+    ],
+)
+def test_a_base_is_read_in_the_words_of_any_program(said, base, strange):
+    assert said_base(said) == base
+    assert Loaded("tiny").strange(said) is strange
+    assert Loaded("tiny").strangers({"a": said, "b": {}}) == ({"a": base} if strange else {})
 
 
 def test_a_base_of_shapes_alone_has_no_note(tiny_folder, monkeypatch):

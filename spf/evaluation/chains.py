@@ -19,15 +19,16 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges, Look
-from spf.evaluation.plan import drawing, guide_of, guiding, known_rows, row_key
+from spf.evaluation.plan import drawing, guided_by, guiding, known_rows, row_key
 from spf.evaluation.visible import settled
 from spf.models import Base, as_pixels
 from spf.paths import response
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import open_captions
-from spf.prompts import compose
+from spf.prompts import ComposedPrompt, compose
 from spf.rows import noise_seed
 from spf.sampling import TunedPath, autocast, initial_latents
+from spf.settings import EvaluateConfig
 
 ROWS = "chains.jsonl"
 LONGEST = 4
@@ -68,20 +69,17 @@ def chains(
     judges: Judges,
     methods: Sequence[str],
     targets: Sequence[str],
-    config,
+    config: EvaluateConfig,
     out: str | Path,
     folder: str | Path | None = None,
 ) -> list[dict]:
     """Rows of method, link (1, 2, ...), target (joined by +), measure (response to all, pollution,
     purity), value, low, high, n.
 
-    config: an EvaluateConfig. What is in chains.jsonl of `out` already is not drawn again. Methods
+    What is in chains.jsonl of `out` already is not drawn again. Methods
     without all the adapters are left out.
     """
-    first, texts = (
-        TARGETS[targets[0]],
-        chain_texts(targets, config.prompts, config.seed, config.split),
-    )
+    texts = chain_texts(targets, config.prompts, config.seed, config.split)
     pairs = [(p, s) for p in range(len(texts)) for s in range(config.seeds)]
     places = [pairs[i : i + config.batch] for i in range(0, len(pairs), config.batch)]
     path = Path(out) / ROWS
@@ -91,45 +89,38 @@ def chains(
     how = [config.strength, config.seed, config.split]
     drawn = [CHAIN_VERSION, *drawing(base, config), *how]
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
+    tied = [
+        (method, targets[:link], tuned[:link])
+        for method, tuned in found.items()
+        if len(tuned) == len(targets)
+        for link in range(1, len(targets) + 1)
+    ]
     with path.open("a", encoding="utf-8") as file:
         for place in places:
             original = None
-            for method, tuned in found.items():
-                if len(tuned) < len(targets):
-                    continue
-                for link in range(1, len(targets) + 1):
-                    some = targets[:link]
-                    weights = [one.key for one in tuned[:link]]
-                    same = [*drawn, method, weights, guiding(config, tuned[:link]), some]
-                    keys = [row_key([*same, texts[p], p, s]) for p, s in place]
-                    if not all(key in known for key in keys):
-                        if original is None:
-                            original = _readings(
-                                base,
-                                judges,
-                                [compose(texts[p]) for p, _ in place],
-                                place,
-                                [],
-                                config,
-                            )
-                        prompts = [
-                            compose(
-                                texts[p],
-                                tuple(TARGETS[name].text for name in some),
-                                first.mode,
-                                first.replace,
-                            )
-                            for p, _ in place
-                        ]
-                        after = _readings(base, judges, prompts, place, tuned[:link], config)
-                        for key, (p, s), before, now in zip(
-                            keys, place, original, after, strict=True
-                        ):
-                            known[key] = _row(key, method, some, p, s, before, now)
-                            file.write(json.dumps(known[key]) + "\n")
-                        file.flush()
-                    rows += [known[key] for key in keys]
+            for method, some, tuned in tied:
+                weights = [one.key for one in tuned]
+                same = [*drawn, method, weights, guiding(config, tuned), some]
+                keys = [row_key([*same, texts[p], p, s]) for p, s in place]
+                if not all(key in known for key in keys):
+                    if original is None:
+                        plain = [compose(texts[p]) for p, _ in place]
+                        original = _readings(base, judges, plain, place, [], config)
+                    prompts = [_complete(texts[p], some) for p, _ in place]
+                    after = _readings(base, judges, prompts, place, tuned, config)
+                    for key, (p, s), *values in zip(keys, place, original, after, strict=True):
+                        known[key] = _row(key, method, some, p, s, *values)
+                        file.write(json.dumps(known[key]) + "\n")
+                    file.flush()
+                rows += [known[key] for key in keys]
     return _summary(rows)
+
+
+def _complete(text: str, names: Sequence[str]) -> ComposedPrompt:
+    """A text with several targets, put to it as the first one is."""
+    first = TARGETS[names[0]]
+    targets = tuple(TARGETS[name].text for name in names)
+    return compose(text, targets, first.mode, first.replace)
 
 
 def _row(
@@ -157,15 +148,18 @@ def _row(
 
 
 def _readings(
-    base: Base, judges: Judges, prompts, place, tuned: Sequence[Tuned], config
+    base: Base,
+    judges: Judges,
+    prompts: Sequence[ComposedPrompt],
+    place: Sequence[tuple[int, int]],
+    tuned: Sequence[Tuned],
+    config: EvaluateConfig,
 ) -> list[Look]:
     """What the judges read where the original or the tuned weights, added up, draw the complete
     texts.
     """
-    adapters, guide = (
-        [one.adapter for one in tuned if one.adapter],
-        guide_of(config, tuned[0].guide) if tuned else None,
-    )
+    adapters = [one.adapter for one in tuned if one.adapter]
+    guide = guided_by(config, tuned[0].guide) if tuned else None
     path = TunedPath(base, prompts, guidance=config.guidance, guide=guide, compare=False)
     noise = initial_latents(base, [noise_seed(config.seed, p, s, first=NOISE) for p, s in place])
     with autocast(base, config.precision):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from spf.evaluation.judges import Judges
 from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured import Pair as Looked
 from spf.evaluation.pictures import Album, Seen, see
-from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guide_of, shown_guide
+from spf.evaluation.plan import EvaluateConfig, Job, Pair, Work, guided_by, shown_guide
 from spf.evaluation.visible import settled
 from spf.files import atomic
 from spf.models import Base
@@ -78,32 +79,10 @@ class Desk:
                 self.keep(tuned, pairs, kept.setdefault(_keeper(tuned, guides[tuned]), {}))
             keeps = kept.get(_keeper(tuned, guides[tuned]), {})
             for index, look in looks.items():
-                with (
-                    atomic(self.maps / f"{works[index].key}.npz") as draft,
-                    draft.open("wb") as file,
-                ):
-                    np.savez_compressed(
-                        file, **{name: maps.astype(np.float16) for name, maps in look.maps.items()}
-                    )
+                _store_maps(look.maps, self.maps / f"{works[index].key}.npz")
             for index, (pair, work) in enumerate(zip(pairs, works, strict=True)):
                 spot = spots[pair.original]
-                row = {
-                    "key": work.key,
-                    "method": tuned.method,
-                    "target": tuned.target.name,
-                    "prompt": pair.prompt,
-                    "seed": pair.seed,
-                    "text": pair.texts.complete,
-                    "base": pair.texts.base,
-                    "noise": pair.noise,
-                    "adapter": tuned.name,
-                    "original": pair.original,
-                    "edit": tuned.edit,
-                    "guided": shown_guide(guides[tuned]),
-                    "kept": _kept(_keeper(tuned, guides[tuned]), pair)
-                    if pair.original in keeps
-                    else "",
-                }
+                row = _pair_row(work, guides[tuned], pair.original in keeps)
                 looked = looked_at(
                     original,
                     spot,
@@ -134,7 +113,7 @@ class Desk:
         """How a method is guided; a target without a place, such as a style, leaves nothing to
         hold.
         """
-        guide = guide_of(self.config, tuned.guide)
+        guide = guided_by(self.config, tuned.guide)
         return guide if guide is None or tuned.target.regions else freed(guide)
 
     def original(
@@ -253,6 +232,33 @@ def _keeper(tuned: Tuned, guide: GuideConfig | None) -> str:
 def _kept(keeper: str, pair: Pair) -> str:
     """Key of what is drawn for the base text alone."""
     return f"kept-{keeper}-{pair.original}"
+
+
+def _pair_row(work: Work, guide: GuideConfig | None, kept: bool) -> dict[str, Any]:
+    """What a row says of its pair before anything is measured. kept: whether the base text alone
+    was drawn as well.
+    """
+    tuned, pair = work.tuned, work.pair
+    return {
+        "key": work.key,
+        "method": tuned.method,
+        "target": tuned.target.name,
+        "prompt": pair.prompt,
+        "seed": pair.seed,
+        "text": pair.texts.complete,
+        "base": pair.texts.base,
+        "noise": pair.noise,
+        "adapter": tuned.name,
+        "original": pair.original,
+        "edit": tuned.edit,
+        "guided": shown_guide(guide),
+        "kept": _kept(_keeper(tuned, guide), pair) if kept else "",
+    }
+
+
+def _store_maps(maps: Mapping[str, np.ndarray], path: Path) -> None:
+    with atomic(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **{name: one.astype(np.float16) for name, one in maps.items()})
 
 
 class _Watch:

@@ -21,13 +21,13 @@ from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
 from spf.sampling.guides import pushed
 from spf.settings import EvaluateConfig
-from spf.traits import completed
+from spf.traits.telling import completed
 
 ROW_VERSION = 8
 """Rows of another version are measured anew."""
 
 
-def guide_of(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | None:
+def guided_by(config: EvaluateConfig, own: GuideConfig | None) -> GuideConfig | None:
     """How a method that asks for `own` is guided under the settings of an evaluation."""
     found = own or (GuideConfig(config.guided, start=config.guided_from) if config.guided else None)
     return found and replace(found, push=found.push or config.push)
@@ -43,7 +43,7 @@ def guiding(config: EvaluateConfig, tuned: Sequence[Tuned]) -> dict | None:
     """How weights that add up are guided, with the push that their files or the program choose
     where nobody asks for one.
     """
-    guide = guide_of(config, tuned[0].guide) if tuned else None
+    guide = guided_by(config, tuned[0].guide) if tuned else None
     adapters = [one.adapter.metadata for one in tuned if one.adapter is not None]
     return shown_guide(guide and replace(guide, push=pushed(guide, adapters)))
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from spf.bases import PINNED_CLIP, clip_source
+from spf.bases.hub import clip_source
+from spf.bases.pinned import PINNED_CLIP
 from spf.evaluation.pictures import Album
 
 COLUMNS = {

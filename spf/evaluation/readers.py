@@ -20,7 +20,8 @@ from spf.evaluation.visible import settled
 from spf.models import Base, as_pixels
 from spf.portraits.description import Target
 from spf.targets import known_targets
-from spf.traits import PERSON, SURE, TRAITS, probabilities, speaks
+from spf.traits import PERSON, TRAITS, decides, speaks
+from spf.traits.reading import surely
 
 JUDGES, CLIP, NOBODY = "judges", "CLIP", "nobody"
 
@@ -60,8 +61,7 @@ class Reader:
         if self.name == JUDGES:
             return {target.attribute for target in self.known}
         text = ", ".join(self.targets)
-        about = {trait.of for trait in TRAITS if trait.of and trait.of in text}
-        return {trait.name for trait in TRAITS if speaks(text, trait) or trait.of in about}
+        return {one.name for one in TRAITS if speaks(text, one) or decides(text, one)}
 
     def changes(self, first: Read, then: Read, i: int) -> dict[str, bool]:
         """Whether each attribute that both readings of picture i have changed, the targets' own
@@ -87,15 +87,7 @@ class Reader:
             images = self.base.clip_images(
                 as_pixels(pictures).to(self.base.device, self.base.dtype)
             )
-            found = probabilities(self.base, images)
-            there = self._shows(images)
-        rows: list[dict[str, str]] = [{} for _ in pictures]
-        for trait in TRAITS:
-            sure, best = found[trait.name].max(1)
-            for row, p, index in zip(rows, sure.tolist(), best.tolist(), strict=True):
-                if p >= SURE:
-                    row[trait.name] = list(trait.values)[index]
-        return Read(rows, there)
+            return Read(surely(self.base, images), self._shows(images))
 
     def _shows(self, images: Tensor) -> np.ndarray | None:
         """Whether CLIP finds a person with each of the targets likelier than a person, [B]."""

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spf.bases.pinned import hub_id
+
 from .writing import FORMS, Written
 
-HUB_IDS = {"SD 1.x": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 SHOWN = ("response", "pollution", "retention", "outside")
 """Figures of a receipt that a card repeats, in this order, where they were measured."""
 USES = {
@@ -33,7 +34,7 @@ def card(
     what `spf receipt` measured, see `spf.receipt`.
     """
     base, target = metadata["base_model"], metadata["target"]
-    parts = [_front(name, metadata, licence), f"# {name}", _summary(metadata)]
+    parts = [_front(metadata, licence), f"# {name}", _summary(metadata)]
     if not licence:
         parts.append(
             f"**Licence.** That of the base {base} goes on to its adapters; look it up and name it"
@@ -46,8 +47,8 @@ def card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front(name: str, metadata: Mapping[str, str], licence: str) -> str:
-    base = HUB_IDS.get(metadata["base_model"], metadata["base_model"])
+def _front(metadata: Mapping[str, str], licence: str) -> str:
+    base = hub_id(metadata["base_model"])
     lines = [f"license: {licence or 'other'}", "library_name: diffusers"]
     if "/" in base:
         lines.append(f"base_model: {base}")

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +30,7 @@ from spf.files import load_tensors, read_header, read_json
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
 from spf.shelf import Shelf
-from spf.weights import UNKNOWN
+from spf.weights import UNKNOWN, said_base
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout
 
@@ -73,16 +73,6 @@ FOREIGN = {
 }
 """Kinds of files that cannot be differences of these weights, by their keys."""
 
-VERSIONS = {
-    "sd_v1": "SD 1.x",
-    "sd_v2": "SD 2.x",
-    "sdxl": "SDXL",
-    "flux": "Flux",
-    "sd3": "SD 3",
-    "stable-diffusion-v1": "SD 1.x",
-    "stable-diffusion-v2": "SD 2.x",
-    "stable-diffusion-xl": "SDXL",
-}
 WIDTHS = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
 """The base by the width of its text states."""
 
@@ -121,23 +111,57 @@ def origin(path: str | Path) -> Origin:
 
 
 def read_adapter(path: str | Path, base: Base) -> Adapter:
-    """An adapter of another program as differences to the weights of `base`, fp32, on the CPU.
+    """An adapter of any form as differences to the weights of `base`, fp32 where another program
+    made it, on the CPU.
 
     Raises BadInput (not an adapter, of an unreadable kind, made for another base), UnsafeFile or
     NotFinite.
     """
     path = adapter_file(path)
-    metadata, shapes = read_header(path)
-    found, layout = _origin(path.name, metadata, shapes), Layout.of(base)
-    slots = _slots(path.name, shapes, layout, _recipe(path, found, metadata))
-    _check_base(path.name, base, found, slots, shapes, layout)
+    found, slots, layout = _judged(path, base)
     weights = load_tensors(path)
+    if found.form == OWN:
+        return Adapter(dict(found.metadata), weights)
     tensors: dict[str, Tensor] = {}
     for module, slot in slots.items():
         tensors |= slot.differences(module, weights, layout.shapes)
     if not tensors:
         raise BadInput(f"{path.name} holds no weights.")
-    return Adapter(_metadata(path, found, metadata), tensors)
+    return Adapter(_metadata(path, found), tensors)
+
+
+def fitting(base: Base) -> Callable[[Path], bool]:
+    """A function that says of a file whether it can be read as an adapter of `base`, as far as its
+    header tells; of one that did not change it is asked once.
+    """
+
+    @lru_cache(maxsize=256)
+    def known(path: Path, _mark: str) -> bool:
+        try:
+            _judged(adapter_file(path), base)
+        except (BadInput, UnsafeFile):
+            return False
+        return True
+
+    return lambda path: known(path, mark_of_file(path))
+
+
+def _judged(path: Path, base: Base) -> tuple[Origin, dict[str, _Slot], Layout]:
+    """What a file holds, and its keys by module unless it is our own, once names and shapes have
+    been compared with the base. Raises BadInput or UnsafeFile.
+    """
+    metadata, shapes = read_header(path)
+    found, layout = _origin(path.name, metadata, shapes), Layout.of(base)
+    if found.form != OWN:
+        slots = _slots(path.name, shapes, layout, _recipe(path, found))
+        _check_base(path.name, base, found, slots, shapes, layout)
+        return found, slots, layout
+    if missing := [key for key in METADATA if key not in metadata]:
+        raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
+    made_for = metadata["base_model"]
+    other = "" if made_for == base.name else f" (for {made_for}, and this is {base.name})"
+    check_fit(base, shapes, path.name + other)
+    return found, {}, layout
 
 
 def adapter_file(path: str | Path) -> Path:
@@ -198,14 +222,8 @@ def _end(key: str) -> str | None:
 
 
 def _declared(metadata: Mapping[str, str], shapes: Mapping[str, tuple]) -> str:
-    if metadata.get("base_model"):
-        return metadata["base_model"]
-    said = [metadata.get(key, "") for key in ("ss_base_model_version", "modelspec.architecture")]
-    for text in filter(None, said):
-        for start, base in VERSIONS.items():
-            if text.lower().startswith(start):
-                return base
-        return text
+    if said := said_base(metadata):
+        return said
     widths = {
         shape[1]
         for key, shape in shapes.items()
@@ -221,7 +239,7 @@ def _down(key: str) -> bool:
 # scales
 
 
-def _recipe(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[str, Any]:
+def _recipe(path: Path, found: Origin) -> dict[str, Any]:
     """The LoraConfig that a diffusers header or the folder of peft holds, by part; empty where
     scales are in the file.
     """
@@ -232,10 +250,10 @@ def _recipe(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[str,
                 f"{path.name} says its strength in {PEFT_CONFIG}, which is not beside it."
             )
         return {"": _checked(config.name, read_json(config))}
-    if RECIPE not in metadata:
+    if RECIPE not in found.metadata:
         return {}
     try:
-        flat = json.loads(metadata[RECIPE])
+        flat = json.loads(found.metadata[RECIPE])
     except ValueError as error:
         raise UnsafeFile(f"{path.name} has a damaged {RECIPE} in its header.") from error
     parts: dict[str, dict] = defaultdict(dict)
@@ -419,10 +437,11 @@ def _fits(given: Mapping[str, tuple], weight: tuple | None, bias: tuple | None) 
     return up[1] == rank and up[0] == weight[0] and columns == math.prod(weight[1:])
 
 
-def _metadata(path: Path, found: Origin, metadata: Mapping[str, str]) -> dict[str, str]:
+def _metadata(path: Path, found: Origin) -> dict[str, str]:
     """METADATA of an adapter that another program made; a file that this library wrote keeps what
     it said.
     """
+    metadata = found.metadata
     if all(key in metadata for key in METADATA):
         return {key: value for key, value in metadata.items() if key != RECIPE}
     return {
@@ -445,12 +464,10 @@ def load_adapter(source: str | Path, base: Base) -> Adapter:
     BadInput (unknown or made for another model), UnsafeFile or NotFinite.
     """
     path = Shelf.usual().find(source)
-    mark = _mark(
-        path
-    )  # before reading: a file that is exchanged meanwhile has another one next time
-    adapter = replace(_loaded(path, base), mark=mark)
-    if base.weights.strange(adapter.metadata):
-        _warn(path.name, adapter.metadata.get("base_model", ""), base.name)
+    mark = mark_of_file(path)  # before reading: what is exchanged meanwhile has another one then
+    adapter = replace(read_adapter(path, base), mark=mark)
+    for file, made_for in base.weights.strangers({path.name: adapter.metadata}).items():
+        _warn(file, made_for, base.name)
     return adapter
 
 
@@ -466,23 +483,10 @@ def _warn(file: str, made_for: str, base: str) -> None:
     )
 
 
-def _mark(path: Path) -> str:
+def mark_of_file(path: Path) -> str:
     """Tells a file, or the files of a folder, from what lies there at another time."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     there = [one for one in files if one.exists()]  # a missing one is told where it is read
     return "|".join(
         f"{one.resolve()} {one.stat().st_mtime_ns} {one.stat().st_size}" for one in there
     )
-
-
-def _loaded(path: Path, base: Base) -> Adapter:
-    found = origin(path)
-    if found.form != OWN:
-        return read_adapter(path, base)
-    metadata, given = read_header(path)
-    if missing := [key for key in METADATA if key not in metadata]:
-        raise UnsafeFile(f"{path.name} is not an adapter: its metadata lacks {', '.join(missing)}.")
-    made_for = metadata["base_model"]
-    other = "" if made_for == base.name else f" (for {made_for}, and this is {base.name})"
-    check_fit(base, given, path.name + other)
-    return Adapter(metadata, load_tensors(path))

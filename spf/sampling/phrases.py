@@ -14,7 +14,7 @@ from spf.attention import Groups
 from spf.models import Base
 from spf.prompts import PAD, ComposedPrompt, pad_columns
 from spf.sfcm import SfcmConfig, phrase_distances
-from spf.traits import Told
+from spf.traits.telling import Told
 
 TARGET = "target"
 """Name of the target in a batch of several prompts, whose phrases are numbered."""

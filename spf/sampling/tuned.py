@@ -27,7 +27,8 @@ from spf.sampling.kept import Kept
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
 from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
-from spf.traits import Told, explained, foreign, noted, seen, told
+from spf.traits.reading import noted, seen
+from spf.traits.telling import Told, explained, foreign, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
 

@@ -4,6 +4,7 @@ of a language model.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from spf.settings import FinetuneConfig
 
 from . import stage
 from .boundary import reported
+from .form import about
 from .gpu import lent_drawing, may_train
 from .page import Page, wanted
 
@@ -141,10 +143,10 @@ def _training(page: Page) -> None:
 
         Parameters:
             target: name of a ready set, which is that of its target
-            method: spf, naive, or another method
-            steps: training steps, 1 to 2000
+            method: {method}
+            steps: {steps}
             settings: of the method, by name, as the command line's --set
-            images: pictures of the set, 1 to 100000
+            images: {images}
         """
         try:
             request = {
@@ -193,6 +195,8 @@ def _training(page: Page) -> None:
             raise _refused(error) from None
         return job(name) if action != "delete" else {"name": name, "phase": "none"}
 
+    said = {name: about(one) for name, one in FinetuneConfig.settings().items()}
+    finetune.__doc__ = inspect.cleandoc(finetune.__doc__).format(**said)
     gr.api(finetune, api_name="finetune", concurrency_limit=1)
     gr.api(job, api_name="job", queue=False)
     gr.api(control_job, api_name="control_job", queue=False)

@@ -16,8 +16,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from spf.engine import Crashed
 from spf.errors import SpfError, placeless
+from spf.streaming import Crashed
 
 from .texts import both, same
 

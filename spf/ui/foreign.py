@@ -24,7 +24,7 @@ def _tables() -> list[dict[str, list[str]]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def foreign(text: str) -> bool:
+def chinese(text: str) -> bool:
     """Whether a text is written in Chinese characters."""
     return bool(_HAN.search(text))
 

@@ -16,6 +16,7 @@ import gradio as gr
 
 from spf.config import Config, GenerateConfig, Options, Setting
 from spf.errors import BadInput
+from spf.words import parted
 
 from .components import Number, Slider
 from .texts import known, label
@@ -114,23 +115,13 @@ class Form:
             if not places or setting.place in places
         ]
 
-    def about(self, name: str) -> str:
-        """What a setting means and may be, in one line."""
-        setting = self.settings[name]
-        if isinstance(setting.limits, Options):
-            options = ", ".join(f'"{option}"' for option in setting.limits)
-            return f"{setting.help}: {options}"
-        if setting.kind in (int, float):
-            return f"{setting.help}, {setting.limits[0]} to {setting.limits[1]}"
-        return f"{setting.help} (joined with +)" if setting.kind is tuple else setting.help
-
     def function(self, made, places: Sequence[str] = ()):
         """`made` (a function of **settings) with the settings as its parameters and in its
         docstring.
         """
         parameters = self.parameters(places)
         names = {self.outside(name): name for name in self.settings}
-        lines = [f"    {one.name}: {self.about(names[one.name])}" for one in parameters]
+        lines = [f"    {one.name}: {about(self.settings[names[one.name]])}" for one in parameters]
 
         def called(*values: Any, **named: Any) -> Any:
             return made(**inspect.signature(called).bind(*values, **named).arguments)
@@ -146,6 +137,16 @@ class Form:
         return called
 
 
+def about(setting: Setting) -> str:
+    """What a setting means and may be, in one line."""
+    if isinstance(setting.limits, Options):
+        options = ", ".join(f'"{option}"' for option in setting.limits)
+        return f"{setting.help}: {options}"
+    if setting.kind in (int, float):
+        return f"{setting.help}, {setting.limits[0]} to {setting.limits[1]}"
+    return f"{setting.help} (joined with +)" if setting.kind is tuple else setting.help
+
+
 def _about(outside: str, setting: Setting):
     """What is said beside a field; a field that has a title of its own may go without."""
     silent = known(f"field.{outside}") and not known(f"field.{outside}.info")
@@ -155,7 +156,7 @@ def _about(outside: str, setting: Setting):
 def _shown(setting: Setting, value: Any) -> Any:
     """A value as the widget holds it."""
     if setting.widget == "many":
-        return [name for part in value.split(LIST.strip()) if (name := part.strip())]
+        return parted(value, LIST)
     return _text_of(value)
 
 

@@ -17,10 +17,11 @@ from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.prompts import compose
 from spf.targets import known_targets
+from spf.words import parted
 
 from . import series, stage
 from .boundary import sentence
-from .foreign import foreign, foreign_notice
+from .foreign import chinese, foreign_notice
 from .form import Form
 from .gpu import lent_drawing, on_zero_gpu
 from .maps import payload
@@ -200,7 +201,7 @@ class Runs:
             return {"notices": [{"kind": "warning", "text": stage.worded(error, self.form)}]}
         found, more = stage.notices(words), {"swaps": stage.swaps(words), "known": words.known}
         written = " ".join((config.base, *config.targets))
-        if foreign(written) and words.known:
+        if chinese(written) and words.known:
             found, more = foreign_notice(written), {"known": words.known}
         lacking = untaught(self.engine, config)
         if on_zero_gpu():
@@ -225,7 +226,7 @@ def prefixes(config: GenerateConfig) -> list[GenerateConfig]:
 
     With one adapter for each target, a prefix uses those of its own targets.
     """
-    names = config.adapter.split(JOIN) if config.adapter else []
+    names = parted(config.adapter, JOIN)
     own = len(names) == len(config.targets)
 
     def prefix(k: int) -> GenerateConfig:

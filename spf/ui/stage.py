@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from spf.config import JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
 from spf.errors import SpfError
+from spf.words import parted
 
 from .boundary import sentence
 from .components import enlarged, png, webp
@@ -182,7 +183,9 @@ def _strange(result: Result) -> list[dict]:
 
 
 def _lacking(result: Result) -> list[dict]:
-    used = [name for name in result.config.adapter.split(JOIN) if name]
+    used = parted(result.config.adapter, JOIN)
+    if result.unfit:
+        return [notice("unfit", "info", names=", ".join(result.unfit))]
     if not used and result.config.targets:
         return [notice("no_adapter", "info")]
     if 0 < len(used) < len(result.config.targets):

@@ -15,7 +15,7 @@ import gradio as gr
 
 from spf import userdata
 from spf.errors import BadInput, SpfError
-from spf.files import FORMATS
+from spf.images import FORMATS
 from spf.words import normal
 
 from .boundary import sentence
@@ -116,7 +116,7 @@ class Upload:
         with self.page.engine.borrowed() as base:
             _, shared = lessons.look(base, items)
             if written and shared:
-                items = lessons.written(base, chosen, items, shared)
+                items = lessons.with_lessons(base, chosen, items, shared)
         return items, shared
 
     def _inbox(self) -> Path:

@@ -2,7 +2,7 @@
 conventions, checked first.
 
     report = check("pictures", Wish("a hat"))       # what is wrong, before anything is trained
-    folder = store("pictures", Wish("a hat"), "runs/data/mine")
+    folder = keep(report.items, Wish("a hat"), "runs/data/mine")
     items = load(folder).items                      # image, base text, target text, complete text
 
 Captions come from captions.jsonl or metadata.jsonl ({"file_name", "text"}), metadata.csv (the
@@ -12,31 +12,24 @@ that does not is the base text. A line of a table may also give "base" itself. N
 torch.
 """
 
-from .captions import Said, texts
-from .checking import Entry, Finding, Report, check, store
-from .inbox import Unpacked, unpacked
-from .reading import CAPTIONS, TABLES
-from .sets import FEWEST, MOST, Item, UserSet, Wish, is_set, keep, load, squared
+from .captions import texts
+from .checking import Finding, Report, check
+from .inbox import unpacked
+from .reading import CAPTIONS
+from .sets import Item, UserSet, Wish, is_set, keep, load, target_of
 
 __all__ = [
     "CAPTIONS",
-    "FEWEST",
-    "MOST",
-    "TABLES",
-    "Entry",
     "Finding",
     "Item",
     "Report",
-    "Said",
-    "Unpacked",
     "UserSet",
     "Wish",
     "check",
     "is_set",
     "keep",
     "load",
-    "squared",
-    "store",
+    "target_of",
     "texts",
     "unpacked",
 ]

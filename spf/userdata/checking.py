@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, SpfError
-from ..files import open_image
+from ..images import open_image
 from ..words import same_name
 from .captions import texts
 from .reading import Captions, Claim, Source, captions, listed
-from .sets import FEWEST, MOST, SCARCE, STORED, Item, Wish, keep, squared
+from .sets import FEWEST, MOST, SCARCE, STORED, Item, Wish, squared
 
 SMALLEST = 64
 """Side of a picture in pixels."""
@@ -266,16 +266,6 @@ def _entries(found: Source, items: Sequence[Item], notes: _Notes) -> list[Entry]
     for kind, names in found.unread.items():
         entries += [Entry(name, "not read", (kind,)) for name in names]
     return sorted(entries, key=lambda entry: entry.name)
-
-
-def store(
-    source: str | Path | Sequence[str | Path],
-    wish: Wish,
-    folder: str | Path,
-    unknown: Callable[[str], Sequence[str]] | None = None,
-) -> Path:
-    """Puts a checked set into a new folder. Raises BadInput where the check finds an error."""
-    return keep(check(source, wish, unknown).items, wish, folder)
 
 
 def named(names: Sequence[str], most: int = 5) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ..encodings import code_page, decoded, unicode_text
 from ..errors import BadInput
-from ..files import FORMATS, can_open
+from ..images import FORMATS, can_open
 from ..words import same_name
 
 TABLES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "captions.csv")

@@ -18,8 +18,9 @@ from PIL import Image, ImageOps
 
 from ..config import Config, choice, text
 from ..errors import BadInput
-from ..files import open_image, require_room, write_json
-from ..portraits.description import Target
+from ..files import require_room, write_json
+from ..images import open_image
+from ..portraits.description import Target, get_target
 from ..prompts import ComposedPrompt, compose
 from .captions import written
 
@@ -151,6 +152,13 @@ def is_set(place: str | Path) -> bool:
         return bool(str(place)) and (Path(place) / INDEX).is_file()
     except (OSError, ValueError):  # what no system takes as a path
         return False
+
+
+def target_of(data: str) -> Target:
+    """The target of a tailored set by its name, or of a set of one's own by its folder. Raises
+    BadInput.
+    """
+    return load(data).target if is_set(data) else get_target(data)
 
 
 def load(folder: str | Path) -> UserSet:

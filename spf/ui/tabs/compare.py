@@ -13,6 +13,7 @@ from spf.config import AUTO, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine
 from spf.errors import SpfError, placeless
 from spf.portraits.description import TARGETS
+from spf.words import parted
 
 from .. import series, stage
 from ..components import HEAVY, QUICK, own, webp_of
@@ -342,7 +343,7 @@ def taken(target: str, event: gr.EventData) -> tuple[str, str]:
 
 def shorter(target: str, event: gr.EventData) -> str:
     """Takes one edit out of the chain."""
-    parts = [part.strip() for part in target.split(JOINT.strip()) if part.strip()]
+    parts = parted(target, JOINT)
     return JOINT.join(part for place, part in enumerate(parts) if place != event.place)
 
 
@@ -364,5 +365,5 @@ def longer(target: str, mode: str, replace: str, event: gr.EventData):
 
 def _joined(target: str, mode: str, replace: str, added: str) -> tuple[str, str, str]:
     """Fields with one more target; what is already there is not asked for twice."""
-    parts = [part.strip() for part in target.split(JOINT.strip()) if part.strip()]
+    parts = parted(target, JOINT)
     return JOINT.join(parts if added in parts else [*parts, added]), mode, replace

@@ -17,6 +17,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.tailored import BIAS, SIZE, tailored_set
 from spf.registry import METHODS
 from spf.settings import FinetuneConfig
+from spf.userdata import target_of
 
 from ..boundary import sentence
 from ..components import QUICK, own, webp
@@ -377,8 +378,6 @@ def _connect_job(page: Page, watch: Watch) -> None:
 
     def try_it(job):
         """Puts the finished adapter and its target into Compare."""
-        from spf.finetune import target_of
-
         target = target_of(jobs.status(job).request["data"])
         chosen = gr.update(choices=adapters(page.engine), value=job)
         return target.text, target.mode, target.replace, chosen, gr.Tabs(selected="compare")

@@ -20,6 +20,7 @@ from spf.config import JOIN, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine, Result
 from spf.evaluation.measures import SURE
 from spf.portraits.description import ATTRIBUTES
+from spf.words import parted
 
 from ..boundary import sentence
 from ..components import HEAVY, QUICK, enlarged, own
@@ -111,6 +112,27 @@ def _table(table: results.Table) -> dict[str, Any]:
     }
 
 
+def _behind(table: results.Table, method: str, target: str, measure: str) -> dict[str, Any]:
+    """Which number is looked behind, in words and with its interval."""
+    pick = {"method": method, "target": target, "measure": measure}
+    rows = (row for row in table.rows if all(row[name] == pick[name] for name in pick))
+    number = next(rows, {})
+    return {
+        "pick": {"table": table.key, "method": method, "aim": target, "measure": measure},
+        "titles": {
+            "method": _method(method),
+            "aim": both(f"target.{target}", target),
+            "measure": _title(measure),
+        },
+        "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
+    }
+
+
+def _left(seconds: float, done: int, rest: int) -> dict[str, str] | str:
+    """How long the rest takes at the pace of what was drawn."""
+    return both("status.left", s=max(1, round(seconds / done * rest))) if done else ""
+
+
 def _title(measure: str) -> dict[str, str]:
     return both(f"measure.{measure}.title", measure.replace("_", " "))
 
@@ -149,32 +171,12 @@ class Redrawn:
     ):
         """Values of static/pairs.js: what is picked, then each pair as soon as it is there."""
         found = results.pairs(table, method, target, measure, order)
-        number = next(
-            (
-                r
-                for r in table.rows
-                if (r["method"], r["target"], r["measure"]) == (method, target, measure)
-            ),
-            {},
-        )
-        value: dict[str, Any] = {
+        value = _behind(table, method, target, measure) | {
             "phase": "drawing",
-            "pick": {
-                "table": table.key,
-                "method": method,
-                "aim": target,
-                "measure": measure,
-                "order": order,
-            },
-            "titles": {
-                "method": _method(method),
-                "aim": both(f"target.{target}", target),
-                "measure": _title(measure),
-            },
-            "number": {name: number.get(name) for name in ("value", "low", "high", "n")},
             "sorted": any(measure in pair.values for pair in found),
             "items": [],
         }
+        value["pick"]["order"] = order
         lacking = {pair.target: why for pair in found if (why := self._missing(pair))}
         found = [pair for pair in found if pair.target not in lacking]
         value["count"], value["lacking"] = len(found), _left_out(lacking)
@@ -187,14 +189,7 @@ class Redrawn:
         began, drawn = time.monotonic(), 0
         for index, pair in enumerate(here):
             ready = pair.stored or pair.request in self.drawn
-            left = (
-                both(
-                    "status.left",
-                    s=max(1, round((time.monotonic() - began) / drawn * (len(here) - index))),
-                )
-                if drawn
-                else ""
-            )
+            left = _left(time.monotonic() - began, drawn, len(here) - index)
             status = both("pairs.drawing", k=index + 1, n=len(here), left=left)
             if not ready:
                 yield value | {
@@ -229,7 +224,7 @@ class Redrawn:
             return None
         if not pair.again:
             return both("pairs.edit", name=pair.method)
-        for name in filter(None, pair.request.adapter.split(JOIN)):
+        for name in parted(pair.request.adapter, JOIN):
             if name not in self.engine.files():
                 return both("pairs.adapter", name=Path(name).name)
         return None
