@@ -34,13 +34,36 @@ def named(text: str) -> dict[str, str]:
     """The value of each attribute that the text names; the last one where it names two, the longer
     way to say it first.
     """
+    return {attribute: value for _, _, attribute, value in _places(text)}
+
+
+def contradicted(text: str) -> dict[str, list[str]]:
+    """The attributes of which the text names several values, in the order of the text; a word
+    within a longer one does not count: "black hair in a bun" names one colour.
+    """
+    places = _places(text)
+    whole = [
+        (end, attribute, value)
+        for end, length, attribute, value in places
+        if not any(
+            other - long <= end - length and end <= other and long > length
+            for other, long, _, _ in places
+        )
+    ]
+    found: dict[str, dict[str, None]] = {}
+    for _, attribute, value in whole:
+        found.setdefault(attribute, {})[value] = None
+    return {attribute: list(values) for attribute, values in found.items() if len(values) > 1}
+
+
+def _places(text: str) -> list[tuple[int, int, str, str]]:
+    """End, length, attribute and value of everything that the text names, in order."""
     line = plain(text).casefold()
-    places = [
+    return sorted(
         (match.end(), match.end() - match.start(), attribute, value)
         for attribute, value, pattern in _patterns()
         for match in pattern.finditer(line)
-    ]
-    return {attribute: value for _, _, attribute, value in sorted(places)}
+    )
 
 
 def disobeyed(

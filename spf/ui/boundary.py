@@ -25,12 +25,13 @@ log = logging.getLogger(__name__)
 SHOWN = 60
 """Characters of a refused value that are repeated."""
 DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk is full",
-    errno.EACCES: "the folder of the page cannot be written",
-    errno.EROFS: "the folder of the page cannot be written",
-    errno.EPERM: "the folder of the page cannot be written",
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EACCES: "closed",
+    errno.EROFS: "closed",
+    errno.EPERM: "closed",
 }
+"""What is wrong with the disk -> text `error.disk.KEY`."""
 
 
 class Worded(SpfError):
@@ -67,7 +68,7 @@ def sentence(error: Exception, fn: Any = None, inputs: Sequence[Any] = ()) -> di
         return same(told)
     if isinstance(error, OSError) and error.errno in DISK:
         log.error("%s", error)
-        return same(f"This cannot be done: {DISK[error.errno]}.")
+        return both(f"error.disk.{DISK[error.errno]}")
     return reported(error)
 
 

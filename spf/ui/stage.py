@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from spf.config import JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
-from spf.errors import SpfError
+from spf.evaluation.named import contradicted
 
-from .boundary import sentence
 from .components import enlarged, png, webp
-from .form import Form
-from .texts import both, known, same
-from .verdict import obeys_of, words_of
+from .texts import both, same
+from .verdict import attribute, listed, obeys_of, value_of, words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
@@ -124,35 +122,6 @@ def _place(progress: Progress) -> dict[str, int]:
     return {"k": progress.step, "n": progress.steps}
 
 
-_REFUSED = re.compile(r"(\w+) (is|has) (.+?) but (must|at most) (.+)", re.DOTALL)
-_RULES = (
-    ("number", re.compile(r"be a number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("whole", re.compile(r"be a whole number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("options", re.compile(r"be one of (?P<options>.+)")),
-)
-
-
-def worded(error: SpfError, form: Form) -> dict[str, str]:
-    """A refusal of the library in words of the page: the field is called what stands above it."""
-    text = str(error)
-    names = {form.outside(name): name for name in form.settings} | {n: n for n in form.settings}
-    found = _REFUSED.fullmatch(text.removesuffix("."))
-    if not found or found[1] not in names:
-        return sentence(error)
-    outside = form.outside(names[found[1]])
-    bare = found[3] == "empty"
-    told = {
-        "field": both(f"field.{outside}", outside.replace("_", " ")),
-        "value": both("error.bare") if bare else same(found[3]),
-    }
-    if bare and known(f"error.empty.{outside}"):
-        return both(f"error.empty.{outside}", **told)
-    for rule, pattern in _RULES:
-        if limits := pattern.fullmatch(found[5]):
-            return both(f"error.{rule}", **told, **limits.groupdict())
-    return both("error.other", **told, verb=found[2], rule=f"{found[4]} {found[5]}")
-
-
 def failed(text: Mapping[str, str]) -> dict:
     return {"phase": "failed", "status": dict(text)}
 
@@ -172,7 +141,11 @@ def swaps(words: Words) -> list[dict]:
 def notices(words: Words) -> list[dict]:
     """What one should know about the text before trusting the pictures."""
     found = [("unknown", words.unknown), ("dropped", words.dropped)]
-    return [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    told = [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    for name, values in contradicted(words.prompt.base).items():
+        each = listed([value_of(name, value) for value in values])
+        told.append(notice("both", "warning", values=each, what=attribute(name)))
+    return told
 
 
 def _strange(result: Result) -> list[dict]:
