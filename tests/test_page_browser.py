@@ -553,7 +553,7 @@ def test_a_link_brings_the_same_fields(visit):
     assert other.is_checked("#mode input[value=replace]")
     bad = visit("?base=a+woman&steps=0")
     playwright.expect(bad.locator("#hints")).to_contain_text(
-        "The link was not used: steps is 0.0 but must be"
+        "The link was not used: “Steps” is 0.0 but must be"
     )
 
 
@@ -584,7 +584,7 @@ def test_whatever_is_typed_as_a_seed_ends_the_waiting(visit, typed):
 
 def test_chinese_visitors_read_chinese(visit):
     page = visit(locale="zh-CN")
-    assert sentence(page) == "已出现：the hat。其余 17 个属性全部未变。"
+    assert sentence(page) == "已出现：帽子。其余 17 个属性全部未变。"
     assert (
         page.inner_text(GENERATE) == "生成"
         and "基础文本" in page.inner_text("#base")
@@ -781,7 +781,7 @@ def test_pictures_of_ones_own_are_checked_first(visit, tmp_path):
     assert page.inner_text(".spf-check figcaption span >> nth=0") == "a photo of a man, 0"
     page.click("#ft-start")
     playwright.expect(page.locator("#ft-hints")).to_contain_text(
-        "images is 3 usable pictures but must be from 4 to 500"
+        "3 usable pictures, but 4 to 500 are needed."
     )
 
 

@@ -38,20 +38,9 @@ def named(text: str) -> dict[str, str]:
 
 
 def contradicted(text: str) -> dict[str, list[str]]:
-    """The attributes of which the text names several values, in the order of the text; a word
-    within a longer one does not count: "black hair in a bun" names one colour.
-    """
-    places = _places(text)
-    whole = [
-        (end, attribute, value)
-        for end, length, attribute, value in places
-        if not any(
-            other - long <= end - length and end <= other and long > length
-            for other, long, _, _ in places
-        )
-    ]
+    """The attributes of which the text names several values."""
     found: dict[str, dict[str, None]] = {}
-    for _, attribute, value in whole:
+    for _, _, attribute, value in _places(text):
         found.setdefault(attribute, {})[value] = None
     return {attribute: list(values) for attribute, values in found.items() if len(values) > 1}
 

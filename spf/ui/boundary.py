@@ -20,6 +20,7 @@ from spf.engine import Crashed
 from spf.errors import SpfError, placeless
 
 from .texts import both, same
+from .visits import Roomy
 
 log = logging.getLogger(__name__)
 SHOWN = 60
@@ -42,7 +43,7 @@ class Worded(SpfError):
         self.words = words
 
 
-class Guarded(gr.Blocks):
+class Guarded(Roomy):
     """Blocks with the border around every call."""
 
     async def process_api(self, block_fn, inputs, *args, **kwargs):
