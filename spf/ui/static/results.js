@@ -332,7 +332,7 @@ function dots() {
   return h(
     "figure",
     {},
-    h("h3", {}, titled(measure)),
+    h("h2", {}, titled(measure)),
     h("p", { class: "muted" }, said(now.measures.find((m) => m.name === measure)?.about)),
     picture,
   );
@@ -392,7 +392,7 @@ function plane() {
   return h(
     "figure",
     {},
-    h("h3", {}, t("results.plane")),
+    h("h2", {}, t("results.plane")),
     h("p", { class: "muted" }, t("results.plane.about")),
     picture,
   );
@@ -454,7 +454,7 @@ function curves() {
       ),
     );
   }
-  return h("figure", {}, h("h3", {}, `${titled(name)} · ${t("results.curves")}`), picture);
+  return h("figure", {}, h("h2", {}, `${titled(name)} · ${t("results.curves")}`), picture);
 }
 function chart() {
   charts.replaceChildren(...[dots(), plane(), curves()].filter(Boolean));
