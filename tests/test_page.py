@@ -1190,8 +1190,11 @@ def test_every_value_of_an_attribute_has_a_name_in_every_language(code):
 
 @pytest.mark.parametrize(
     ("space", "address"),
-    [("someone/studio", "https://huggingface.co/spaces/someone/studio/tree/main"), ("", "")],
+    [
+        ("someone/studio", "https://huggingface.co/spaces/someone/studio/tree/main"),
+        ("", "code.zip"),
+    ],
 )
-def test_the_code_is_linked_where_its_address_is_known(monkeypatch, space, address):
+def test_the_code_is_linked_where_it_lies(monkeypatch, space, address):
     monkeypatch.setenv("SPACE_ID", space)
     assert gpu.source() == address

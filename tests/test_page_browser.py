@@ -172,6 +172,7 @@ def opened(chromium, url):
     def visit(query="", width=1280, height=900, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
+        context.set_default_timeout(60_000)  # other work may share the machine
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.on(

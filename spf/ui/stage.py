@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spf.config import JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
@@ -80,10 +81,7 @@ def finished(result: Result) -> dict:
             role: png(image, request | {"role": role}) for role, image in result.portraits.items()
         },
         "display": {role: enlarged(image) for role, image in result.portraits.items()},
-        "verdicts": {
-            role: said for role, report in result.reports.items() if (said := words_of(report))
-        },
-        "own": obeys_of(result.reports[TUNED]),
+        **read(result.reports),
         "labels": {
             ORIGINAL: both("score.base"),
             **({} if result.config.adapter else {TUNED: both("no adapter")}),
@@ -100,6 +98,12 @@ def finished(result: Result) -> dict:
         ],
         "report": dict(result.reports),
     }
+
+
+def read(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the judges read in a comparison, in words of today: stored ones grow old."""
+    verdicts = {role: said for role, report in reports.items() if (said := words_of(report))}
+    return {"verdicts": verdicts, "own": obeys_of(reports[TUNED])}
 
 
 def role(name: str) -> dict[str, str]:
