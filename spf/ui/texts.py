@@ -1,5 +1,5 @@
 """Every word that the page shows: one table a language, languages/CODE.json, each with the same
-keys.
+keys and with what describes itself in English alone.
 
 Gradio's own parameters get `label(key)`, which the browser translates; our components read the
 tables in the browser; what the server composes is sent in every language (`both`). A thing that is
