@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .config import check_choice, check_text, check_texts
 from .errors import BadInput
-from .words import plain, trimmed
+from .words import plain, signs, trimmed
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -333,8 +333,8 @@ def near_words(word: str, known: Sequence[str], most: int = 3) -> tuple[str, ...
 
 
 def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
-    """Words outside a tokenizer's own vocabulary; always empty for one that was trained on open
-    text.
+    """Words outside a tokenizer's own vocabulary, and emoji; always empty for one that was trained
+    on open text.
     """
     known = tokenizer.init_kwargs.get("known_words")
     if known is None:
@@ -348,4 +348,5 @@ def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
     words = dict.fromkeys(match[0] for match in _WORD.finditer(text))
     found = [word for word in words if not understood(word)]
-    return list({word.casefold(): word for word in reversed(found)}.values())[::-1]
+    found = list({word.casefold(): word for word in reversed(found)}.values())[::-1]
+    return [*found, *dict.fromkeys(signs(text))]

@@ -30,6 +30,12 @@ NAMES: dict[str, dict[str, str | None]] = {
         "gradio.queueing:Event": None,
         "gradio.blocks:Blocks.process_api": "self block_fn inputs",
     },
+    "visits": {
+        "gradio.state_holder:StateHolder.__getitem__": "self session_id",
+        "gradio.state_holder:SessionState": "blocks",
+        "gradio.state_holder:SessionState._update_config": "self key",
+        "gradio.state_holder:SessionState._update_value_in_config": "self key value",
+    },
     "look": {
         "gradio.themes.utils.colors:Color": None,
         "gradio.themes.utils.fonts:LocalFont": "name weights",

@@ -6,18 +6,41 @@ that ZeroGPU lists.
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 from .errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("app.py", "spf", "assets", "checkpoints", "README.md", "LICENSE")
-LEFT_OUT = ("__pycache__", "*.pyc", ".*")
+LEFT_OUT = ("__pycache__", "*.pyc", "*.pyi", ".*")
 TORCH = "torch==2.11.0"
 """The newest release that ZeroGPU's documentation lists."""
+
+
+CODE = ("app.py", "spf", "docs", "tests", "*.md", "LICENSE", "pyproject.toml", "requirements.txt")
+"""What somebody needs to read and change the code, beside the weights and pictures."""
+
+
+@cache
+def packed_code() -> bytes:
+    """The code that runs here, as a ZIP archive."""
+    paths = [
+        path for name in CODE for place in ROOT.glob(name) for path in [place, *place.rglob("*")]
+    ]
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(path for path in paths if path.is_file()):
+                inside = path.relative_to(ROOT)
+                if not any(fnmatch(part, left) for part in inside.parts for left in LEFT_OUT):
+                    archive.write(path, inside)
+        return buffer.getvalue()
 
 
 def requirements(text: str) -> str:

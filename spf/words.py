@@ -32,6 +32,11 @@ _HIDDEN = str.maketrans(dict.fromkeys(INVISIBLE))
 _JOINING = str.maketrans(dict.fromkeys(JOINERS))
 _ENDS = " \t.,;:!?。，；：！？、…"
 _TRAILING = " \t.,;:!?\"'()[]{}。，；：！？、…"
+_SIGN = re.compile(
+    "[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\u3030\u303d\U0001f000-\U0001faff\U000e0020-\U000e007f]"
+    "[\u200d\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]*"
+)
+"""An emoji or another little picture, with what shapes it."""
 _ARTICLE = re.compile(rf"(?:{'|'.join(ARTICLES)})\s+(?=\S)")
 
 
@@ -47,6 +52,11 @@ def without_joiners(text: str) -> str:
     return text.translate(_JOINING)
 
 
+def signs(text: str) -> list[str]:
+    """The emoji and other little pictures of a text, those that are joined in one."""
+    return [match[0] for match in re.finditer(rf"(?:{_SIGN.pattern})+", text)]
+
+
 def plain(text: str) -> str:
     """The same length of text with plain quotes and hyphens, for finding places in it."""
     return text.translate(LOOKALIKES)
@@ -58,10 +68,12 @@ def parted(text: str, by: str) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks
-    or leading article.
+    """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks,
+    leading article, or little pictures beside the words.
     """
-    line = without_joiners(plain(cleaned(text))).casefold().strip(_TRAILING)
+    line = plain(cleaned(text))
+    line = " ".join(_SIGN.sub(" ", line).split()) or line
+    line = without_joiners(line).casefold().strip(_TRAILING)
     return _ARTICLE.sub("", line, count=1) if _ARTICLE.match(line) else line
 
 

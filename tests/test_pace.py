@@ -2,6 +2,7 @@
 
 import pytest
 
+from spf.methods import build
 from spf.pace import Pace
 
 
@@ -37,6 +38,14 @@ def test_a_guess_about_the_later_stage_is_mended_by_its_first_steps():
     rows = told(pace, [1.0] * 40 + [4.0] * 40, 0)
     assert rows[0][0] == pytest.approx(139) and rows[0][1] == pytest.approx(199)
     assert rows[41][0] == pytest.approx(rows[41][1])
+
+
+@pytest.mark.parametrize(("steps", "dual"), [(400, 2.2), (1200, 1.7)])
+def test_a_run_of_spf_is_told_within_a_tenth_before_its_later_stage(steps, dual):
+    border, times = build("spf").later_stage(steps)
+    pace = Pace(steps, border=border, times=times)
+    pace.step(1, 1.0)
+    assert pace.left(1) == pytest.approx(border - 1 + (steps - border) * dual, rel=0.1)
 
 
 def test_one_slow_step_does_not_upset_what_is_told():

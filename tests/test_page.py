@@ -35,7 +35,7 @@ from spf.files import write_json
 from spf.jobs import Jobs, SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
-from spf.portraits.description import TARGETS, sample_portrait
+from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.tailored import BIAS, SIZE
 from spf.prompts import PAD, compose
 from spf.ui import (
@@ -90,7 +90,7 @@ def test_the_verdict_says_what_is_there_and_what_changed():
         said["sentence"]["en"]
         == "The hat is there. 17 of 18 other attributes are unchanged; background changed."
     )
-    assert said["sentence"]["zh"] == "已出现：the hat。其余 18 个属性中 17 个未变；改变的有：背景。"
+    assert said["sentence"]["zh"] == "已出现：帽子。其余 18 个属性中 17 个未变；改变的有：背景。"
     assert [(c["label"]["en"], c["from"]["en"], c["to"]["en"]) for c in said["changed"]] == [
         ("background", "gray", "sea")
     ]
@@ -1138,8 +1138,13 @@ def test_every_language_has_every_text_and_every_text_is_shown():
     source = "".join(path.read_text() for path in files)
     english = texts.TEXTS["en"]
     for code, table in texts.TEXTS.items():
-        assert list(table) == list(english), f"{code} has other keys, or in another order"
+        shared = [key for key in table if key in english]
+        assert shared == list(english), f"{code} has other keys, or in another order"
+        more = {key for key in table if key not in english}  # of what describes itself in English
+        assert more <= {f"measure.{name}" for name in MEANINGS}
         for key, text in table.items():
+            if key in more:
+                continue
             assert text.strip() or key.startswith("joint."), (code, key)
             places = [set(re.findall(r"{(\w+)}", words.lower())) for words in (text, english[key])]
             assert places[0] <= places[1], (code, key)
@@ -1196,12 +1201,23 @@ def test_a_page_that_opens_offers_the_ready_set_of_its_job(tmp_path, data, offer
 def test_every_measure_has_a_name_in_every_language(code):
     missing = [name for name in MEANINGS if f"measure.{name}.title" not in texts.TEXTS[code]]
     assert not missing
+    told = {name: texts.both(f"measure.{name}", text)[code] for name, text in MEANINGS.items()}
+    assert code == "en" or all(re.search(r"[\u4e00-\u9fff]", text) for text in told.values()), told
+
+
+@pytest.mark.parametrize("code", texts.LANGUAGES)
+def test_every_value_of_an_attribute_has_a_name_in_every_language(code):
+    keys = {f"value.{name}.{one}" for name in ATTRIBUTES for one in ATTRIBUTES[name]}
+    assert keys <= set(texts.TEXTS[code]), keys - set(texts.TEXTS[code])
 
 
 @pytest.mark.parametrize(
     ("space", "address"),
-    [("someone/studio", "https://huggingface.co/spaces/someone/studio/tree/main"), ("", "")],
+    [
+        ("someone/studio", "https://huggingface.co/spaces/someone/studio/tree/main"),
+        ("", "code.zip"),
+    ],
 )
-def test_the_code_is_linked_where_its_address_is_known(monkeypatch, space, address):
+def test_the_code_is_linked_where_it_lies(monkeypatch, space, address):
     monkeypatch.setenv("SPACE_ID", space)
     assert gpu.source() == address

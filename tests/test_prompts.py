@@ -213,7 +213,8 @@ def test_unknown_words_are_told_by_a_tokenizer_that_knows_its_words(tokenizer, o
         "middle",
         "aged",
     ]
-    assert unknown_words(open_tokenizer, "a zebra") == []
+    assert unknown_words(open_tokenizer, "a zebra 🎩") == []
+    assert unknown_words(tokenizer, "a man 👩‍🦰, a hat 🎩 🎩") == ["👩‍🦰", "🎩"]
 
 
 def test_any_text_has_columns_in_order(tokenizer):

@@ -2,6 +2,7 @@
 draws instead.
 """
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,15 +11,19 @@ import pytest
 from fake_engine import FakeEngine
 
 from spf.config import AUTO, GenerateConfig
-from spf.engine import NAIVE, ORIGINAL, TUNED, Column
+from spf.engine import NAIVE, ORIGINAL, TUNED, Column, Words
 from spf.errors import BadInput
-from spf.evaluation.named import disobeyed, named
+from spf.evaluation.named import contradicted, disobeyed, named
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
+from spf.prompts import MOST_TARGETS, compose
 from spf.ui import runs, series, stage
 from spf.ui.foreign import chinese, translated
 from spf.ui.form import Form
+from spf.ui.refusals import worded
 from spf.ui.tabs import compare
+from spf.ui.upload import TITLES, wish
+from spf.ui.verdict import asked_for, titled
 
 CONFIG = GenerateConfig("a photo of a woman", ("a hat",), seed=7, steps=6, adapter=AUTO)
 REQUEST = SimpleNamespace(session_hash="s")
@@ -74,7 +79,7 @@ def test_a_refused_series_keeps_what_is_there_and_frees_the_buttons(engine):
     *_, (value, go, halt) = runs.Runs(engine).series(
         REQUEST, "texts", 1, "", *FORM.shown(CONFIG).values()
     )
-    assert value["phase"] == "failed" and "texts has 0 lines" in value["status"]["en"]
+    assert value["phase"] == "failed" and "0 lines of texts" in value["status"]["en"]
     assert go["interactive"] and not halt["interactive"]
 
 
@@ -119,7 +124,7 @@ def test_typing_is_told_what_is_lacking(engine):
     )
     near = {swap["word"]: swap["near"] for swap in told["swaps"]}
     assert near["youngg"][0] == "young" and near["knight"] == [] and "young" in told["known"]
-    assert told["teach"] == [{"key": "necklace", "title": TARGETS["necklace"].text}]
+    assert told["teach"] == [{"key": "necklace", "title": asked_for(TARGETS["necklace"])}]
     event = SimpleNamespace(word="youngg", by="young")
     assert compare.swapped("a youngg man", "youngg hat", event) == ("a young man", "young hat")
     shelf = {item["key"]: item["taught"] for item in compare.suggestions(engine)["items"]}
@@ -139,9 +144,89 @@ def test_typing_is_told_what_is_lacking(engine):
     ],
 )
 def test_refusals_use_the_words_of_the_page(text, start):
-    told = stage.worded(BadInput(text), FORM)
+    told = worded(BadInput(text), FORM.titles())
     assert told["en"].startswith(start) and told["zh"] != told["en"]
-    assert stage.worded(BadInput("The disk is full."), FORM)["en"] == "The disk is full."
+    plain = worded(BadInput("The disk is full."), FORM.titles())
+    assert plain["en"] == "The disk is full."
+
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+@pytest.mark.parametrize(
+    ("made", "start"),
+    [
+        (lambda: GenerateConfig("woman " * 500), "“Base text” has 2999 characters but at most"),
+        (lambda: GenerateConfig("a \x07man"), "“Base text” is 'a \\x07man' but control"),
+        (lambda: GenerateConfig("a man", ("hat",) * (MOST_TARGETS + 1)), "“Target text” has"),
+        (lambda: GenerateConfig("a man", mode="replace"), "Where the target takes the place"),
+        (lambda: compose("a man", ("a dress",), "replace", "robe"), "“robe” does not stand in"),
+        (lambda: compose("a man", ("a hat", ".,")), "One of the targets is empty;"),
+        (lambda: compose("a <|man|>"), "The texts must not contain <| or |>"),
+        (lambda: series.parts("texts", CONFIG, lines=""), "0 lines of texts, but 1 to"),
+        (lambda: series.parts("seeds", CONFIG, 99), "“How many seeds, from the given one on” is"),
+    ],
+)
+def test_what_the_library_refuses_is_told_in_every_language(engine, made, start):
+    with pytest.raises(BadInput) as refused:
+        made()
+    told = worded(refused.value, runs.Runs(engine).titles)
+    assert told["en"].startswith(start)
+    assert HAN.search(told["zh"]) and told["zh"] != told["en"]
+
+
+def test_a_text_that_leaves_no_room_for_its_target_is_told_in_words_of_the_page(tiny_base):
+    prompt = compose("a photo of a man, " * 30, ("a hat",))
+    with pytest.raises(BadInput) as refused:
+        prompt.require_targets(tiny_base.tokenizer)
+    told = worded(refused.value, {})
+    assert told["en"].startswith("The texts are too long: the model reads 75 pieces")
+    assert "“a hat”" in told["en"] and HAN.search(told["zh"])
+
+
+def test_the_form_of_a_run_has_words_of_its_own():
+    with pytest.raises(BadInput) as refused:
+        wish(" ", "")
+    told = worded(refused.value, TITLES)
+    assert told["en"].startswith("“What they all show” is empty: say what") and HAN.search(
+        told["zh"]
+    )
+    few = worded(BadInput("images is 3 usable pictures but must be from 4 to 500."), TITLES)
+    assert few["en"] == "3 usable pictures, but 4 to 500 are needed."
+
+
+@pytest.mark.parametrize(
+    ("text", "both"),
+    [
+        ("a young old woman with red hair", {"age": ["young", "old"]}),
+        ("a woman with red hair and blonde hair", {"hair_color": ["red", "blonde"]}),
+        ("an old photo of a young man", {}),
+        ("a man with black hair, black eyes and a black suit", {}),
+        ("a middle-aged woman with a long red dress and short gray hair", {}),
+        ("a photo of a woman with green eyes and glasses, before a green wall", {}),
+    ],
+)
+def test_texts_that_ask_for_two_things_at_once_are_told(text, both):
+    assert contradicted(text) == both
+    told = stage.notices(Words(compose(text, ("a hat",))))
+    assert len(told) == len(both)
+    if both:
+        assert " and ".join(next(iter(both.values()))) in told[0]["text"]["en"]
+        assert HAN.search(told[0]["text"]["zh"])
+
+
+def test_no_caption_contradicts_itself():
+    rng = np.random.default_rng(11)
+    texts = [caption(sample_portrait(rng), rng).text for _ in range(300)]
+    assert {text: found for text in texts if (found := contradicted(text))} == {}
+
+
+def test_targets_are_called_in_the_visitors_language():
+    assert titled("laughing + blonde hair")["zh"] == "大笑 + 金发"
+    assert titled("a crown + a hat") == {"en": "a crown + a hat", "zh": "a crown + 帽子"}
+    shown = compare.suggestions(SimpleNamespace(pick=lambda _: ""))["items"]
+    assert all(HAN.search(one["title"]["zh"]) for one in shown)
+    assert [one["title"]["en"] for one in shown] == [one.text for one in TARGETS.values()]
 
 
 def test_what_a_caption_names_is_read_from_it():

@@ -3,18 +3,21 @@ kind.
 """
 
 import asyncio
+import io
 import json
 import logging
 import os
 import tempfile
 import threading
 import time
+import zipfile
 from types import SimpleNamespace
 
 import gradio as gr
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from gradio.state_holder import StateHolder
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
@@ -22,13 +25,45 @@ import app
 from spf import stress
 from spf.errors import BadInput
 from spf.jobs import Jobs
-from spf.ui import build, launch_options, sturdy
+from spf.ui import build, launch_options, sturdy, visits
 from spf.ui.boundary import Guarded
 from spf.ui.server import Front, visitor
 from spf.ui.texts import both
 from spf.votes import Votes
 
+# what is remembered of visitors
+
+
+def test_visitors_who_left_are_forgotten_and_pictures_sent_are_not_kept(tmp_path):
+    with Guarded() as made:
+        box, kept = gr.Textbox("x" * 1000), gr.State("job")
+        box.change(lambda text: text, box, box)
+    made.state_holder = StateHolder()
+    made.state_holder.set_blocks(made)
+    for number in range(3 * visits.LEFT):
+        made.state_holder[f"s{number}"].is_closed = number != 1
+    held = made.state_holder.session_data
+    assert len(held) == visits.LEFT + 2 and "s1" in held and "s2" not in held
+    assert len(made.state_holder.time_last_used) == len(held)
+    one = made.state_holder["s1"]
+    one._update_value_in_config(box._id, "a picture"), one._update_config(box._id)
+    assert one.config_values == {} and list(one.components) == []
+    one[kept._id] = "hat-spf-1"
+    assert one[kept._id] == "hat-spf-1" and made.state_holder["s1"] is one
+
+
 # names and sites
+
+
+def test_a_page_gives_its_code_away_and_nothing_else():
+    status, body = asked(Front(page, "", None), "/studio/code.zip")
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        names = archive.namelist()
+    assert status == 200 and {"app.py", "LICENSE", "spf/ui/server.py"} <= set(names)
+    assert {name.partition("/")[0] for name in names if "/" in name} <= {"spf", "docs", "tests"}
+    assert not [name for name in names if "__pycache__" in name or "/." in name]
+    assert asked(Front(page, ""), "/code.zip", host="spf.example")[0] == 421
+    assert asked(Front(page, "", None), "/code.zip", "POST")[0] == 200, "which the page answers"
 
 
 def asked(front, path="/", method="GET", client="1.2.3.4", **headers):

@@ -10,7 +10,7 @@ from spf.errors import BadInput
 from spf.evaluation.report import known_targets
 from spf.prompts import compose, find, phrases, unknown_words
 from spf.tokenizer import new_tokenizer
-from spf.words import cleaned, normal, same_name
+from spf.words import cleaned, normal, same_name, signs
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,12 @@ from spf.words import cleaned, normal, same_name
 )
 def test_one_thing_is_one_thing_however_it_is_written(text):
     assert normal(text) == "hat"
+
+
+@pytest.mark.parametrize("text", ["a hat 🎩", "🎩 a hat!", "A hat👒🏽.", "the ☂ hat ❤️", "👩‍🦰 hat"])
+def test_little_pictures_beside_words_count_for_nothing(text):
+    assert normal(text) == "hat" and signs(text) and not signs("a hat, 100% © ½ “–”")
+    assert normal("🎩") == "🎩", "alone they are the text"
     assert [target.name for target in known_targets([text])] == ["hat"]
 
 

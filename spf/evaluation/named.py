@@ -34,13 +34,25 @@ def named(text: str) -> dict[str, str]:
     """The value of each attribute that the text names; the last one where it names two, the longer
     way to say it first.
     """
+    return {attribute: value for _, _, attribute, value in _places(text)}
+
+
+def contradicted(text: str) -> dict[str, list[str]]:
+    """The attributes of which the text names several values."""
+    found: dict[str, dict[str, None]] = {}
+    for _, _, attribute, value in _places(text):
+        found.setdefault(attribute, {})[value] = None
+    return {attribute: list(values) for attribute, values in found.items() if len(values) > 1}
+
+
+def _places(text: str) -> list[tuple[int, int, str, str]]:
+    """End, length, attribute and value of everything that the text names, in order."""
     line = plain(text).casefold()
-    places = [
+    return sorted(
         (match.end(), match.end() - match.start(), attribute, value)
         for attribute, value, pattern in _patterns()
         for match in pattern.finditer(line)
-    ]
-    return {attribute: value for _, _, attribute, value in sorted(places)}
+    )
 
 
 def disobeyed(

@@ -54,7 +54,7 @@ def build(
     ) as blocks:
         top = own("chrome", _top("loading"))
         trace = own("trace")
-        with gr.Tabs(selected="compare", elem_id="tabs") as tabs:
+        with gr.Tabs(selected="compare", elem_id="tabs", overflow_behavior="wrap") as tabs:
             page = Page(
                 engine,
                 examples,

@@ -20,17 +20,19 @@ from spf.errors import SpfError, placeless
 from spf.streaming import Crashed
 
 from .texts import both, same
+from .visits import Roomy
 
 log = logging.getLogger(__name__)
 SHOWN = 60
 """Characters of a refused value that are repeated."""
 DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk is full",
-    errno.EACCES: "the folder of the page cannot be written",
-    errno.EROFS: "the folder of the page cannot be written",
-    errno.EPERM: "the folder of the page cannot be written",
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EACCES: "closed",
+    errno.EROFS: "closed",
+    errno.EPERM: "closed",
 }
+"""What is wrong with the disk -> text `error.disk.KEY`."""
 
 
 class Worded(SpfError):
@@ -41,7 +43,7 @@ class Worded(SpfError):
         self.words = words
 
 
-class Guarded(gr.Blocks):
+class Guarded(Roomy):
     """Blocks with the border around every call."""
 
     async def process_api(self, block_fn, inputs, *args, **kwargs):
@@ -67,7 +69,7 @@ def sentence(error: Exception, fn: Any = None, inputs: Sequence[Any] = ()) -> di
         return same(told)
     if isinstance(error, OSError) and error.errno in DISK:
         log.error("%s", error)
-        return same(f"This cannot be done: {DISK[error.errno]}.")
+        return both(f"error.disk.{DISK[error.errno]}")
     return reported(error)
 
 

@@ -25,7 +25,6 @@ from spf.engine import NAIVE, TUNED, Column, Engine, Result
 from . import stage
 from .components import enlarged
 from .maps import payload
-from .verdict import obeys_of
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class Example:
             for role, data in pictures.items()
         }
         shown.setdefault("columns", _columns(shown))
-        shown.setdefault("own", obeys_of(shown["report"][TUNED]))
+        shown |= stage.read(shown["report"])
         return cls(rest["title"], shown["request"], shown, rest["inside"])
 
 

@@ -19,7 +19,7 @@ from spf.errors import BadInput
 from spf.words import parted
 
 from .components import Number, Slider
-from .texts import known, label
+from .texts import both, known, label
 
 JOINT = " + "
 """Between several texts in one field."""
@@ -42,6 +42,12 @@ class Form:
     def outside(self, name: str) -> str:
         """What a setting is called outside."""
         return self.settings[name].name or name
+
+    def titles(self) -> dict[str, dict[str, str]]:
+        """What stands above the field of each setting, by its name and by the one outside."""
+        outside = {name: self.outside(name) for name in self.settings}
+        above = {name: both(f"field.{one}", one.replace("_", " ")) for name, one in outside.items()}
+        return above | {outside[name]: text for name, text in above.items()}
 
     # the page
 

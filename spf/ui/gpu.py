@@ -47,10 +47,14 @@ def on_space() -> bool:
     return bool(os.environ.get("SPACE_ID"))
 
 
+CODE = "code.zip"
+"""Under this name a page gives away the code that runs it."""
+
+
 def source() -> str:
-    """Where visitors can read the code that runs; empty where no public place of it is known."""
+    """Where visitors find the code that runs: the Space's own place, else the page itself."""
     space = os.environ.get("SPACE_ID")
-    return f"https://huggingface.co/spaces/{space}/tree/main" if space else ""
+    return f"https://huggingface.co/spaces/{space}/tree/main" if space else CODE
 
 
 def may_train() -> bool:

@@ -20,13 +20,14 @@ from spf.targets import known_targets
 from spf.words import parted
 
 from . import series, stage
-from .boundary import sentence
 from .foreign import chinese, foreign_notice
 from .form import Form
 from .gpu import lent_drawing, on_zero_gpu
 from .maps import payload
 from .page import wanted
+from .refusals import called, worded
 from .texts import both
+from .verdict import asked_for
 
 IDLE = (gr.update(interactive=True), gr.update(interactive=False))
 BUSY = (gr.update(interactive=False), gr.update(interactive=True))
@@ -45,6 +46,7 @@ class Runs:
 
     def __init__(self, engine: Engine, form: Form | None = None) -> None:
         self.engine, self.form = engine, form or Form()
+        self.titles = self.form.titles() | called(seeds="series.count", kind="series.kind")
         self.links: LRUCache[GenerateConfig, dict] = LRUCache(self.LINKS)
         self.drawn: LRUCache[GenerateConfig, tuple[dict, dict, dict]] = LRUCache(self.PAIRS)
         self.runs: dict[str, tuple[str, Progress | None]] = {}
@@ -78,7 +80,7 @@ class Runs:
 
     def _told(self, error: Exception) -> dict[str, str]:
         """A failure in words of the page."""
-        return stage.worded(error, self.form) if isinstance(error, SpfError) else sentence(error)
+        return worded(error, self.titles)
 
     def _drawn(self, session: str, run: str, config: GenerateConfig, parts: list):
         """Values of stage, maps and the two buttons, for the parts of a chain and then for the
@@ -198,7 +200,7 @@ class Runs:
         try:
             words = self.engine.words(config)
         except SpfError as error:  # the target does not fit into what the encoder reads
-            return {"notices": [{"kind": "warning", "text": stage.worded(error, self.form)}]}
+            return {"notices": [{"kind": "warning", "text": worded(error, self.titles)}]}
         found, more = stage.notices(words), {"swaps": stage.swaps(words), "known": words.known}
         written = " ".join((config.base, *config.targets))
         if chinese(written) and words.known:
@@ -214,7 +216,7 @@ def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:
     if config.adapter != AUTO:
         return []
     return [
-        {"key": target.name, "title": target.text}
+        {"key": target.name, "title": asked_for(target)}
         for target in known_targets(config.targets)
         if target.name in TARGETS and not engine.pick((target.text,))
     ]

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from .gpu import on_space
+from spf.space import packed_code
+
+from .gpu import CODE, on_space
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 UPLOADED, WINDOW = 2 << 30, 3600.0
@@ -45,6 +47,8 @@ class Front:
         }
         if not self._answers_to(headers.get("host", "")):
             return await _refuse(send, 421, CLOSED)
+        if scope["method"] == "GET" and scope["path"].endswith(f"/{CODE}"):
+            return await _answer(send, 200, packed_code(), b"application/zip")
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             if not self._own(headers):
                 return await _refuse(send, 403, FOREIGN)
@@ -135,6 +139,10 @@ def visitor(host: str, forwarded: str) -> str:
 
 
 async def _refuse(send, status: int, words: bytes) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(words)).encode())]
+    await _answer(send, status, words, b"text/plain")
+
+
+async def _answer(send, status: int, body: bytes, kind: bytes) -> None:
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": words})
+    await send({"type": "http.response.body", "body": body})

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spf.config import JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
-from spf.errors import SpfError
+from spf.evaluation.named import contradicted
 from spf.words import parted
 
-from .boundary import sentence
 from .components import enlarged, png, webp
-from .form import Form
-from .texts import both, known, same
-from .verdict import obeys_of, words_of
+from .texts import both, same
+from .verdict import attribute, listed, obeys_of, value_of, words_of
 
 PATIENCE = 1.5
 """Seconds of work left above which the time is worth telling."""
@@ -83,10 +82,7 @@ def finished(result: Result) -> dict:
             role: png(image, request | {"role": role}) for role, image in result.portraits.items()
         },
         "display": {role: enlarged(image) for role, image in result.portraits.items()},
-        "verdicts": {
-            role: said for role, report in result.reports.items() if (said := words_of(report))
-        },
-        "own": obeys_of(result.reports[TUNED]),
+        **read(result.reports),
         "labels": {
             ORIGINAL: both("score.base"),
             **({} if result.config.adapter else {TUNED: both("no adapter")}),
@@ -103,6 +99,12 @@ def finished(result: Result) -> dict:
         ],
         "report": dict(result.reports),
     }
+
+
+def read(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the judges read in a comparison, in words of today: stored ones grow old."""
+    verdicts = {role: said for role, report in reports.items() if (said := words_of(report))}
+    return {"verdicts": verdicts, "own": obeys_of(reports[TUNED])}
 
 
 def role(name: str) -> dict[str, str]:
@@ -125,35 +127,6 @@ def _place(progress: Progress) -> dict[str, int]:
     return {"k": progress.step, "n": progress.steps}
 
 
-_REFUSED = re.compile(r"(\w+) (is|has) (.+?) but (must|at most) (.+)", re.DOTALL)
-_RULES = (
-    ("number", re.compile(r"be a number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("whole", re.compile(r"be a whole number from (?P<low>\S+) to (?P<high>\S+)")),
-    ("options", re.compile(r"be one of (?P<options>.+)")),
-)
-
-
-def worded(error: SpfError, form: Form) -> dict[str, str]:
-    """A refusal of the library in words of the page: the field is called what stands above it."""
-    text = str(error)
-    names = {form.outside(name): name for name in form.settings} | {n: n for n in form.settings}
-    found = _REFUSED.fullmatch(text.removesuffix("."))
-    if not found or found[1] not in names:
-        return sentence(error)
-    outside = form.outside(names[found[1]])
-    bare = found[3] == "empty"
-    told = {
-        "field": both(f"field.{outside}", outside.replace("_", " ")),
-        "value": both("error.bare") if bare else same(found[3]),
-    }
-    if bare and known(f"error.empty.{outside}"):
-        return both(f"error.empty.{outside}", **told)
-    for rule, pattern in _RULES:
-        if limits := pattern.fullmatch(found[5]):
-            return both(f"error.{rule}", **told, **limits.groupdict())
-    return both("error.other", **told, verb=found[2], rule=f"{found[4]} {found[5]}")
-
-
 def failed(text: Mapping[str, str]) -> dict:
     return {"phase": "failed", "status": dict(text)}
 
@@ -173,7 +146,11 @@ def swaps(words: Words) -> list[dict]:
 def notices(words: Words) -> list[dict]:
     """What one should know about the text before trusting the pictures."""
     found = [("unknown", words.unknown), ("dropped", words.dropped)]
-    return [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    told = [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    for name, values in contradicted(words.prompt.base).items():
+        each = listed([value_of(name, value) for value in values])
+        told.append(notice("both", "warning", values=each, what=attribute(name)))
+    return told
 
 
 def _strange(result: Result) -> list[dict]:

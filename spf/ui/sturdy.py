@@ -35,6 +35,7 @@ def strengthen(page: gr.Blocks) -> None:
     not as it was.
     """
     require("queue")
+    require("visits")
     require_fields("page", page)
     require_fields("queue", page._queue)
     page._queue.__class__ = SturdyQueue

@@ -1,5 +1,5 @@
 """Every word that the page shows: one table a language, languages/CODE.json, each with the same
-keys.
+keys and with what describes itself in English alone.
 
 Gradio's own parameters get `label(key)`, which the browser translates; our components read the
 tables in the browser; what the server composes is sent in every language (`both`). A thing that is
@@ -51,15 +51,16 @@ def label(key: str, instead: str | None = None):
 def both(key: str, instead: str = "", **values) -> dict[str, str]:
     """A text in every language with its values filled in; a value may itself be such a text.
 
-    instead: what is shown where there is no such text.
+    instead: what is shown where there is no such text: things describe themselves in the first
+    language.
     """
-    if instead and not known(key):
-        return same(instead)
+    first = TEXTS[FIRST].get(key) if instead else TEXTS[FIRST][key]
+    given = {code: TEXTS[code].get(key, first) for code in LANGUAGES}
     return {
-        code: TEXTS[code]
-        .get(key, TEXTS[FIRST][key])
-        .format(**{name: said(value, code) for name, value in values.items()})
-        for code in LANGUAGES
+        code: instead
+        if text is None
+        else text.format(**{name: said(value, code) for name, value in values.items()})
+        for code, text in given.items()
     }
 
 

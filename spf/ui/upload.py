@@ -18,10 +18,10 @@ from spf.errors import BadInput, SpfError
 from spf.images import FORMATS
 from spf.words import normal
 
-from .boundary import sentence
 from .components import own, webp
 from .gpu import on_zero_gpu
 from .page import Page, wanted
+from .refusals import called, worded
 from .texts import both, label
 
 ENDINGS = [ending for endings in FORMATS.values() for ending in endings]
@@ -29,6 +29,18 @@ SAMPLES = 6
 """Pictures of a set that are shown at a glance."""
 SHEET = 96
 """Side in pixels of a picture on the contact sheet."""
+
+TITLES = called(
+    data="finetune.data",
+    images="own.files",
+    learning_rate="finetune.rate",
+    method="finetune.method",
+    replace="own.replace",
+    settings="finetune.set",
+    steps="finetune.steps",
+    target="own.target",
+)
+"""What the page calls the settings of a run."""
 
 
 class Upload:
@@ -84,7 +96,7 @@ class Upload:
                 value |= {"lessons": [_lesson(one, items) for one in lessons], "written": written}
                 yield value, {"notices": []}, gr.update(visible=bool(lessons) and not written)
         except SpfError as error:
-            yield {}, {"notices": [note(text=sentence(error))]}, hidden
+            yield {}, {"notices": [note(text=worded(error, TITLES))]}, hidden
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,7 +10,8 @@ from spf.evaluation.named import disobeyed
 from spf.portraits.description import Target
 from spf.targets import known_targets
 
-from .texts import LANGUAGES, both, said, same
+from .form import JOINT
+from .texts import FIRST, LANGUAGES, both, said, same
 
 _PLURAL = ("glasses",)
 
@@ -138,15 +139,31 @@ def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, s
         key, named = "verdict.some", there
     else:
         key, named = ("verdict.there", there) if there else ("verdict.missing", missing)
-    text = listed([same(_with_article(target)) for target in named])
+    text = listed([_named(target) for target in named])
     one = len(named) == 1 and not named[0].text.endswith(_PLURAL)
     return both(
         key,
         target=text,
         Target={code: said(text, code)[:1].upper() + said(text, code)[1:] for code in LANGUAGES},
         verb="is" if one else "are",
-        missing=listed([same(_with_article(target)) for target in missing]) if missing else "",
+        missing=listed([_named(target) for target in missing]) if missing else "",
     )
+
+
+def asked_for(target: Target) -> dict[str, str]:
+    """What a target is called; the model reads its text, which is English."""
+    return both(f"target.{target.name}", target.text)
+
+
+def titled(text: str) -> dict[str, str]:
+    """Targets that are joined in one text, each called as the page calls it."""
+    parts = [(part, known_targets((part,))) for part in text.split(JOINT)]
+    return _joined([asked_for(one[0]) if one else same(part) for part, one in parts], same(JOINT))
+
+
+def _named(target: Target) -> dict[str, str]:
+    """The target of a verdict, in the first language with its article."""
+    return asked_for(target) | {FIRST: _with_article(target)}
 
 
 def _with_article(target: Target) -> str:

@@ -7,7 +7,7 @@ function update(value) {
   const { title, findings = [], items = [], more = 0, lessons = [], entries = [] } = value || {};
   root.hidden = !findings.length && !items.length;
   root.replaceChildren(
-    title ? h("h3", {}, said(title)) : "",
+    title ? h("h2", {}, said(title)) : "",
     h(
       "ul",
       { class: "findings", "aria-live": "polite" },
@@ -24,7 +24,7 @@ function update(value) {
       ? h(
           "section",
           { class: "lessons" },
-          h("h3", {}, t(value.written ? "lesson.written" : "lesson.title")),
+          h("h2", {}, t(value.written ? "lesson.written" : "lesson.title")),
           lessons.map((one) =>
             h(
               "div",

@@ -39,6 +39,14 @@ root.replaceChildren(
   h("div", { class: "brand" }, h("h1", {}, "SPF-Portrait Studio"), h("p", {}, t("tagline")), links),
   h("div", { class: "tools" }, state, languages, scheme),
 );
+/* A tab that is opened comes into sight, where the row of tabs scrolls. */
+new MutationObserver(() => {
+  const row = document.querySelector("#tabs [role=tablist]"),
+    tab = row?.querySelector("[aria-selected=true]");
+  if (!tab || row.scrollWidth <= row.clientWidth) return;
+  const middle = tab.offsetLeft - row.offsetLeft - (row.clientWidth - tab.clientWidth) / 2;
+  row.scrollTo({ left: middle, behavior: "smooth" });
+}).observe(document.body, { subtree: true, attributeFilter: ["aria-selected"] });
 function update(value) {
   state.dataset.state = value?.state || "loading";
   state.lastChild.textContent = said(value?.text);

@@ -20,7 +20,7 @@ const teach = ({ key, title }) =>
   h(
     "li",
     { class: "info" },
-    t("notice.teach", { target: title }),
+    t("notice.teach", { target: said(title) }),
     " ",
     small(t("teach"), () => trigger("teach", { key })),
   );

@@ -47,7 +47,7 @@ const clear = h(
   t("history.clear"),
 );
 root.replaceChildren(
-  h("div", { class: "history-bar" }, h("h3", {}, t("history")), hint, clear),
+  h("div", { class: "history-bar" }, h("h2", {}, t("history")), hint, clear),
   list,
 );
 

@@ -135,7 +135,7 @@ const shell = h(
   explain,
   lies,
   heard,
-  h("h3", {}, t("inside.chain")),
+  h("h2", {}, t("inside.chain")),
   h("p", { class: "muted" }, t("inside.chain.about")),
   chain,
   h("div", { class: "actions" }, gifButton, videoButton, exportButton, working),
@@ -309,7 +309,7 @@ function tellSpot() {
       ? null
       : h("i", { class: role, style: `width: ${(100 * value) / most}%`, title: value.toFixed(2) });
   heard.replaceChildren(
-    h("h3", {}, t("inside.spot")),
+    h("h2", {}, t("inside.spot")),
     h("p", { class: "muted" }, t("inside.spot.about")),
     h(
       "ul",

@@ -19,7 +19,7 @@ const charts = Object.fromEntries(
     const block = h(
       "div",
       {},
-      h("h3", {}, t(`job.${kind}`)),
+      h("h2", {}, t(`job.${kind}`)),
       h("p", { class: "muted" }, t(`job.${kind}.about`)),
       chart,
       legend,
@@ -44,7 +44,7 @@ root.replaceChildren(
   h(
     "div",
     { class: "job-body" },
-    h("div", {}, h("h3", {}, t("job.sitters")), sitters, acts, looks),
+    h("div", {}, h("h2", {}, t("job.sitters")), sitters, acts, looks),
     h("div", { class: "charts" }, charts.learnt.block, charts.held.block),
   ),
   log,
@@ -195,7 +195,7 @@ function update(value) {
   const colour = `var(--method-${job.method}, currentColor)`;
   lines(curve, curveLegend, terms, rows, job.steps || 1, t("job.curve"), { range: [0, 1], colour });
   looks.hidden = !rows.length;
-  looks.replaceChildren(h("h3", {}, t("job.curve")), curve, curveLegend);
+  looks.replaceChildren(h("h2", {}, t("job.curve")), curve, curveLegend);
   const last = measured.pop();
   if (last)
     looks.append(

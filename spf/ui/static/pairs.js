@@ -1,7 +1,7 @@
 /* The pairs of portraits behind one number of the results. */
 const { t, said, h } = window.SPF;
 const root = element.querySelector(".spf-pairs");
-const title = h("h3"),
+const title = h("h2"),
   status = h("p", { class: "muted", role: "status" }),
   lacking = h("p", { class: "muted" }),
   list = h("div", { class: "pair-list" });

@@ -20,6 +20,10 @@ const svg = (tag, attributes = {}, ...children) => {
   node.append(...children);
   return node;
 };
+/* Width of a chart in its own units: letters stay large enough where the page is narrow. */
+const narrow = matchMedia("(max-width: 600px)");
+const wide = (full) => (narrow.matches ? 350 : full);
+narrow.addEventListener("change", () => element.isConnected && now && chart());
 const titled = (name) => said(now.measures.find((m) => m.name === name)?.title) || name;
 const number = (value) =>
   value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
@@ -279,7 +283,7 @@ function dots() {
   const step = Math.max(26, 11 * methods.length + 10),
     height = aims.length * step + 26,
     left = 132,
-    width = 500;
+    width = wide(500);
   const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]),
     low = Math.min(0, ...ends),
     high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
@@ -328,7 +332,7 @@ function dots() {
   return h(
     "figure",
     {},
-    h("h3", {}, titled(measure)),
+    h("h2", {}, titled(measure)),
     h("p", { class: "muted" }, said(now.measures.find((m) => m.name === measure)?.about)),
     picture,
   );
@@ -344,7 +348,7 @@ function plane() {
     }))
     .filter((p) => p.a && p.b);
   if (!points.length) return null;
-  const width = 460,
+  const width = wide(460),
     height = 300,
     left = 40,
     under = 34,
@@ -388,7 +392,7 @@ function plane() {
   return h(
     "figure",
     {},
-    h("h3", {}, t("results.plane")),
+    h("h2", {}, t("results.plane")),
     h("p", { class: "muted" }, t("results.plane.about")),
     picture,
   );
@@ -401,7 +405,7 @@ function curves() {
   const name = all[0].measure,
     used = all.filter((r) => r.measure === name),
     lines = [...new Set(used.map((r) => `${r.method} ${r.target}`))];
-  const width = 460,
+  const width = wide(460),
     height = 240,
     left = 40,
     last = Math.max(...used.map((r) => r.step)) || 1,
@@ -450,7 +454,7 @@ function curves() {
       ),
     );
   }
-  return h("figure", {}, h("h3", {}, `${titled(name)} · ${t("results.curves")}`), picture);
+  return h("figure", {}, h("h2", {}, `${titled(name)} · ${t("results.curves")}`), picture);
 }
 function chart() {
   charts.replaceChildren(...[dots(), plane(), curves()].filter(Boolean));

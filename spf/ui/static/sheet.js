@@ -10,7 +10,7 @@ const picture = (item, role) => item.display?.[role] || item.portraits?.[role];
 const nameOf = (item, role) =>
   role === "original" ? t("role.original") : said(item.columns?.[role]?.label) || role;
 
-const title = h("h3"),
+const title = h("h2"),
   status = h("span", { class: "muted", role: "status" });
 const progress = h("div", { class: "progress", role: "progressbar", "aria-label": t("series") });
 progress.append(h("i"));

@@ -405,7 +405,7 @@ function draw() {
     show(image, shown(role), `${nameOf(role)}: ${text || ""}`);
     get.disabled = !ready || !source(role);
     get.setAttribute("aria-label", `${t("download.png")}: ${nameOf(role)}`);
-    const own = role === "original" && !data.names && data.phase === "done" ? data.own : null,
+    const own = role === "original" && !data.names ? data.own : null,
       judged = own ? { score: own.text, clean: own.fine } : data.verdicts?.[role] || {};
     score.textContent = judged.score ? said(judged.score) : said(data.labels?.[role]) || "";
     score.className = `score ${judged.clean == null ? "" : judged.clean ? "clean" : "polluted"}`;
@@ -443,7 +443,8 @@ function say() {
   progress.firstChild.style.width = `${Math.round((data.progress || 0) * 100)}%`;
   progress.setAttribute("aria-valuenow", Math.round((data.progress || 0) * 100));
   sentence.textContent = said(data.phase === "done" && judged ? judged.sentence : data.status);
-  sentence.setAttribute("role", data.phase === "failed" ? "alert" : "presentation");
+  if (data.phase === "failed") sentence.setAttribute("role", "alert");
+  else sentence.removeAttribute("role");
   const changed = data.phase === "done" && judged ? judged.changed : [],
     same = data.phase === "done" && judged ? judged.unchanged : [];
   chips.replaceChildren(

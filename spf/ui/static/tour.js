@@ -79,6 +79,7 @@ root.addEventListener("keydown", (event) => {
 });
 const update = (value) => {
   root.classList.toggle("waiting", !value); // the steps come when the tab is opened
+  title.hidden = !value;
   if (!value) {
     text.textContent = t("tab.loading");
     return;

@@ -11,7 +11,7 @@ import gradio as gr
 
 from spf.config import AUTO, GenerateConfig
 from spf.engine import ORIGINAL, TUNED, Engine
-from spf.errors import SpfError, placeless
+from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.words import parted
 
@@ -21,8 +21,10 @@ from ..examples import Example
 from ..form import JOINT, Form
 from ..gpu import on_zero_gpu
 from ..page import Page, inputs_of
+from ..refusals import worded
 from ..runs import Runs
-from ..texts import both, label, same
+from ..texts import both, label
+from ..verdict import asked_for, titled
 
 ORDER = 1
 TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
@@ -160,7 +162,7 @@ def cards(examples: Mapping[str, Example]) -> dict:
     items = [
         {
             "key": name,
-            "title": same(example.title),
+            "title": titled(example.title),
             "pictures": [webp_of(example.stage["portraits"][role]) for role in (ORIGINAL, TUNED)],
         }
         for name, example in examples.items()
@@ -173,7 +175,7 @@ def suggestions(engine: Engine) -> dict:
     return {
         "label": both("suggestions"),
         "items": [
-            {"key": name, "title": same(target.text), "taught": bool(engine.pick((target.text,)))}
+            {"key": name, "title": asked_for(target), "taught": bool(engine.pick((target.text,)))}
             for name, target in TARGETS.items()
         ],
     }
@@ -303,11 +305,8 @@ def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
             fields["adapter"] = AUTO
         return [{"notices": []}, *fields.values()]
     except (SpfError, AttributeError, TypeError) as error:
-        why = (
-            placeless(error)
-            if isinstance(error, SpfError)
-            else "it holds no settings of this page."
-        )
+        known = isinstance(error, SpfError)
+        why = worded(error, form.titles()) if known else both("notice.link.none")
         return [{"notices": [stage.notice("link", "warning", why=why)]}, *_untouched(form)]
 
 

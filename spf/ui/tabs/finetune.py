@@ -19,13 +19,13 @@ from spf.registry import METHODS
 from spf.settings import FinetuneConfig
 from spf.userdata import target_of
 
-from ..boundary import sentence
 from ..components import QUICK, own, webp
 from ..gpu import may_train
 from ..page import Page, adapters
+from ..refusals import worded
 from ..texts import both, label
-from ..upload import SAMPLES, Upload, note
-from ..verdict import attribute
+from ..upload import SAMPLES, TITLES, Upload, note
+from ..verdict import asked_for, attribute, listed, value_of
 from ..watch import Watch
 
 ORDER = 3
@@ -115,7 +115,7 @@ def _data(page: Page, allowed: bool) -> tuple[gr.Radio, gr.Dropdown, Upload]:
         elem_id="ft-source",
     )
     data = gr.Dropdown(
-        [(target.text, name) for name, target in TARGETS.items()],
+        [(label(f"target.{name}", target.text), name) for name, target in TARGETS.items()],
         value=FinetuneConfig.data,
         label=label("finetune.data"),
         info=label("finetune.data.info"),
@@ -242,11 +242,14 @@ def preview(name: str) -> dict[str, Any]:
     from spf.portraits.dataset import draw
 
     items = tailored_set(name, SAMPLES)
-    shared = [f"{attribute(key)['en']} {value}" for key, value in BIAS[name].items()]
+    shared = [
+        both("set.shared", what=attribute(key), value=value_of(key, value))
+        for key, value in BIAS[name].items()
+    ]
     drawn, _ = draw([item.portrait for item in items])
     return {
-        "title": both("set.title", target=TARGETS[name].text),
-        "findings": [{"level": "warning", "text": both("set.bias", shared=", ".join(shared))}],
+        "title": both("set.title", target=asked_for(TARGETS[name])),
+        "findings": [{"level": "warning", "text": both("set.bias", shared=listed(shared))}],
         "items": [
             {"src": webp(image), "base": "", "complete": item.complete_text}
             for image, item in zip(drawn, items, strict=True)
@@ -325,7 +328,7 @@ def _connect_start(page: Page, chosen: Chosen, watch: Watch, go: gr.Button, hint
             for _ in page.jobs.attend(job):
                 yield [*watch.state(job), gr.skip()]
         except SpfError as error:
-            yield [*watch.state(job), {"notices": [note(text=sentence(error))]}]
+            yield [*watch.state(job), {"notices": [note(text=worded(error, TITLES))]}]
 
     inputs = [*chosen.inputs, *chosen.parts.values()]
     go.click(start, inputs, [*watch.outputs, hints], **QUICK | LONGER)
@@ -356,7 +359,7 @@ def _connect_control(
             for _ in jobs.attend(job):
                 yield [*watch.state(job), gr.skip()]
         except SpfError as error:
-            yield [*watch.state(job), {"notices": [note(text=sentence(error))]}]
+            yield [*watch.state(job), {"notices": [note(text=worded(error, TITLES))]}]
 
     buttons[1].click(pause, watch.name, watch.outputs, **QUICK)
     buttons[2].click(stop, watch.name, watch.outputs, **QUICK)

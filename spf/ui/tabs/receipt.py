@@ -18,6 +18,7 @@ from ..boundary import sentence
 from ..components import HEAVY, QUICK, own
 from ..gpu import on_gpu
 from ..page import Page
+from ..runs import BUSY, IDLE
 from ..texts import both, label
 
 ORDER = 3.5
@@ -47,12 +48,22 @@ def build(page: Page, tab: gr.Tab) -> None:
                 go = gr.Button(
                     label("receipt.go"), variant="primary", elem_id="receipt-go", scale=3
                 )
-                halt = gr.Button(label("stop"), elem_id="receipt-stop", scale=1, min_width=80)
+                halt = gr.Button(
+                    label("stop"),
+                    interactive=False,
+                    elem_id="receipt-stop",
+                    scale=1,
+                    min_width=80,
+                )
         with gr.Column(elem_classes="spf-stage-column"):
             view = own("receipt", {})
     counter = Counter(page.engine)
-    run = go.click(counter.draw, [name, texts], view, **HEAVY)
-    halt.click(lambda: {"phase": "stopped"}, None, view, cancels=[run], **QUICK)
+    run = go.click(lambda: BUSY, None, [go, halt], **QUICK).then(
+        counter.draw, [name, texts], view, **HEAVY
+    )
+    run.then(lambda: IDLE, None, [go, halt], **QUICK)
+    stopped = {"phase": "stopped"}
+    halt.click(lambda: (stopped, *IDLE), None, [view, go, halt], cancels=[run], **QUICK)
     tab.select(
         lambda chosen: gr.update(
             choices=(there := list(page.engine.files())), value=_one(chosen, there)

@@ -22,6 +22,7 @@ from ..components import QUICK, enlarged, own, webp
 from ..examples import Example
 from ..page import Page
 from ..texts import both, same
+from ..verdict import asked_for
 
 SHOWN = 6
 """Pictures of the tailored set: enough to see what they have in common."""
@@ -59,7 +60,7 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     )
     if example is None:
         return []
-    shown, target = example.stage, same(TARGETS[name].text)
+    shown, target = example.stage, asked_for(TARGETS[name])
     naive, tuned = (shown["verdicts"].get(role, {}) for role in (NAIVE, TUNED))
 
     def portrait(role: str) -> dict:
