@@ -72,7 +72,8 @@ class FakeEngine(Engine):
     def _load(self):
         if self.base is None:
             time.sleep(self.pause)
-            self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model))
+            once = {"area_of": lambda width, height: 1.0}
+            self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model), **once)
             self._settled.set()
         return self.base
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from spf.config import JOIN
+from spf.config import EMBEDDED, JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
 from spf.errors import SpfError
 
@@ -99,6 +99,7 @@ def finished(result: Result) -> dict:
             *_lacking(result),
             *_completed(result.words),
             *_told(result),
+            *_unread(result),
         ],
         "report": dict(result.reports),
     }
@@ -197,6 +198,15 @@ def _completed(words: Words) -> list[dict]:
 def _told(result: Result) -> list[dict]:
     said = result.reports.get(TUNED, {}).get("told")
     return [notice("told", "info", words=", ".join(said))] if said else []
+
+
+def _unread(result: Result) -> list[dict]:
+    """That the embedded model's judges do not know pictures of this size."""
+    report = result.reports.get(TUNED, {})
+    asked = result.config.width or result.config.height
+    if asked and report.get("model") == EMBEDDED and not report["attributes"]:
+        return [notice("size", "info")]
+    return []
 
 
 def notice(key: str, kind: str, **values) -> dict:
