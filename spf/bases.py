@@ -35,6 +35,7 @@ from .single_file import (
     check_kind,
     expected,
     header,
+    older,
     prediction_of,
     standard,
 )
@@ -116,8 +117,9 @@ CLIP_PRELOADED = (
     *("special_tokens_map.json", "vocab.json", "merges.txt", "model.safetensors"),
 )
 SMALL_FILES = ("model_index.json", "scheduler/*", "tokenizer/*", "*/config.json")
+CLASSES = {UNET: "UNet2DConditionModel", VAE: "AutoencoderKL"}
 WEIGHTS = {UNET: "diffusion_pytorch_model", VAE: "diffusion_pytorch_model", TEXT_ENCODER: "model"}
-VARIANTS = ("", ".fp16")
+VARIANTS = ("", ".fp16", ".bf16")
 """Kinds of weight files, in the order in which they are taken; hub downloads take the smaller one
 first.
 """
@@ -345,6 +347,8 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
         try:
             found[part] = read_json(source.folder / part / file)
         except (BadInput, UnsafeFile) as error:
+            if not (kind := _pipeline(source)).startswith("StableDiffusion"):
+                raise _refused(source, f"is a {kind or 'pipeline of no kind'}") from error
             raise UnsafeFile(
                 f"model {source.name} has a missing or damaged {part} folder;"
                 " restore it or download it again."
@@ -358,10 +362,11 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
     """Raises BadInput, in one sentence, for a model that is no text-to-image Stable Diffusion of
     one CLIP encoder.
     """
-    index = source.folder / "model_index.json"
-    pipeline = read_json(index).get("_class_name", "") if index.is_file() else ""
     unet, vae, text = parts[UNET], parts[VAE], parts[TEXT_ENCODER]
-    if "XL" in pipeline or unet.get("addition_embed_type") == "text_time":
+    for part, kind in CLASSES.items():
+        if (found := parts[part].get("_class_name", kind)) != kind:
+            raise _refused(source, f"has a {part} of kind {found}")
+    if "XL" in _pipeline(source) or unet.get("addition_embed_type") == "text_time":
         raise _refused(source, "is SDXL, which has two text encoders")
     latents = vae.get("latent_channels", 4)
     if (channels := unet.get("in_channels", 4)) != latents:
@@ -374,6 +379,7 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
         "class_embed_type",
         "encoder_hid_dim_type",
         "num_class_embeds",
+        "time_cond_proj_dim",
     ):
         if unet.get(key) is not None:
             raise _refused(source, f"has a unet with {key} {unet[key]}")
@@ -383,9 +389,17 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
     width, wanted = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1280)
     if width != wanted:
         raise _refused(source, f"has text states of {width} where its unet wants {wanted}")
-    prediction = parts[SCHEDULER].get("prediction_type", "epsilon")
+    flows = str(parts[SCHEDULER].get("_class_name", "")).startswith("FlowMatch")
+    prediction = "a flow" if flows else parts[SCHEDULER].get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise _refused(source, f"predicts {prediction}")
+
+
+def _pipeline(source: Source) -> str:
+    """The pipeline that a folder says it is for; empty where it says none."""
+    index = source.folder / "model_index.json"
+    said = read_json(index) if index.is_file() else {}
+    return str(said.get("_class_name", "")) if isinstance(said, dict) else ""
 
 
 def _refused(source: Source, why: str) -> BadInput:
@@ -426,7 +440,7 @@ def _check_file(source: Source, made: Skeleton) -> None:
     """The same for a checkpoint file. OpenCLIP's names are left to diffusers, which refuses a lack
     of them.
     """
-    there = header(source.file)[1]
+    there = {older(name): shape for name, shape in header(source.file)[1].items()}
     text = [(name, tuple(value.shape)) for name, value in made.text_encoder.named_parameters()]
     for part, wanted in expected(made.unet, made.vae, text).items():
         if part != TEXT_ENCODER or not any(key.startswith(OPEN_CLIP_KEY) for key in there):

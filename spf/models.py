@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from transformers import (
     CLIPModel,
+    CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
     PreTrainedModel,
@@ -405,12 +406,13 @@ def load_base(
     """
     source, dtype = find(name), dtype or torch.float32
     made, words = skeleton(source), tokenizer_folder(source)
+    scheduler = scheduler_of(made.scheduler, source.name)
+    tokenizer = _tokenizer(source, words, made.text_encoder.config)
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
     require_layers(unet)
     for part in (unet, vae):
         part.register_to_config(_name_or_path=source.name)  # or copies of it would tell its place
-    tokenizer = _part(CLIPTokenizer, words, source.name)
     if source.file and made.unet.config.cross_attention_dim == SD2:
         tokenizer.pad_token = "!"  # as SD 2.x was trained
     base = Base(
@@ -420,21 +422,44 @@ def load_base(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        scheduler=scheduler_of(made.scheduler),
+        scheduler=scheduler,
         sampler=sampler_of(made.scheduler),
         perturbed=perturbed_of(source),
     )
     return base.to(device) if device else base
 
 
-def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
-    """The noise schedule of any scheduler's configuration, drawn with DDIM.
+def scheduler_of(config: Mapping[str, Any], name: str = "") -> DDIMScheduler:
+    """The noise schedule of any scheduler's configuration, drawn with DDIM. Raises UnsafeFile.
 
     What DDIM has and other schedulers do not must not fall back to its own defaults, which clip
     latents to [-1,1].
     """
-    missing = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
-    return DDIMScheduler.from_config(missing | dict(config) | {"clip_sample": False})
+    missing = {"set_alpha_to_one": False, "steps_offset": 1}
+    clipped = {"clip_sample": False, "thresholding": False}
+    try:
+        made = DDIMScheduler.from_config(missing | dict(config) | clipped)
+    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError) as error:
+        raise UnsafeFile(_unscheduled(name)) from error
+    if not ((made.betas >= 0) & (made.betas <= 1)).all():  # NaN is neither
+        raise UnsafeFile(_unscheduled(name))
+    return made
+
+
+def _unscheduled(name: str) -> str:
+    return f"model {name} has a scheduler whose configuration makes no noise schedule."
+
+
+def _tokenizer(source: Source, folder: Path, text: CLIPTextConfig) -> CLIPTokenizer:
+    """The tokenizer of a base, whose window is that of its text encoder. Raises UnsafeFile."""
+    made = _part(CLIPTokenizer, folder, source.name)
+    made.model_max_length = min(made.model_max_length, text.max_position_embeddings)
+    if len(made) > text.vocab_size:
+        raise UnsafeFile(
+            f"model {source.name} has a tokenizer of {len(made)} words, and its text encoder knows"
+            f" {text.vocab_size}; give it the tokenizer that it was trained with."
+        )
+    return made
 
 
 def sampler_of(config: Mapping[str, Any]) -> str:
@@ -455,7 +480,7 @@ def empty_base(name: str = EMBEDDED) -> Base:
     """
     source = find(name)
     made = skeleton(source)
-    scheduler = scheduler_of(made.scheduler)
+    scheduler = scheduler_of(made.scheduler, source.name)
     sampler = sampler_of(made.scheduler)
     return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler, sampler)
 

@@ -263,6 +263,15 @@ def expected(
     }
 
 
+def older(name: str) -> str:
+    """A tensor's name, where it is one of CLIP's in a file that leaves out its `text_model.`, as
+    checkpoints of NovelAI's descent do.
+    """
+    inner = name.removeprefix(CLIP_KEY)
+    old = inner != name and inner.startswith(("embeddings.", "encoder.", "final_layer_norm."))
+    return f"{CLIP_KEY}text_model.{inner}" if old else name
+
+
 @contextmanager
 def described(parts: Mapping[str, Mapping[str, Any]], tokenizer: Path) -> Iterator[Path]:
     """A folder of configurations for the time of the block, as diffusers' single-file loader wants
