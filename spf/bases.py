@@ -35,7 +35,6 @@ from .single_file import (
     check_kind,
     expected,
     header,
-    older,
     prediction_of,
     standard,
 )
@@ -440,7 +439,7 @@ def _check_file(source: Source, made: Skeleton) -> None:
     """The same for a checkpoint file. OpenCLIP's names are left to diffusers, which refuses a lack
     of them.
     """
-    there = {older(name): shape for name, shape in header(source.file)[1].items()}
+    there = header(source.file)[1]
     text = [(name, tuple(value.shape)) for name, value in made.text_encoder.named_parameters()]
     for part, wanted in expected(made.unet, made.vae, text).items():
         if part != TEXT_ENCODER or not any(key.startswith(OPEN_CLIP_KEY) for key in there):

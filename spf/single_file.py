@@ -138,6 +138,11 @@ def check_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     for key, part in ((VAE_KEY, "autoencoder"), ("cond_stage_model.", "text encoder")):
         if not any(one.startswith(key) for one in shapes):
             raise _refused(name, f"has no {part} in it")
+    if any(key.startswith(f"{CLIP_KEY}embeddings.") for key in shapes):
+        raise BadInput(
+            f"model {name} has its text encoder under older names, which diffusers does not read;"
+            f" put text_model. behind {CLIP_KEY} in them."
+        )
     first = shapes.get(f"{UNET_KEY}input_blocks.0.0.weight", (0, 4))
     if first[1] in CHANNELS:
         raise _refused(name, CHANNELS[first[1]])
@@ -261,15 +266,6 @@ def expected(
             for name, shape in text
         },
     }
-
-
-def older(name: str) -> str:
-    """A tensor's name, where it is one of CLIP's in a file that leaves out its `text_model.`, as
-    checkpoints of NovelAI's descent do.
-    """
-    inner = name.removeprefix(CLIP_KEY)
-    old = inner != name and inner.startswith(("embeddings.", "encoder.", "final_layer_norm."))
-    return f"{CLIP_KEY}text_model.{inner}" if old else name
 
 
 @contextmanager

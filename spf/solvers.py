@@ -19,6 +19,7 @@ DDIM, EULER, DPM = SAMPLERS
 SCHEDULE = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("prediction_type", "timestep_spacing", "steps_offset", "rescale_betas_zero_snr"),
+    "_use_default_values",  # of these diffusers knows that nobody asked for them
 )
 """What a sampler takes of a base's configuration; all else in it belongs to another sampler, or
 goes to timesteps that the network was not trained for, or clips.
@@ -46,7 +47,7 @@ class Dpm:
     def __init__(self, scheduler, steps: int) -> None:
         self.diffusion = Diffusion.of(scheduler)
         kind = {"algorithm_type": "dpmsolver++", "solver_order": 2}
-        self.scheduler = DPMSolverMultistepScheduler(**_schedule(scheduler), **kind)
+        self.scheduler = DPMSolverMultistepScheduler.from_config(_schedule(scheduler), **kind)
         self.scheduler.set_timesteps(steps)
         self.timesteps = self.scheduler.timesteps
 
@@ -62,7 +63,7 @@ class Euler:
 
     def __init__(self, scheduler, steps: int) -> None:
         self.diffusion = Diffusion.of(scheduler)
-        self.scheduler = EulerDiscreteScheduler(**_schedule(scheduler))
+        self.scheduler = EulerDiscreteScheduler.from_config(_schedule(scheduler))
         self.scheduler.is_scale_input_called = True  # latents here are scaled already
         self.scheduler.set_timesteps(steps)
         whole = self.scheduler.timesteps.round().long()

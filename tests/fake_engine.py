@@ -90,8 +90,10 @@ class FakeEngine(Engine):
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            *rest, trace = self._drawn(config, words, tell, check)
-            return *rest, trace.shown(maps)
+            clock, portraits, watch, trace = self._drawn(config, words, tell, check)
+            if config.width or config.height:
+                portraits, trace = cut(portraits, trace, config.width or 128, config.height or 128)
+            return clock, portraits, watch, trace.shown(maps)
         finally:
             self.running -= 1
 
@@ -152,6 +154,8 @@ class FakeEngine(Engine):
         return self
 
     def read(self, images):
+        if images.shape[1:3] != (128, 128):
+            return None
         values = [portrait.attributes() for portrait in self.described.values()]
         return Reading(
             values, {name: None for name in ATTRIBUTES}, np.ones((len(images), 1)), self.regions
@@ -244,6 +248,26 @@ def trace(prompt, drawings, steps, config) -> Trace:
         path(ORIGINAL, prompt.base, (*base, PAD)),
         variants,
     )
+
+
+def cut(portraits, whole, width, height):
+    """The upper left part of everything, with maps that know their longer side."""
+
+    def part(maps):
+        high, wide = maps.shape[-2:]
+        return maps[..., : high * height // 128, : wide * width // 128]
+
+    def less(path):
+        maps = [part(maps) for maps in path.maps.values()]
+        some = {"maps": {max(one.shape[-2:]): one for one in maps}}
+        for name in ("difference", "sfcm", "removed", "held"):
+            if getattr(path, name) is not None:
+                some[name] = part(getattr(path, name))
+        return replace(path, images=path.images[:, :height, :width], **some)
+
+    tuned = {name: less(path) for name, path in whole.tuned.items()}
+    whole = replace(whole, original=less(whole.original), tuned=tuned)
+    return {role: image[:height, :width] for role, image in portraits.items()}, whole
 
 
 def at_step(drawing, phrase, side, progress, rng):

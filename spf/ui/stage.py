@@ -91,7 +91,7 @@ def finished(result: Result) -> dict:
             **({} if result.config.adapter else {TUNED: both("no adapter")}),
         },
         "columns": {name: column(drawn) for name, drawn in result.columns.items()},
-        "status": both("status.done"),
+        "status": both("status.size" if _unread(result) else "status.done"),
         "words": marked(result.words),
         "notices": [
             *notices(result.words),
@@ -99,7 +99,6 @@ def finished(result: Result) -> dict:
             *_lacking(result),
             *_completed(result.words),
             *_told(result),
-            *_unread(result),
         ],
         "report": dict(result.reports),
     }
@@ -200,13 +199,10 @@ def _told(result: Result) -> list[dict]:
     return [notice("told", "info", words=", ".join(said))] if said else []
 
 
-def _unread(result: Result) -> list[dict]:
-    """That the embedded model's judges do not know pictures of this size."""
-    report = result.reports.get(TUNED, {})
-    asked = result.config.width or result.config.height
-    if asked and report.get("model") == EMBEDDED and not report["attributes"]:
-        return [notice("size", "info")]
-    return []
+def _unread(result: Result) -> bool:
+    """Whether the embedded model's judges do not know pictures of this size."""
+    report, asked = result.reports[TUNED], result.config.width or result.config.height
+    return bool(asked) and report["model"] == EMBEDDED and not report["attributes"]
 
 
 def notice(key: str, kind: str, **values) -> dict:
