@@ -8,7 +8,6 @@ recording.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -36,7 +35,8 @@ class Record:
     network.
 
     maps[layer][group]: [B,h,w] attention of image positions to the group's tokens, averaged over
-    heads, fp32; or [B,heads,h,w] if the heads were asked for.
+    heads, fp32; or [B,heads,h,w] if the heads were asked for. A resolution is the longer side of
+    its maps.
     queries[layer]: [B,h*w,C] cross-attention queries. Both carry gradients when the forward pass
     did.
     """
@@ -45,25 +45,56 @@ class Record:
     queries: dict[str, Tensor] = field(default_factory=dict)
 
     def at(self, resolution: int) -> dict[str, Tensor]:
-        """Maps averaged over the layers of one resolution: group -> [B,h,h]."""
-        layers = [
-            groups
-            for groups in self.maps.values()
-            if next(iter(groups.values())).shape[-1] == resolution
-        ]
+        """Maps averaged over the layers of one resolution: group -> [B,h,w]."""
+        layers = [groups for groups in self.maps.values() if max(_sides(groups)) == resolution]
         if not layers:
             return {}
         means = torch.stack([torch.stack(list(groups.values())) for groups in layers]).mean(
             0
-        )  # [phrases,B,h,h]
+        )  # [phrases,B,h,w]
         return dict(zip(layers[0], means, strict=True))
 
     @property
     def resolutions(self) -> list[int]:
-        """Sides of the recorded maps, coarse to fine."""
-        return sorted(
-            {groups[name].shape[-1] for groups in self.maps.values() for name in list(groups)[:1]}
-        )
+        """Longer sides of the recorded maps, coarse to fine."""
+        return sorted({max(_sides(groups)) for groups in self.maps.values()})
+
+    def sides(self, resolution: int) -> tuple[int, int]:
+        """Height and width of the maps of a resolution."""
+        found = (_sides(groups) for groups in self.maps.values())
+        return next(sides for sides in found if max(sides) == resolution)
+
+
+def _sides(groups: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Height and width of a layer's maps."""
+    height, width = next(iter(groups.values())).shape[-2:]
+    return height, width
+
+
+@dataclass
+class Grid:
+    """Height and width of what a UNet is given, from which follow those of its layers."""
+
+    sides: tuple[int, int] = (0, 0)
+
+    def take(self, _module, inputs: tuple, named: Mapping[str, Tensor]) -> None:
+        """A hook before each forward pass of the UNet."""
+        height, width = (inputs[0] if inputs else named["sample"]).shape[-2:]
+        self.sides = height, width
+
+    def of(self, positions: int) -> tuple[int, int]:
+        """Those of a layer with so many positions: each level halves them, and rounds up. Raises
+        BadInput.
+        """
+        height, width = self.sides
+        while height * width > positions:
+            height, width = -(-height // 2), -(-width // 2)
+        if height * width != positions:
+            raise BadInput(
+                f"an attention layer has {positions} positions, which are no level of a picture of"
+                f" {self.sides[1]}x{self.sides[0]} latents."
+            )
+        return height, width
 
 
 def attention_layers(unet: UNet2DConditionModel) -> dict[str, Attention]:
@@ -110,7 +141,7 @@ def record(
     keep: maps, queries or maps+queries. rows: which rows of the batch to read, such as the
     conditional half.
     pool: "sum" gives the probability mass of a group, "mean" its mean over tokens. largest: skips
-    maps of larger sides.
+    maps whose shorter side is larger.
     heads: keeps every head's map instead of their mean.
     """
     if keep not in KEEP or pool not in POOL:
@@ -120,18 +151,27 @@ def record(
         )
     shown = Record()
     columns = None if keep == "queries" else Columns(groups, pool)
-    layers = cross_attention_layers(unet)
+    layers, grid = cross_attention_layers(unet), Grid()
 
     def probes(kept: Record) -> list[Probe]:
-        more = kept, columns, "queries" in keep, rows, largest, heads
+        more = kept, columns, grid, "queries" in keep, rows, largest, heads
         return [Probe(name, layer, *more) for name, layer in layers.items()]
 
-    with _watched(probes(shown)):
+    with _given(unet, grid), _watched(probes(shown)):
         _again.append(lambda: _watched(probes(Record())))
         try:
             yield shown
         finally:
             _again.pop()
+
+
+@contextmanager
+def _given(unet: UNet2DConditionModel, grid: Grid) -> Iterator[None]:
+    hook = unet.register_forward_pre_hook(grid.take, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextmanager
@@ -216,6 +256,7 @@ class Probe:
     layer: Attention
     shown: Record
     columns: Columns | None
+    grid: Grid
     queries: bool
     rows: slice
     largest: int | None
@@ -229,17 +270,14 @@ class Probe:
 
     def on_key(self, _module, _inputs, key: Tensor) -> None:
         query, self.waiting = self.waiting, None
-        side = math.isqrt(query.shape[1])
-        if self.columns is None or (self.largest and side > self.largest):
+        if self.columns is None:
             return
-        if side * side != query.shape[1]:
-            raise BadInput(
-                f"an attention layer has {query.shape[1]} positions, but only square pictures can "
-                "be recorded."
-            )
+        sides = self.grid.of(query.shape[1])
+        if self.largest and min(sides) > self.largest:
+            return
         columns = self.columns.matrix(key.shape[1], key.device)
         maps = phrase_maps(self.layer, query, key[self.rows], columns, self.heads)
-        maps = maps.unflatten(-2, (side, side))  # [...,h*w,P] -> [...,h,w,P]
+        maps = maps.unflatten(-2, sides)  # [...,h*w,P] -> [...,h,w,P]
         self.shown.maps[self.name] = dict(zip(self.columns.names, maps.unbind(-1), strict=True))
 
 
@@ -256,10 +294,10 @@ def phrase_maps(
 
 
 def aggregate(
-    shown: Record, size: int, resolutions: Sequence[int] | None = None
+    shown: Record, size: int | tuple[int, int], resolutions: Sequence[int] | None = None
 ) -> dict[str, Tensor]:
-    """Maps of the given resolutions (all by default), enlarged to `size` and averaged: group ->
-    [B,size,size].
+    """Maps of the given resolutions (all by default), enlarged to `size`, a side or height and
+    width, and averaged: group -> [B,h,w].
     """
     chosen = [shown.at(side) for side in resolutions or shown.resolutions]
     if not chosen or not all(chosen):
@@ -273,7 +311,7 @@ def aggregate(
 
 
 def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") -> Tensor:
-    """Map_p of each phrase for the control map: [B,P,s,s], averaged over layers and resolutions.
+    """Map_p of each phrase for the control map: [B,P,h,w], averaged over layers and resolutions.
 
     layers: "coarse" takes the two coarsest resolutions, "all" every one, "up" the layers of the
     decoder half. The figures of arXiv 2504.00396 show smooth maps and do not say more.
@@ -283,7 +321,7 @@ def phrase_stack(shown: Record, phrases: Sequence[str], layers: str = "coarse") 
             {name: groups for name, groups in shown.maps.items() if name.startswith("up_blocks")}
         )
     sides = coarse(shown.resolutions) if layers == "coarse" else shown.resolutions
-    maps = aggregate(shown, max(sides, default=0), sides)
+    maps = aggregate(shown, shown.sides(max(sides)) if sides else 0, sides)
     batch = next(iter(maps.values()))
     return (
         torch.stack([maps[phrase] for phrase in phrases], 1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,17 @@ from spf.shelf import TUNED
 
 TEXT = "a photo of a young woman with long red hair"
 TARGET, OTHER = "a hat", "glasses"
+PRESSES = {
+    "free pair, another target": "free pair",
+    **{f"held pair, {one}": "held pair" for one in ("another push", "another strength")},
+    **{f"held pair, {one}": "held pair" for one in ("another target", "its maps")},
+}
+"""Second presses with the same original, and the first press that each is compared with."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a variant, median over the rounds, and its ratio to the first variant within a
+    """Seconds of a variant, median over the rounds, and its ratio to the variant `to` within a
     round: median, least, most. rows: of the UNet in one run.
     """
 
@@ -52,13 +59,18 @@ class Timing:
     least: float
     most: float
     rows: int
+    to: str
 
 
 def interleaved(
-    base: Base, variants: Mapping[str, Callable[[], Any]], rounds: int = 5, seed: int = 0
+    base: Base,
+    variants: Mapping[str, Callable[[], Any]],
+    rounds: int = 5,
+    seed: int = 0,
+    against: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Timing]:
-    """Timings of all variants; the first one is what the others are compared with. One run of each
-    goes before and is not counted.
+    """Timings of all variants; the first one is what the others are compared with, unless
+    `against` names another. One run of each goes before and is not counted.
     """
     rng, names = np.random.default_rng(seed), list(variants)
     spent: dict[str, list[float]] = {name: [] for name in names}
@@ -72,14 +84,12 @@ def interleaved(
             began = _clock(base)
             variants[names[index]]()
             spent[names[index]].append(_clock(base) - began)
-    first = np.array(spent[names[0]])
     made = {}
     for name, times in spent.items():
-        ratios = np.array(times) / first
-        ends = float(ratios.min()), float(ratios.max())
-        made[name] = Timing(
-            float(np.median(times)), float(np.median(ratios)), *ends, rows=rows[name]
-        )
+        to = against.get(name, names[0])
+        ratios = np.array(times) / np.array(spent[to])
+        found = (float(end(ratios)) for end in (np.median, np.min, np.max))
+        made[name] = Timing(float(np.median(times)), *found, rows=rows[name], to=to)
     return made
 
 
@@ -144,7 +154,7 @@ def pair(base: Base, steps: int = 10, rounds: int = 5) -> dict[str, Timing]:
         "held pair, another target": second({}, prompt=other),
         "held pair, its maps": second({}, maps=None),
     }
-    return interleaved(base, variants, rounds)
+    return interleaved(base, variants, rounds, against=PRESSES)
 
 
 def capture(base: Base, steps: int = 10, rounds: int = 5) -> tuple[dict[str, Timing], int, int]:
@@ -220,13 +230,12 @@ def shaken(base: Base, size: float = 0.02, seed: int = 1) -> Adapter:
 
 def table(timings: Mapping[str, Timing]) -> str:
     """A table in Markdown."""
-    first = next(iter(timings))
     lines = [
-        f"| | seconds | ratio to {first} | rows of the UNet |",
-        "| --- | --- | --- | --- |",
+        "| | seconds | ratio | to | rows of the UNet |",
+        "| --- | --- | --- | --- | --- |",
         *(
             f"| {name} | {one.seconds:.3f} | {one.ratio:.2f} [{one.least:.2f}..{one.most:.2f}] |"
-            f" {one.rows} |"
+            f" {one.to} | {one.rows} |"
             for name, one in timings.items()
         ),
     ]

@@ -38,6 +38,8 @@ MODEL = os.environ.get("SPF_MODEL") or EMBEDDED
 GUIDANCE = 3.0
 """Classifier-free guidance where nobody says."""
 LARGEST_SEED = 2**32 - 1
+LARGEST_SIDE = 2048
+"""Pixels; a base has limits of its own, see `Base.drawn_by`."""
 
 
 @dataclass(frozen=True)
@@ -364,6 +366,22 @@ class GenerateConfig(Config):
         "default as the base says",
         none=True,
         place="advanced",
+    )
+    width: int = whole(
+        0,
+        0,
+        LARGEST_SIDE,
+        "of the pictures in pixels; 0: as the base draws",
+        place="advanced",
+        widget="number",
+    )
+    height: int = whole(
+        0,
+        0,
+        LARGEST_SIDE,
+        "of the pictures in pixels; 0: as the base draws",
+        place="advanced",
+        widget="number",
     )
     model: str = text(
         MODEL, help="base model: embedded, a folder, a .safetensors checkpoint, or a hub id"

@@ -124,9 +124,9 @@ class Result:
     region: bool [H,W], where the judges see the targets in either portrait; None without judges or
     known targets.
     columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
-    the UNet took; 0 where none was needed. strangers: bases of the adapters that were
-    tuned on other weights, by the adapters' names. unfit: adapters for targets that were passed
-    over, as none of them belongs to this base.
+    the UNet takes at the base's own size; 0 where none was needed. strangers: bases of the
+    adapters that were tuned on other weights, by the adapters' names. unfit: adapters for
+    targets that were passed over, as none of them belongs to this base.
     """
 
     config: GenerateConfig
@@ -426,7 +426,8 @@ class Engine:
 
     def seconds(self, config: GenerateConfig, maps: bool = False) -> int:
         """Seconds of a lent GPU that `compare` will need at most."""
-        drawing = config.steps * self.rows(config, maps) * self.row_seconds
+        area = self.base.area_of(config.width, config.height) if self.base else 1
+        drawing = config.steps * self.rows(config, maps) * self.row_seconds * area
         return int(min(LONGEST, SPARE + 1.5 * drawing))
 
     @property
@@ -503,7 +504,7 @@ class Engine:
         check: Check,
     ):
         from .exchange import load_adapter
-        from .generate import edit_of, guide_of
+        from .generate import edit_of, guide_of, way_of
         from .sampling import counting, sample_pair
 
         watch = _Watch(self, config.steps, tell, check)
@@ -512,7 +513,8 @@ class Engine:
             for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
-        with base.drawn_by(config.sampler, config.perturbed), counting(base) as watch.calls:
+        with base.drawn_by(*way_of(config)), counting(base) as watch.calls:
+            watch.area = base.area_of(config.width, config.height)
             trace = sample_pair(
                 base,
                 words.prompt,
@@ -600,8 +602,10 @@ class Engine:
                 tell(Paper(found, (Path(out) / receipt.PAGE).read_bytes()))
 
     def read(self, images: np.ndarray):
-        """What the judges read in uint8 [B,H,W,3]; None without judges."""
-        if self.judges is None:
+        """What the judges read in uint8 [B,H,W,3]; None without judges, and of pictures of a size
+        that they do not know.
+        """
+        if self.judges is None or not self.base.draws(images):
             return None
         from .models import as_pixels
 
@@ -639,11 +643,13 @@ class _Watch:
         self.frames: dict[str, list[np.ndarray]] = {}
         self.previews: dict[str, np.ndarray] = {}
         self.calls: list[int] = []
+        self.area = 1.0
         self.began, self.rows, self.spent = time.perf_counter(), 0, 0.0
 
     @property
     def row_seconds(self) -> float:
-        return self.spent / self.rows if self.rows else 0.0
+        """Of a row of the base's own size."""
+        return self.spent / self.rows / self.area if self.rows else 0.0
 
     def known(self, role: str, path: PathTrace) -> None:
         """Takes over the frames of a path that was drawn before, and shows its picture at once."""
@@ -663,6 +669,6 @@ class _Watch:
             self.frames[step.path].append(new[step.path])
         previews, self.previews = self.previews | new, {}
         before, self.rows, self.spent = self.rows, sum(self.calls), time.perf_counter() - self.began
-        left = (step.total - step.done) * (self.rows - before) * self.row_seconds
+        left = (step.total - step.done) * (self.rows - before) * self.row_seconds * self.area
         place = (step.index + 1, self.count)
         self.tell(Progress(step.path, step.done, step.total, left, previews, *place))

@@ -61,7 +61,7 @@ def draw(
     config = GenerateConfig.from_dict(config.to_dict() | {"adapter": called})
     seeds = [config.seed + i for i in range(config.count)]
     began = time.perf_counter()
-    with base.drawn_by(config.sampler, config.perturbed):
+    with base.drawn_by(*way_of(config)):
         trace = sample_pair(
             base,
             prompt,
@@ -76,6 +76,7 @@ def draw(
             callback=callback,
         )
     drawn = time.perf_counter()
+    judges = judges if base.draws(trace.original.images) else None
     original, tuned = (
         (judges.read(as_pixels(path.images)) if judges else None)
         for path in (trace.original, trace.tuned[TUNED])
@@ -133,6 +134,11 @@ def guide_of(config: GenerateConfig) -> GuideConfig | None:
         return None
     guide = GuideConfig(config.guided, start=config.guided_from, push=config.push)
     return freed(guide) if everywhere(config.targets) else guide
+
+
+def way_of(config: GenerateConfig) -> tuple[str, str, int, int]:
+    """The settings of a drawing that `Base.drawn_by` takes."""
+    return config.sampler, config.perturbed, config.width, config.height
 
 
 def edit_of(config: GenerateConfig) -> Edit | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from transformers import (
     CLIPModel,
+    CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
     PreTrainedModel,
@@ -60,7 +61,7 @@ from the ordinary prediction alone: there the perturbed one would draw its grid 
 @dataclass
 class Base:
     """The parts of one frozen base model. `unet` may be switched between original and tuned weights
-    by `spf.paths`.
+    by `spf.paths`. sides: width and height of what is drawn now, in pixels; 0 is the base's own.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Base:
     scheduler: DDIMScheduler
     sampler: str = DDIM
     perturbed: str = OFF
+    sides: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         ends_in_noise = getattr(self.scheduler.config, "rescale_betas_zero_snr", False)
@@ -106,7 +108,23 @@ class Base:
 
     @property
     def image_size(self) -> int:
-        return self.latent_size * 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.latent_size * self.patch
+
+    @property
+    def patch(self) -> int:
+        """Pixels a side that one place of the latents stands for."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_sides(self) -> tuple[int, int]:
+        """Height and width of the latents of what is drawn now."""
+        width, height = (side or self.image_size for side in self.sides)
+        return height // self.patch, width // self.patch
+
+    def area_of(self, width: int, height: int) -> float:
+        """How many pictures of its own size one of this width and height is, in pixels."""
+        own = self.image_size
+        return (width or own) * (height or own) / own**2
 
     @property
     def scaling_factor(self) -> float:
@@ -169,17 +187,40 @@ class Base:
         return scheduler
 
     @contextmanager
-    def drawn_by(self, sampler: str = "", perturbed: str = "") -> Iterator[Self]:
-        """Inside the block drawings use this one of `config.SAMPLERS` and of `config.PERTURBED`;
-        "" is the base's own.
+    def drawn_by(
+        self, sampler: str = "", perturbed: str = "", width: int = 0, height: int = 0
+    ) -> Iterator[Self]:
+        """Inside the block drawings use this one of `config.SAMPLERS` and of `config.PERTURBED`,
+        and have this width and height in pixels; "" and 0 are the base's own. Raises BadInput.
         """
-        found = self.sampler, self.perturbed
-        self.sampler = check_choice("sampler", sampler or found[0], SAMPLERS)
-        self.perturbed = check_choice("perturbed", perturbed or found[1], PERTURBED)
+        found = self.sampler, self.perturbed, self.sides
+        asked = (
+            check_choice("sampler", sampler or self.sampler, SAMPLERS),
+            check_choice("perturbed", perturbed or self.perturbed, PERTURBED),
+            (self._side("width", width), self._side("height", height)),
+        )
+        self.sampler, self.perturbed, self.sides = asked
         try:
             yield self
         finally:
-            self.sampler, self.perturbed = found
+            self.sampler, self.perturbed, self.sides = found
+
+    def draws(self, images: np.ndarray) -> bool:
+        """Whether pictures [...,H,W,3] have the size in which it draws by itself, the only one that
+        its judges know.
+        """
+        return images.shape[-3:-1] == (self.image_size, self.image_size)
+
+    def _side(self, name: str, side: int) -> int:
+        """A side in pixels; the base's own is 0, so that nothing tells the two apart."""
+        own, patch = self.image_size, self.patch
+        low, high = own // 2, 2 * own
+        if side and (side % patch or not low <= side <= high):
+            raise BadInput(
+                f"{name} is {side} but must be a multiple of {patch} from {low} to {high} with the"
+                f" model {self.name}, or 0 for its own {own}."
+            )
+        return 0 if side == own else side
 
     def away(self, rows: int, timestep: Tensor | int) -> AbstractContextManager:
         """Inside the block the first `rows` of a batch, of the text that guidance leads away from,
@@ -251,12 +292,14 @@ class Base:
         return as_pictures(images)
 
     def clip_images(self, images: Tensor) -> Tensor:
-        """CLIP embeddings [B,E], fp32, of length 1 for images [B,3,H,W] in [-1,1];
-        differentiable.
+        """CLIP embeddings [B,E], fp32, of length 1 for images [B,3,H,W] in [-1,1], of which it
+        sees the middle square; differentiable.
         """
         clip, (mean, deviation) = self._need_clip(), self.clip_pixels
         side = clip.config.vision_config.image_size
-        pixels = images.float()  # halves have no way back through a bicubic resize on a processor
+        pixels = middle(
+            images
+        ).float()  # halves have no way back through a bicubic resize on a processor
         small = interpolate(
             pixels, (side, side), mode="bicubic", antialias=True, align_corners=False
         )
@@ -313,6 +356,14 @@ def best_device(name: str = "") -> str:
     return name
 
 
+def middle(images: Tensor) -> Tensor:
+    """The middle square of images [B,3,H,W], as CLIP is shown pictures."""
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[..., top : top + side, left : left + side]
+
+
 def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1] on a device, fp32, channels last in memory
     (the faster layout on a processor).
@@ -351,12 +402,13 @@ def load_base(
     """
     source, dtype = find_base(name), dtype or torch.float32
     made, words = skeleton(source), tokenizer_folder(source)
+    scheduler = scheduler_of(made.scheduler, source.name)
+    tokenizer = _tokenizer(source, words, made.text_encoder.config)
     networks = _from_file if source.file else _from_folder
     unet, vae, text_encoder = networks(source, words, dtype)
     require_layers(unet)
     for part in (unet, vae):
         part.register_to_config(_name_or_path=source.name)  # or copies of it would tell its place
-    tokenizer = _part(CLIPTokenizer, words, source.name)
     if source.file and made.unet.config.cross_attention_dim == SD2:
         tokenizer.pad_token = "!"  # as SD 2.x was trained
     base = Base(
@@ -366,21 +418,44 @@ def load_base(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        scheduler=scheduler_of(made.scheduler),
+        scheduler=scheduler,
         sampler=sampler_of(made.scheduler),
         perturbed=perturbed_of(source),
     )
     return base.to(device) if device else base
 
 
-def scheduler_of(config: Mapping[str, Any]) -> DDIMScheduler:
-    """The noise schedule of any scheduler's configuration, drawn with DDIM.
+def scheduler_of(config: Mapping[str, Any], name: str = "") -> DDIMScheduler:
+    """The noise schedule of any scheduler's configuration, drawn with DDIM. Raises UnsafeFile.
 
     What DDIM has and other schedulers do not must not fall back to its own defaults, which clip
     latents to [-1,1].
     """
-    missing = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
-    return DDIMScheduler.from_config(missing | dict(config) | {"clip_sample": False})
+    missing = {"set_alpha_to_one": False, "steps_offset": 1}
+    clipped = {"clip_sample": False, "thresholding": False}
+    try:
+        made = DDIMScheduler.from_config(missing | dict(config) | clipped)
+    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError) as error:
+        raise UnsafeFile(_unscheduled(name)) from error
+    if not ((made.betas >= 0) & (made.betas <= 1)).all():  # NaN is neither
+        raise UnsafeFile(_unscheduled(name))
+    return made
+
+
+def _unscheduled(name: str) -> str:
+    return f"model {name} has a scheduler whose configuration makes no noise schedule."
+
+
+def _tokenizer(source: Source, folder: Path, text: CLIPTextConfig) -> CLIPTokenizer:
+    """The tokenizer of a base, whose window is that of its text encoder. Raises UnsafeFile."""
+    made = _part(CLIPTokenizer, folder, source.name)
+    made.model_max_length = min(made.model_max_length, text.max_position_embeddings)
+    if len(made) > text.vocab_size:
+        raise UnsafeFile(
+            f"model {source.name} has a tokenizer of {len(made)} words, and its text encoder knows"
+            f" {text.vocab_size}; give it the tokenizer that it was trained with."
+        )
+    return made
 
 
 def sampler_of(config: Mapping[str, Any]) -> str:
@@ -401,7 +476,7 @@ def empty_base(name: str = EMBEDDED) -> Base:
     """
     source = find_base(name)
     made = skeleton(source)
-    scheduler = scheduler_of(made.scheduler)
+    scheduler = scheduler_of(made.scheduler, source.name)
     sampler = sampler_of(made.scheduler)
     return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler, sampler)
 

@@ -227,18 +227,19 @@ def control_map(
     kept = distances[:, : phrases.shape[1]]
     control, chain = subtracted(difference, phrases, kept, **config.chain(), steps=True)
     if config.source in ("target", "product"):
-        target = scaled(resized(found.target.float(), control.shape[-1]), config.scale)
+        target = scaled(resized(found.target.float(), control.shape[-2:]), config.scale)
         control = scaled(control * target, "max") if config.source == "product" else target
 
     control = control.clamp(0, 1) ** config.power
     return (control, [*chain[:-1], Step(None, control)]) if steps else control
 
 
-def resized(maps: Tensor, size: int) -> Tensor:
-    """[B,h,w] -> [B,size,size]: area when smaller, bilinear when larger."""
-    if maps.shape[-1] == size:
+def resized(maps: Tensor, size: int | Sequence[int]) -> Tensor:
+    """[B,h,w] -> [B,*size], a side or height and width: area when smaller, bilinear when larger."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if maps.shape[-2:] == (height, width):
         return maps
     larger = (
-        {"mode": "bilinear", "align_corners": False} if size > maps.shape[-1] else {"mode": "area"}
+        {"mode": "bilinear", "align_corners": False} if width > maps.shape[-1] else {"mode": "area"}
     )
-    return interpolate(maps[:, None], (size, size), **larger)[:, 0]
+    return interpolate(maps[:, None], (height, width), **larger)[:, 0]

@@ -138,6 +138,11 @@ def check_kind(name: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     for key, part in ((VAE_KEY, "autoencoder"), ("cond_stage_model.", "text encoder")):
         if not any(one.startswith(key) for one in shapes):
             raise refused(name, f"has no {part} in it")
+    if any(key.startswith(f"{CLIP_KEY}embeddings.") for key in shapes):
+        raise BadInput(
+            f"model {name} has its text encoder under older names, which diffusers does not read;"
+            f" put text_model. behind {CLIP_KEY} in them."
+        )
     first = shapes.get(f"{UNET_KEY}input_blocks.0.0.weight", (0, 4))
     if first[1] in CHANNELS:
         raise refused(name, CHANNELS[first[1]])

@@ -16,6 +16,18 @@ from .config import SAMPLERS
 from .diffusion import Diffusion
 
 DDIM, EULER, DPM = SAMPLERS
+SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "timestep_spacing", "steps_offset", "rescale_betas_zero_snr"),
+    "_use_default_values",  # of these diffusers knows that nobody asked for them
+)
+"""What a sampler takes of a base's configuration; all else in it belongs to another sampler, or
+goes to timesteps that the network was not trained for, or clips.
+"""
+
+
+def _schedule(scheduler) -> dict:
+    return {name: value for name, value in scheduler.config.items() if name in SCHEDULE}
 
 
 class Moved(NamedTuple):
@@ -34,8 +46,8 @@ class Dpm:
 
     def __init__(self, scheduler, steps: int) -> None:
         self.diffusion = Diffusion.of(scheduler)
-        kind = {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": False}
-        self.scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config, **kind)
+        kind = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+        self.scheduler = DPMSolverMultistepScheduler.from_config(_schedule(scheduler), **kind)
         self.scheduler.set_timesteps(steps)
         self.timesteps = self.scheduler.timesteps
 
@@ -51,8 +63,8 @@ class Euler:
 
     def __init__(self, scheduler, steps: int) -> None:
         self.diffusion = Diffusion.of(scheduler)
-        kind = {"use_karras_sigmas": False, "use_exponential_sigmas": False}
-        self.scheduler = EulerDiscreteScheduler.from_config(scheduler.config, **kind)
+        self.scheduler = EulerDiscreteScheduler.from_config(_schedule(scheduler))
+        self.scheduler.is_scale_input_called = True  # latents here are scaled already
         self.scheduler.set_timesteps(steps)
         whole = self.scheduler.timesteps.round().long()
         self.scheduler.set_timesteps(timesteps=whole.tolist())

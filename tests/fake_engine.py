@@ -75,7 +75,8 @@ class FakeEngine(Engine):
     def _load(self):
         if self.base is None:
             time.sleep(self.pause)
-            self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model))
+            once = {"area_of": lambda width, height: 1.0}
+            self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model), **once)
             self._settled.set()
         return self.base
 
@@ -92,8 +93,10 @@ class FakeEngine(Engine):
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            *rest, trace = self._drawn(config, words, tell, check)
-            return *rest, trace.shown(maps)
+            clock, portraits, watch, trace = self._drawn(config, words, tell, check)
+            if config.width or config.height:
+                portraits, trace = cut(portraits, trace, config.width or 128, config.height or 128)
+            return clock, portraits, watch, trace.shown(maps)
         finally:
             self.running -= 1
 
@@ -154,6 +157,8 @@ class FakeEngine(Engine):
         return self
 
     def read(self, images):
+        if images.shape[1:3] != (128, 128):
+            return None
         values = [portrait.attributes() for portrait in self.described.values()]
         return sure_reading(values, as_pixels(images), self.regions)
 
@@ -244,6 +249,26 @@ def trace(prompt, drawings, steps, config) -> Trace:
         path(ORIGINAL, prompt.base, (*base, PAD)),
         variants,
     )
+
+
+def cut(portraits, whole, width, height):
+    """The upper left part of everything, with maps that know their longer side."""
+
+    def part(maps):
+        high, wide = maps.shape[-2:]
+        return maps[..., : high * height // 128, : wide * width // 128]
+
+    def less(path):
+        maps = [part(maps) for maps in path.maps.values()]
+        some = {"maps": {max(one.shape[-2:]): one for one in maps}}
+        for name in ("difference", "sfcm", "removed", "held"):
+            if getattr(path, name) is not None:
+                some[name] = part(getattr(path, name))
+        return replace(path, images=path.images[:, :height, :width], **some)
+
+    tuned = {name: less(path) for name, path in whole.tuned.items()}
+    whole = replace(whole, original=less(whole.original), tuned=tuned)
+    return {role: image[:height, :width] for role, image in portraits.items()}, whole
 
 
 def at_step(drawing, phrase, side, progress, rng):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spf.attention import (
+    Grid,
     Record,
     aggregate,
     checkpointed,
@@ -179,10 +180,12 @@ def test_wrong_requests_are_refused_before_any_hook_is_set(tiny_base, wrong):
         pass
 
 
-def test_other_than_square_pictures_are_refused(tiny_base, inputs):
-    latents, timesteps, states = inputs
-    with pytest.raises(BadInput, match="square"), record(tiny_base.unet, GROUPS):
-        tiny_base.unet(latents[:, :, :4], timesteps, states)
+def test_layers_are_the_levels_of_the_picture():
+    grid = Grid((13, 20))
+    levels = [grid.of(count) for count in (260, 70, 20, 6)]
+    assert levels == [(13, 20), (7, 10), (4, 5), (2, 3)]
+    with pytest.raises(BadInput, match="64 positions, which are no level of a picture of 20x13"):
+        grid.of(64)
 
 
 def test_aggregate_averages_resolutions_equally(tiny_base, inputs):

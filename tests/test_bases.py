@@ -85,6 +85,9 @@ def test_a_folder_of_fp16_variants_and_of_shards_is_read(folder, original):
             )
         file.unlink()
     assert find_base(str(folder)).weights("unet")[0] == ".fp16"
+    for file in (folder / "text_encoder").glob("*.safetensors"):
+        file.rename(file.with_name(file.name.replace("fp16", "bf16")))
+    assert find_base(str(folder)).weights("text_encoder")[0] == ".bf16"
     same_weights(load_base(str(folder), dtype=torch.float16), original, torch.float16)
 
 
@@ -148,6 +151,10 @@ KINDS = {
     "inpainting": (WHOLE | {f"{UNET1}input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
     "depth": (WHOLE | {f"{UNET1}input_blocks.0.0.weight": (320, 5, 3, 3)}, "follows a depth map"),
     "pix2pix": (WHOLE | {f"{UNET1}input_blocks.0.0.weight": (320, 8, 3, 3)}, "by instruction"),
+    "older": (
+        WHOLE | {"cond_stage_model.transformer.embeddings.x": (1,)},
+        "has its text encoder under older names",
+    ),
     "no vae": ({k: v for k, v in WHOLE.items() if "first" not in k}, "has no autoencoder in it"),
     "no text": ({k: v for k, v in WHOLE.items() if "cond" not in k}, "has no text encoder in it"),
 }
@@ -247,6 +254,10 @@ REFUSED = {
     "classes": ("unet", {"class_embed_type": "timestep"}, "unet with class_embed_type timestep"),
     "t5": ("text_encoder", {"model_type": "t5"}, "text encoder of kind t5 and not CLIP's"),
     "bert": ("text_encoder", {"model_type": "bert"}, "text encoder of kind bert"),
+    "consistency": ("unet", {"time_cond_proj_dim": 256}, "unet with time_cond_proj_dim 256"),
+    "video": ("unet", {"_class_name": "UNetMotionModel"}, "a unet of kind UNetMotionModel"),
+    "tiny vae": ("vae", {"_class_name": "AutoencoderTiny"}, "a vae of kind AutoencoderTiny"),
+    "flow class": ("scheduler", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "a flow"),
     "width": ("unet", {"cross_attention_dim": 24}, "text states of 32 where its unet wants 24"),
     "flow": ("scheduler", {"prediction_type": "flow"}, "predicts flow"),
 }
@@ -261,6 +272,48 @@ def test_other_kinds_of_folders_are_refused_before_anything_is_loaded(folder, mo
     with pytest.raises(BadInput, match=sentence) as error:
         load_base(str(folder))
     assert "\n" not in str(error.value)
+
+
+def test_a_pipeline_of_another_kind_is_told_by_its_kind(folder):
+    (folder / "unet").rename(folder / "transformer")
+    with pytest.raises(UnsafeFile, match="a missing or damaged unet folder"):
+        load_base(str(folder))
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(BadInput, match="model cut is a FluxPipeline; what can be used"):
+        load_base(str(folder))
+    (folder / "model_index.json").write_text("[]")
+    with pytest.raises(BadInput, match="model cut is a pipeline of no kind"):
+        load_base(str(folder))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"beta_schedule": "cosine9"},
+        {"beta_start": "small"},
+        {"num_train_timesteps": 0},
+        {"beta_schedule": "linear", "beta_end": 4.0},
+        {"beta_start": -0.01},
+    ],
+)
+def test_a_schedule_that_is_none_is_one_sentence(folder, values):
+    change(folder, "scheduler", **values)
+    with pytest.raises(UnsafeFile, match="cut has a scheduler whose configuration makes no noise"):
+        load_base(str(folder))
+
+
+def test_the_window_of_the_tokenizer_is_that_of_its_text_encoder(folder, original):
+    """Tokenizers come without their configuration, or with more words than the encoder knows."""
+    (folder / "tokenizer" / "tokenizer_config.json").unlink()
+    base = load_base(str(folder))
+    assert base.tokenizer.model_max_length == 77
+    assert base.tokens(["a hat"]).equal(original.tokens(["a hat"]))
+    words = folder / "tokenizer" / "tokenizer.json"
+    table = json.loads(words.read_text())
+    table["added_tokens"].append(table["added_tokens"][0] | {"id": 9999, "content": "<cat>"})
+    words.write_text(json.dumps(table))
+    with pytest.raises(UnsafeFile, match=r"a tokenizer of \d+ words, and its text encoder knows"):
+        load_base(str(folder))
 
 
 @pytest.mark.parametrize("part", FOLDERS)

@@ -19,6 +19,13 @@ def test_ratios_are_taken_within_rounds(base, monkeypatch):
     found = b.interleaved(base, {"one": lambda: None, "two": lambda: None}, rounds=3)
     assert (found["one"].seconds, found["two"].seconds) == (1, 4)
     assert (found["two"].least, found["two"].ratio, found["two"].most) == (2, 3, 5)
+    assert found["two"].to == "one"
+    clock = iter([0, 1, 0, 4, 0, 2])
+    names = ("one", "two", "three")
+    how = {"rounds": 1, "against": {"three": "two"}}
+    found = b.interleaved(base, dict.fromkeys(names, lambda: None), **how)
+    assert [found[name].ratio for name in names] == [1, 4, 0.5]
+    assert "| three | 2.000 | 0.50 [0.50..0.50] | two | 0 |" in b.table(found)
 
 
 class Fixed:
@@ -30,6 +37,7 @@ def test_rows_of_a_pair(base):
     found = b.pair(base, steps=2, rounds=1)
     rows = {name: one.rows / 2 for name, one in found.items()}
     assert rows["two stock pictures"] == 4
+    assert all(one.to == b.PRESSES.get(name, "two stock pictures") for name, one in found.items())
     assert rows["free pair"] == 4 and rows["free pair, another target"] == 2
     assert rows["free pair with maps"] == 5, "the reference beside the tuned path"
     differ, held = 2, 3  # both texts for the map; empty, base and complete text (nothing is told)

@@ -373,6 +373,51 @@ def test_whole_differences_add_to_pairs(base, layout, tmp_path):
     )
 
 
+SPELLED = {
+    "peft": ("unet.{}.lora_A.weight", "unet.{}.lora_B.weight"),
+    "peft, named": ("unet.{}.lora_A.default.weight", "unet.{}.lora_B.default.weight"),
+    "bare": ("{}.lora_A.weight", "{}.lora_B.weight"),
+    "layer": ("unet.{}.lora.down.weight", "unet.{}.lora.up.weight"),
+    "linear layer": (
+        "unet.{}.lora_linear_layer.down.weight",
+        "unet.{}.lora_linear_layer.up.weight",
+    ),
+    "underscore": ("unet.{}_lora.down.weight", "unet.{}_lora.up.weight"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_a_layer_may_be_spelled_in_many_ways(base, tmp_path, spelling):
+    file, ends = tmp_path / "x.safetensors", [name.format(QUERY) for name in SPELLED[spelling]]
+    down, up = noise(1, 8), noise(8, 1, seed=1)
+    save_file(dict(zip(ends, (down.bfloat16(), up.bfloat16()), strict=True)), file)
+    found = changes(base, read_adapter(file, base))
+    wanted = up.bfloat16().float() @ down.bfloat16().float()
+    same(found, {f"{QUERY}.weight": wanted})
+    assert origin(file).sentence() == "diffusers LoRA of rank 1"
+
+
+def test_what_comfyui_saves_is_read(base, layout, tmp_path):
+    """Its own names: those of a single file, and of its text encoder."""
+    file, text = tmp_path / "x.safetensors", f"text_encoders.clip_l.transformer.{TEXT_QUERY}"
+    query, out = (f"diffusion_model.{layout.original[module]}" for module in (QUERY, OUT))
+    down, up, bias, wide, high = noise(2, 8), noise(8, 2), noise(8), noise(2, 32), noise(32, 2)
+    save_file(
+        {
+            f"{query}.lora_down.weight": down,
+            f"{query}.lora_up.weight": up,
+            f"{out}.diff_b": bias,
+            f"{text}.lora_down.weight": wide,
+            f"{text}.lora_up.weight": high,
+        },
+        file,
+    )
+    wanted = {f"{QUERY}.weight": up @ down, f"{OUT}.bias": bias}
+    wanted[f"{TEXT}{TEXT_QUERY}.weight"] = high @ wide
+    same(changes(base, read_adapter(file, base)), wanted)
+    assert origin(file).sentence() == "kohya LoRA of rank 2, with text encoder"
+
+
 Q = kohya_name(QUERY)
 PAIR = {f"{Q}.lora_down.weight": torch.ones(2, 8), f"{Q}.lora_up.weight": torch.ones(8, 2)}
 REFUSED = {
@@ -381,6 +426,32 @@ REFUSED = {
     "dora": (PAIR | {f"{Q}.dora_scale": torch.ones(8)}, "is a DoRA"),
     "sdxl": (PAIR | {"lora_te2_x.lora_up.weight": torch.ones(1)}, "is a LoRA for SDXL"),
     "flux": ({"transformer.x.lora_A.weight": torch.ones(1)}, "is a LoRA for a transformer"),
+    "flux, kohya": (
+        {"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": torch.ones(1, 1)},
+        "is a LoRA for a transformer",
+    ),
+    "flux, comfyui": (
+        {"diffusion_model.double_blocks.0.x.lora_up.weight": torch.ones(1, 1)},
+        "is a LoRA for a transformer",
+    ),
+    "sdxl, comfyui": (
+        PAIR | {"text_encoders.clip_g.transformer.x.lora_up.weight": torch.ones(1)},
+        "is a LoRA for SDXL",
+    ),
+    "glora": ({f"{Q}.a1.weight": torch.ones(2, 8)}, "is a GLoRA"),
+    "vera": ({f"base_model.model.{QUERY}.vera_lambda_b": torch.ones(8)}, "is a VeRA"),
+    "ip-adapter": ({"ip_adapter.1.to_k_ip.weight": torch.ones(2, 2)}, "is an IP-Adapter"),
+    "motion": ({f"{BLOCK}.motion_modules.0.lora_A.weight": torch.ones(1)}, "is a motion module"),
+    "hypernetwork": ({"768.0.linear.0.weight": torch.ones(2, 2)}, "is a hypernetwork"),
+    "control": (PAIR | {"lora_controlnet": torch.ones(1)}, "is a ControlNet"),
+    "weights alone": ({f"{QUERY}.weight": torch.ones(8, 8)}, "is no adapter: none of its 1"),
+    "zeros": ({k: 0 * v for k, v in PAIR.items()}, "changes nothing: all its differences are 0"),
+    "no strength": (PAIR | {f"{Q}.alpha": torch.tensor(0.0)}, "changes nothing"),
+    "rank 0": (
+        {f"{Q}.lora_down.weight": torch.ones(0, 8), f"{Q}.lora_up.weight": torch.ones(8, 0)},
+        "changes nothing",
+    ),
+    "whole numbers": ({k: v.to(torch.int8) for k, v in PAIR.items()}, "in whole numbers, which"),
     "embedding": ({"emb_params": torch.ones(1)}, "is a text embedding"),
     "checkpoint": ({"model.diffusion_model.x": torch.ones(1)}, "is a whole checkpoint"),
     "other": ({"lm_head": torch.ones(1)}, "is no adapter: none of its 1 tensors"),

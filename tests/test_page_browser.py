@@ -331,6 +331,39 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
     assert 2 <= int(page.input_value(".transport input >> nth=0")) <= 8
 
 
+SHAPE = """(place) => {
+    const box = document.querySelector(place).getBoundingClientRect();
+    return box.width / box.height;
+}"""
+
+
+def test_a_picture_that_is_not_square_is_shown_as_it_is(visit, tmp_path):
+    """On the stage, under the slider, as a difference, and with its maps over it."""
+    page = visit("?base=a+photo+of+a+young+woman&target=a+hat&width=128&height=64&steps=6")
+    page.click(GENERATE)
+    say(page, "Done")
+    frame = ".spf-stage figure[data-role=tuned] .frame"
+    assert page.evaluate(SHAPE, frame) == pytest.approx(2, rel=0.02)
+    assert (
+        page.evaluate("document.querySelector('figure[data-role=tuned] img').naturalWidth") == 512
+    )
+    page.click("[data-view=slider]")
+    assert page.evaluate(SHAPE, ".spf-stage .slider.frame") == pytest.approx(2, rel=0.02)
+    page.click("[data-view=difference]")
+    page.wait_for_function(
+        "document.querySelector('figure[data-role=tuned] canvas').height === 192"
+    )
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas", timeout=20_000)
+    page.wait_for_function("document.querySelector('.panels canvas').height === 192")
+    assert page.evaluate(SHAPE, ".spf-inside .panels .frame") == pytest.approx(2, rel=0.02)
+    assert "8 × 16" in page.inner_text(".spf-inside .transport select")
+    page.click(".spf-inside .picker [data-layer=held]")
+    page.locator(".spf-inside .panels .frame").first.click()
+    assert page.locator(".spf-inside .heard li").count() > 1
+    page.screenshot(path=tmp_path / "inside.png")
+
+
 def test_the_slider_moves_by_keyboard(visit):
     page = visit()
     page.click("[data-view=slider]")

@@ -164,6 +164,25 @@ def test_an_original_by_another_sampler_is_not_taken_for_this_one(base):
         assert again is not first and again.key != first.key
 
 
+@pytest.mark.parametrize(
+    "name, sampler", [("EulerDiscreteScheduler", "euler"), ("DPMSolverMultistepScheduler", "dpm++")]
+)
+def test_only_the_noise_schedule_of_a_configuration_is_taken(base, name, sampler):
+    """Other sigmas, orders and clipping belong to samplers that these are not."""
+    strange = {"use_karras_sigmas": True, "interpolation_type": "log_linear", "solver_order": 3}
+    strange |= {"use_exponential_sigmas": False, "use_beta_sigmas": True, "thresholding": True}
+    strange |= {"variance_type": "learned", "final_sigmas_type": "sigma_min", "clip_sample": True}
+    kept, found = base.scheduler, []
+    try:
+        for more in ({}, strange):
+            base.scheduler = scheduler_of(dict(kept.config) | {"_class_name": name} | more)
+            with base.drawn_by(sampler):
+                found.append(drawn(base, initial_latents(base, [1]), 4))
+    finally:
+        base.scheduler = kept
+    assert torch.equal(*found)
+
+
 def test_other_samplers_are_refused(base):
     with pytest.raises(BadInput, match="sampler is 'lms' but must be one of"):
         GenerateConfig(base="a man", sampler="lms")

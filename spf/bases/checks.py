@@ -29,6 +29,7 @@ from spf.single_file import (
 
 from .source import SCHEDULER, TEXT_ENCODER, UNET, VAE, WEIGHTS, Source
 
+CLASSES = {UNET: "UNet2DConditionModel", VAE: "AutoencoderKL"}
 OLD_VAE = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """How older autoencoders call the layers of an attention."""
 
@@ -61,6 +62,8 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
         try:
             found[part] = read_json(source.folder / part / file)
         except (BadInput, UnsafeFile) as error:
+            if not (kind := _pipeline(source)).startswith("StableDiffusion"):
+                raise refused(source.name, f"is a {kind or 'pipeline of no kind'}") from error
             raise source.damaged(part) from error
         if not isinstance(found[part], dict):
             raise UnsafeFile(f"model {source.name} has a damaged {part}/{file}.")
@@ -71,10 +74,11 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
     """Raises BadInput, in one sentence, for a model that is no text-to-image Stable Diffusion of
     one CLIP encoder.
     """
-    index = source.folder / "model_index.json"
-    pipeline = read_json(index).get("_class_name", "") if index.is_file() else ""
     unet, vae, text = parts[UNET], parts[VAE], parts[TEXT_ENCODER]
-    if "XL" in pipeline or unet.get("addition_embed_type") == "text_time":
+    for part, kind in CLASSES.items():
+        if (found := parts[part].get("_class_name", kind)) != kind:
+            raise refused(source.name, f"has a {part} of kind {found}")
+    if "XL" in _pipeline(source) or unet.get("addition_embed_type") == "text_time":
         raise refused(source.name, "is SDXL, which has two text encoders")
     latents = vae.get("latent_channels", 4)
     if (channels := unet.get("in_channels", 4)) != latents:
@@ -86,6 +90,7 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
         "class_embed_type",
         "encoder_hid_dim_type",
         "num_class_embeds",
+        "time_cond_proj_dim",
     ):
         if unet.get(key) is not None:
             raise refused(source.name, f"has a unet with {key} {unet[key]}")
@@ -95,9 +100,17 @@ def check_configurations(source: Source, parts: Mapping[str, Mapping[str, Any]])
     width, wanted = text.get("hidden_size", 512), unet.get("cross_attention_dim", 1280)
     if width != wanted:
         raise refused(source.name, f"has text states of {width} where its unet wants {wanted}")
-    prediction = parts[SCHEDULER].get("prediction_type", "epsilon")
+    flows = str(parts[SCHEDULER].get("_class_name", "")).startswith("FlowMatch")
+    prediction = "a flow" if flows else parts[SCHEDULER].get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
         raise refused(source.name, f"predicts {prediction}")
+
+
+def _pipeline(source: Source) -> str:
+    """The pipeline that a folder says it is for; empty where it says none."""
+    index = source.folder / "model_index.json"
+    said = read_json(index) if index.is_file() else {}
+    return str(said.get("_class_name", "")) if isinstance(said, dict) else ""
 
 
 def skeleton(source: Source) -> Skeleton:

@@ -16,7 +16,7 @@ UNET, VAE, TEXT_ENCODER, TOKENIZER, SCHEDULER = (
     "scheduler",
 )
 WEIGHTS = {UNET: "diffusion_pytorch_model", VAE: "diffusion_pytorch_model", TEXT_ENCODER: "model"}
-VARIANTS = ("", ".fp16")
+VARIANTS = ("", ".fp16", ".bf16")
 """Kinds of weight files, in the order in which they are taken; hub downloads take the smaller one
 first.
 """

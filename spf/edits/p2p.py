@@ -67,13 +67,12 @@ class P2P(PlainEdit):
             [torch.stack(_words(base.tokenizer, prompt)) for prompt in prompts]
         ).to(base.device)  # [.,2,T]
         self.heard: Heard = {}
-        self.mass: Tensor | None = None  # [2,B,s,s]: source, edited
+        self.mass: Tensor | None = None  # [2,B,h,w]: source, edited
 
     @contextmanager
     def hear(self):
-        with hear(
-            self.base.unet, self.rows, round(self.config.side * self.base.latent_size)
-        ) as self.heard:
+        largest = round(self.config.side * math.sqrt(math.prod(self.base.latent_sides)))
+        with hear(self.base.unet, self.rows, largest) as self.heard:
             yield
 
     def speak(self, done: float) -> AbstractContextManager:
@@ -92,11 +91,12 @@ class P2P(PlainEdit):
         return swapped(self.base.unet, self.heard, swap, self.rows)
 
     def gather(self, source: Tensor, edited: Tensor) -> None:
-        """Adds up the maps of the changed words in the layers of a quarter of the latents' side."""
-        side = math.isqrt(source.shape[2])
-        if side == max(self.base.latent_size // 4, 1):
+        """Adds up the maps of the changed words in the layers of a quarter of the latents'
+        sides."""
+        sides = tuple(-(-side // 4) for side in self.base.latent_sides)
+        if math.prod(sides) == source.shape[2]:
             maps = [
-                (probabilities.mean(1) * words[:, None]).sum(-1).unflatten(1, (side, side))
+                (probabilities.mean(1) * words[:, None]).sum(-1).unflatten(1, sides)
                 for probabilities, words in zip((source, edited), self.words.unbind(1), strict=True)
             ]
             self.mass = torch.stack(maps) + (0 if self.mass is None else self.mass)
@@ -105,7 +105,7 @@ class P2P(PlainEdit):
         """Outside the mask of the changed words the latents are those of the base text."""
         if not self.config.blend or self.mass is None or done < BLEND_FROM:
             return latents
-        mask = blend_mask(self.mass, self.config.blend, latents.shape[-1])
+        mask = blend_mask(self.mass, self.config.blend, latents.shape[-2:])
         return torch.where(mask[:, None], latents, source)
 
 
@@ -119,12 +119,12 @@ def replaced(own: Tensor, source: Tensor, moves: Tensor, fresh: Tensor) -> Tenso
     return torch.where(fresh > 0, own, source @ moves)
 
 
-def blend_mask(mass: Tensor, threshold: float, side: int) -> Tensor:
-    """Where the changed words are: bool [B,side,side], of maps [2,B,s,s]. 3x3 maximum, enlarged,
+def blend_mask(mass: Tensor, threshold: float, sides: Sequence[int]) -> Tensor:
+    """Where the changed words are: bool [B,*sides], of maps [2,B,h,w]. 3x3 maximum, enlarged,
     relative to the largest.
     """
     large = interpolate(
-        max_pool2d(mass, 3, 1, 1), (side, side), mode="bilinear", align_corners=False
+        max_pool2d(mass, 3, 1, 1), tuple(sides), mode="bilinear", align_corners=False
     )
     return (large / large.amax((-2, -1), keepdim=True).clamp(min=1e-12) > threshold).any(0)
 

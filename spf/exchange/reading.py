@@ -26,13 +26,13 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor
 
 from spf.errors import BadInput, UnsafeFile
-from spf.files import load_tensors, read_header, read_json
+from spf.files import load_tensors, read_header, read_json, require_finite
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
 from spf.shelf import Shelf
 from spf.weights import UNKNOWN, said_base
 
-from .names import KOHYA_TEXT, KOHYA_UNET, Layout
+from .names import KOHYA_TEXT, KOHYA_UNET, Layout, flat
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +57,36 @@ SLOTS = {
 }
 """What a tensor is to its module, by the end of its key."""
 
+COMFY = {
+    "diffusion_model.": KOHYA_UNET,
+    "text_encoders.clip_l.transformer.": KOHYA_TEXT,
+    "text_encoders.clip_h.transformer.": KOHYA_TEXT,
+}
+"""How ComfyUI begins the names of what it saves, which go on as in a single file; and kohya's own
+beginning.
+"""
+
 FOREIGN = {
     r"\.(lora_magnitude_vector|dora_scale)": "a DoRA",
     r"\.hada_[wt]": "a LoHa",
     r"\.lokr_[wt]": "a LoKr",
     r"\.(oft_|boft_)": "an OFT adapter",
     r"\.ia3_|\.on_input$": "an IA3 adapter",
-    r"^(lora_te2_|text_encoder_2\.)": "a LoRA for SDXL, which has two text encoders",
-    r"^(transformer\.|lora_transformer_|diffusion_model\.)": "a LoRA for a transformer",
+    r"\.[ab][12]\.weight$": "a GLoRA",
+    r"\.vera_lambda_": "a VeRA",
+    r"^(lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.)": (
+        "a LoRA for SDXL, which has two text encoders"
+    ),
+    r"^(transformer\.|lora_transformer_)": "a LoRA for a transformer",
+    r"^diffusion_model\.(?!(input_blocks|middle_block|output_blocks|time_embed|out)\.)": (
+        "a LoRA for a transformer"
+    ),
+    r"^lora_unet_(double|single|joint)_(transformer_)?blocks_": "a LoRA for a transformer",
+    r"^(image_proj|ip_adapter)\.": "an IP-Adapter",
+    r"(^|\.)motion_modules\.": "a motion module",
+    r"^\d+\.[01]\.linear\.": "a hypernetwork",
     r"^emb_params$|^\*$|^bundle_emb\.|^string_to_": "a text embedding",
-    r"^(control_model|controlnet)": "a ControlNet",
+    r"^(control_model|controlnet|lora_controlnet)": "a ControlNet",
     r"^(model\.diffusion_model|first_stage_model)\.": (
         "a whole checkpoint, which goes where a base is asked for"
     ),
@@ -124,10 +144,17 @@ def read_adapter(path: str | Path, base: Base) -> Adapter:
         return Adapter(dict(found.metadata), weights)
     tensors: dict[str, Tensor] = {}
     for module, slot in slots.items():
+        for kind, key in slot.keys.items():
+            if kind != ALPHA and not weights[key].is_floating_point():
+                raise BadInput(f"{path.name} has {key} in whole numbers, which are no differences.")
         tensors |= slot.differences(module, weights, layout.shapes)
     if not tensors:
         raise BadInput(f"{path.name} holds no weights.")
-    return Adapter(_metadata(path, found), tensors)
+    require_finite(tensors, path.name)
+    adapter = Adapter(_metadata(path, found), tensors)
+    if not any(_changes(adapter, name) for name in adapter.names()):
+        raise BadInput(f"{path.name} changes nothing: all its differences are 0.")
+    return adapter
 
 
 def fitting(base: Base) -> Callable[[Path], bool]:
@@ -164,6 +191,12 @@ def _judged(path: Path, base: Base) -> tuple[Origin, dict[str, _Slot], Layout]:
     return found, {}, layout
 
 
+def _changes(adapter: Adapter, name: str) -> bool:
+    """Whether a parameter differs at all."""
+    own = name, name + DOWN, name + UP
+    return all(bool(adapter.tensors[one].any()) for one in own if one in adapter.tensors)
+
+
 def adapter_file(path: str | Path) -> Path:
     """The weights of a peft or diffusers folder; a file as it is. Raises BadInput."""
     path = Path(path)
@@ -185,36 +218,36 @@ def _origin(name: str, metadata: Mapping[str, str], shapes: Mapping[str, tuple])
             raise BadInput(
                 f"{name} is {kind}; what can be read are LoRA, LoCon and .diff of SD 1.x and 2.x."
             )
-    form = _form(shapes)
+    form = _form(metadata, shapes)
     if form is None:
         raise BadInput(
             f"{name} is no adapter: none of its {len(shapes)} tensors is a LoRA or a difference."
         )
-    ranks = [shape[0] for key, shape in shapes.items() if _end(key) == DOWN or key.endswith(DOWN)]
+    ends = {} if form == OWN else {key: _end(plain) for key, plain in _plain(shapes).items()}
+    halves = [shapes[key] for key in shapes if ends.get(key) == DOWN or key.endswith(DOWN)]
+    ranks = [shape[0] for shape in halves]
     parts = []
-    if any(
-        key.startswith((KOHYA_TEXT, "lora_te1_", TEXT)) or ".self_attn." in key for key in shapes
-    ):
+    text = KOHYA_TEXT, "lora_te1_", TEXT, "text_encoders."
+    if any(key.startswith(text) or ".self_attn." in key for key in shapes):
         parts.append("text encoder")
-    if any(
-        _end(key) == DOWN and len(shape) == 4 and shape[-1] > 1 for key, shape in shapes.items()
-    ):
+    if form != OWN and any(len(shape) == 4 and shape[-1] > 1 for shape in halves):
         parts.append("convolutions")
     return Origin(
         form, _declared(metadata, shapes), max(ranks, default=0), tuple(parts), dict(metadata)
     )
 
 
-def _form(shapes: Iterable[str]) -> str | None:
+def _form(metadata: Mapping[str, str], shapes: Iterable[str]) -> str | None:
     keys = list(shapes)
     if any(key.startswith(PEFT_PREFIX) for key in keys):
         return PEFT
-    if any(key.startswith((KOHYA_UNET, "lora_te")) for key in keys):
+    if any(key.startswith((KOHYA_UNET, "lora_te", *COMFY)) for key in keys):
         return KOHYA
     if any("lora" in key for key in keys):
         return DIFFUSERS
     own = (".weight", ".bias", f".weight{DOWN}", f".weight{UP}")
-    return OWN if keys and all(key.endswith(own) for key in keys) else None
+    said = any(key in metadata for key in METADATA)
+    return OWN if keys and said and all(key.endswith(own) for key in keys) else None
 
 
 def _end(key: str) -> str | None:
@@ -362,7 +395,11 @@ def _plain(keys: Iterable[str]) -> dict[str, str]:
     plain = {}
     for key in keys:
         made = key.removeprefix(PEFT_PREFIX).replace(".default.", ".")
-        if not made.startswith((KOHYA_UNET, "lora_te")):
+        begun = next((start for start in COMFY if made.startswith(start)), None)
+        if begun:
+            end = next((end for end in SLOTS if made.endswith(end)), "")
+            made = COMFY[begun] + flat(made.removeprefix(begun).removesuffix(end)) + end
+        elif not made.startswith((KOHYA_UNET, "lora_te")):
             made = next(iter(_peft(made)))
         plain[key] = made
     return plain
@@ -371,6 +408,7 @@ def _plain(keys: Iterable[str]) -> dict[str, str]:
 def _peft(key: str) -> dict[str, str]:
     """diffusers' spellings -> peft's, by diffusers."""
     if not key.startswith(TEXT):
+        key = key.replace(".lora_linear_layer.", ".lora.")  # as text encoders' keys, in the UNet
         return convert_unet_state_dict_to_peft({key: key})
     old = re.search(r"\.to_(q|k|v|out)_lora\.", key)
     kind = StateDictType.DIFFUSERS_OLD if old else StateDictType.DIFFUSERS

@@ -15,4 +15,4 @@ class Attention(Guide):
     everywhere = "attention"
 
     def blend(self, shown: Shown, scale: str) -> Tensor:
-        return scaled(resized(shown.attention, shown.difference.shape[-1]), scale)
+        return scaled(resized(shown.attention, shown.difference.shape[-2:]), scale)

@@ -50,7 +50,7 @@ def initial_latents(base: Base, seeds: Sequence[int]) -> Tensor:
     """Noise fp32 [B,C,h,w], one CPU generator for each image: image i depends on its seed only, not
     on batch or device. Latents stay in fp32 also where a base is in half precision.
     """
-    shape = (1, base.latent_channels, base.latent_size, base.latent_size)
+    shape = (1, base.latent_channels, *base.latent_sides)
     own = (torch.Generator().manual_seed(int(seed)) for seed in seeds)
     noise = [torch.randn(shape, generator=one, dtype=torch.float32) for one in own]
     if not noise:

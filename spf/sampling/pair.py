@@ -34,7 +34,7 @@ from spf.shelf import ORIGINAL, TUNED
 class PathTrace:
     """One path of a drawing, as arrays; S steps, B images, G recorded phrases (PAD last).
 
-    maps: side -> float16 [S,B,G,side,side], the attention mass of each phrase averaged over heads
+    maps: longer side -> float16 [S,B,G,h,w], the attention mass of each phrase averaged over heads
     and layers. Tuned variants also have difference, float16 [S,B,h,w], and removed, float16
     [S,B,P,s,s], the maps of the base phrases. Where adapters were trained with a control map, or it
     guides, there are sfcm, float16 [S,B,h,w], the settings it was made with, and the distances [P]
@@ -63,7 +63,7 @@ class PathTrace:
     distances: np.ndarray | None = None
 
     def map(self, phrase: str, step: int | None = None, side: int | None = None) -> np.ndarray:
-        """Map of one phrase, float32 [B,s,s]: of one step or the mean of all, of one resolution or
+        """Map of one phrase, float32 [B,h,w]: of one step or the mean of all, of one resolution or
         the mean of all.
         """
         if phrase not in self.phrases or (side is not None and side not in self.maps):
@@ -77,7 +77,8 @@ class PathTrace:
             torch.from_numpy(maps[at, :, self.phrases.index(phrase)].astype(np.float32)).mean(0)
             for maps in chosen.values()
         ]
-        return torch.stack([resized(mean, max(chosen)) for mean in means]).mean(0).numpy()
+        finest = chosen[max(chosen)].shape[-2:]
+        return torch.stack([resized(mean, finest) for mean in means]).mean(0).numpy()
 
     def mean_sfcm(self) -> np.ndarray | None:
         """The control map averaged over steps, float32 [B,h,w]."""
@@ -259,7 +260,8 @@ class _Pair:
         self.plain = TunedPath(base, [prompt], guidance=guidance, negative=negative)
         self.steps, self.guidance = steps, guidance
         self.groups = self._groups()
-        model = (base.name, str(base.folder), str(base.dtype), base.sampler, base.perturbed)
+        way = (base.sampler, base.perturbed, base.latent_sides)
+        model = (base.name, str(base.folder), str(base.dtype), *way)
         self.key = (*model, prompt.base, tuple(self.groups), seeds, steps, guidance, negative)
         self.timesteps = tuple(base.new_scheduler(steps).timesteps.tolist())
 

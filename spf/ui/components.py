@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from .texts import TEXTS
@@ -98,18 +98,21 @@ def webp(image: np.ndarray, quality: int = 82) -> str:
 
 
 def enlarged(image: np.ndarray, side: int = 512) -> str:
-    """Data URI of a small picture, smoothly enlarged for the screen; browsers only do that
-    coarsely.
+    """Data URI of a small picture, smoothly enlarged for the screen so that its longer side has
+    `side` pixels; browsers only do that coarsely.
     """
     small = Image.fromarray(image)
-    larger = small if small.width >= side else small.resize((side, side), Image.Resampling.LANCZOS)
-    return webp(np.asarray(larger), 90)
+    times = side / max(small.size)
+    if times <= 1:
+        return webp(image, 90)
+    size = tuple(round(times * one) for one in small.size)
+    return webp(np.asarray(small.resize(size, Image.Resampling.LANCZOS)), 90)
 
 
 def webp_of(uri: str, side: int = 96) -> str:
-    """A small picture of the one in a data URI."""
+    """A small square of the picture in a data URI, from its middle."""
     with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
-        small = picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+        small = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
     return webp(np.asarray(small))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spf.config import JOIN
+from spf.config import EMBEDDED, JOIN
 from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
 from spf.evaluation.named import contradicted
 from spf.words import parted
@@ -88,7 +88,7 @@ def finished(result: Result) -> dict:
             **({} if result.config.adapter else {TUNED: both("no adapter")}),
         },
         "columns": {name: column(drawn) for name, drawn in result.columns.items()},
-        "status": both("status.done"),
+        "status": both("status.size" if _unread(result) else "status.done"),
         "words": marked(result.words),
         "notices": [
             *notices(result.words),
@@ -177,6 +177,12 @@ def _completed(words: Words) -> list[dict]:
 def _told(result: Result) -> list[dict]:
     said = result.reports.get(TUNED, {}).get("told")
     return [notice("told", "info", words=", ".join(said))] if said else []
+
+
+def _unread(result: Result) -> bool:
+    """Whether the embedded model's judges do not know pictures of this size."""
+    report, asked = result.reports[TUNED], result.config.width or result.config.height
+    return bool(asked) and report["model"] == EMBEDDED and not report["attributes"]
 
 
 def notice(key: str, kind: str, **values) -> dict:

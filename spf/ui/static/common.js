@@ -486,13 +486,16 @@
   };
   const namedValue = (name, value) => texts[`value.${name}.${value}`] ?? value;
 
-  /* A small JPEG of a picture. */
+  /* A small JPEG of the middle square of a picture. */
   const thumbnail = (src, side) =>
     new Promise((done) => {
       const image = new Image();
       image.onload = () => {
         const canvas = h("canvas", { width: side, height: side });
-        canvas.getContext("2d").drawImage(image, 0, 0, side, side);
+        const { naturalWidth: w, naturalHeight: hgt } = image,
+          least = Math.min(w, hgt),
+          from = [(w - least) / 2, (hgt - least) / 2, least, least];
+        canvas.getContext("2d").drawImage(image, ...from, 0, 0, side, side);
         done(canvas.toDataURL("image/jpeg", 0.8));
       };
       image.onerror = () => done("");

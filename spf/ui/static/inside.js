@@ -154,28 +154,32 @@ const plane = (name, ...index) => {
   return blob.subarray(array.at + k * rows * columns, array.at + (k + 1) * rows * columns);
 };
 const layer = () => data.layers.find((l) => l.key === what) || data.layers[0];
-/* One resolution of a phrase's map, or the mean of all on the finest grid; always at that grid's
-   size. */
+/* Rows and columns of an array, and the grid on which phrases are shown: the finest one's. */
+const sizeOf = (name) => data.arrays[name].shape.slice(-2);
+const grid = () =>
+  sides.map((s) => sizeOf(`tuned/${s}`)).reduce((a, b) => (a[0] * a[1] > b[0] * b[1] ? a : b));
+const named = (s) => sizeOf(`tuned/${s}`).join(" × ");
+/* One resolution of a phrase's map, or the mean of all; always on that grid. */
 const phraseMap = (role, index) => {
-  const finest = sides[sides.length - 1],
+  const [rows, columns] = grid(),
     wanted = side === "all" ? sides : [side],
-    out = new Float32Array(finest * finest);
+    out = new Float32Array(rows * columns);
   for (const s of wanted) {
     const map = plane(`${role}/${s}`, step, index),
-      ratio = s / finest;
-    for (let y = 0; y < finest; y++)
-      for (let x = 0; x < finest; x++) {
-        const v = Math.max(0, Math.min(s - 1, (y + 0.5) * ratio - 0.5)),
-          u = Math.max(0, Math.min(s - 1, (x + 0.5) * ratio - 0.5));
+      [high, wide] = sizeOf(`${role}/${s}`);
+    for (let y = 0; y < rows; y++)
+      for (let x = 0; x < columns; x++) {
+        const v = Math.max(0, Math.min(high - 1, ((y + 0.5) * high) / rows - 0.5)),
+          u = Math.max(0, Math.min(wide - 1, ((x + 0.5) * wide) / columns - 0.5));
         const y0 = Math.floor(v),
           x0 = Math.floor(u),
-          y1 = Math.min(s - 1, y0 + 1),
-          x1 = Math.min(s - 1, x0 + 1),
+          y1 = Math.min(high - 1, y0 + 1),
+          x1 = Math.min(wide - 1, x0 + 1),
           fy = v - y0,
           fx = u - x0;
-        out[y * finest + x] +=
-          ((map[y0 * s + x0] * (1 - fx) + map[y0 * s + x1] * fx) * (1 - fy) +
-            (map[y1 * s + x0] * (1 - fx) + map[y1 * s + x1] * fx) * fy) /
+        out[y * columns + x] +=
+          ((map[y0 * wide + x0] * (1 - fx) + map[y0 * wide + x1] * fx) * (1 - fy) +
+            (map[y1 * wide + x0] * (1 - fx) + map[y1 * wide + x1] * fx) * fy) /
           wanted.length;
       }
   }
@@ -184,7 +188,7 @@ const phraseMap = (role, index) => {
 
 /* ---- where a map lies: its overlap with the region in which the judges see the target ---- */
 let region = null;
-/* The region on a grid of `side`, as shares, from the upright edges of its outline. */
+/* The region on a grid, as shares, from the upright edges of its outline. */
 function regionOf({ path, size: [rows, columns] }) {
   const cells = new Uint8Array(rows * columns);
   for (const [, x, y] of path.matchAll(/M(\d+) (\d+)v1/g))
@@ -193,20 +197,21 @@ function regionOf({ path, size: [rows, columns] }) {
     for (let x = 1; x < columns; x++) cells[y * columns + x] ^= cells[y * columns + x - 1];
   return { cells, rows, columns, grids: {} };
 }
-function shares(side) {
-  if (region.grids[side]) return region.grids[side];
-  const out = new Float32Array(side * side),
+function shares([high, wide]) {
+  const name = `${high} ${wide}`;
+  if (region.grids[name]) return region.grids[name];
+  const out = new Float32Array(high * wide),
     { cells, rows, columns } = region;
   for (let y = 0; y < rows; y++)
     for (let x = 0; x < columns; x++)
-      out[Math.floor((y * side) / rows) * side + Math.floor((x * side) / columns)] +=
-        (cells[y * columns + x] * side * side) / (rows * columns);
-  region.grids[side] = out;
+      out[Math.floor((y * high) / rows) * wide + Math.floor((x * wide) / columns)] +=
+        (cells[y * columns + x] * high * wide) / (rows * columns);
+  region.grids[name] = out;
   return out;
 }
 /* Intersection over union of the region and as many of the map's highest cells as it has. */
-function overlap(map, side) {
-  const inside = shares(side).map((share) => (share >= 0.5 ? 1 : 0)),
+function overlap(map, size) {
+  const inside = shares(size).map((share) => (share >= 0.5 ? 1 : 0)),
     many = inside.reduce((sum, one) => sum + one, 0);
   if (!many) return null;
   const order = Array.from(map.keys()).sort((a, b) => map[b] - map[a]);
@@ -214,14 +219,11 @@ function overlap(map, side) {
   for (const place of order.slice(0, many)) common += inside[place];
   return common / (2 * many - common);
 }
-/* The map of a layer at the step and the layers that are chosen, with its side. */
+/* The map of a layer at the step and the layers that are chosen, with its rows and columns. */
 const mapOf = (now) =>
   now.kind === "phrase"
-    ? [phraseMap("tuned", now.index), sides[sides.length - 1]]
-    : [
-        plane("chain", step, now.index),
-        data.arrays.chain.shape[data.arrays.chain.shape.length - 1],
-      ];
+    ? [phraseMap("tuned", now.index), grid()]
+    : [plane("chain", step, now.index), sizeOf("chain")];
 /* The best place to start from: of the target's own maps the layers and the step that overlap most,
    of the other maps the step. */
 function best() {
@@ -262,7 +264,7 @@ function tellOverlap() {
   if (top)
     lies.lastChild.textContent = t("inside.best", {
       k: top.step + 1,
-      layers: top.side === "all" ? t("inside.all") : `${top.side} × ${top.side}`,
+      layers: top.side === "all" ? t("inside.all") : named(top.side),
       value: top.value.toFixed(2),
     });
 }
@@ -284,18 +286,18 @@ function tellSpot() {
   });
   heard.hidden = !spot;
   if (!spot) return;
-  const finest = sides[sides.length - 1],
+  const [rows, columns] = grid(),
     place =
-      Math.min(finest - 1, Math.floor(spot[1] * finest)) * finest +
-      Math.min(finest - 1, Math.floor(spot[0] * finest));
-  const grain = side === "all" ? finest : side;
+      Math.min(rows - 1, Math.floor(spot[1] * rows)) * columns +
+      Math.min(columns - 1, Math.floor(spot[0] * columns));
+  const grain = side === "all" ? sides[sides.length - 1] : side;
   const raw = (role, one) => {
     const [low, high] =
       data.scales[grain][said(one.label)] || Object.values(data.scales[grain])[one.index];
     const map = phraseMap(role, one.index).map((v) => low + (v / 255) * (high - low));
     return map[place] / Math.max(1e-9, map.reduce((a, b) => a + b, 0) / map.length);
   };
-  const rows = data.layers
+  const found = data.layers
     .filter((l) => l.kind === "phrase")
     .map((one) => ({
       one,
@@ -303,7 +305,7 @@ function tellSpot() {
       original: one.both ? raw("original", one) : null,
     }))
     .sort((a, b) => b.tuned - a.tuned);
-  const most = Math.max(1, ...rows.flatMap((row) => [row.tuned, row.original || 0]));
+  const most = Math.max(1, ...found.flatMap((row) => [row.tuned, row.original || 0]));
   const bar = (value, role) =>
     value == null
       ? null
@@ -314,7 +316,7 @@ function tellSpot() {
     h(
       "ul",
       {},
-      rows.map(({ one, tuned, original }) =>
+      found.map(({ one, tuned, original }) =>
         h(
           "li",
           {},
@@ -328,6 +330,15 @@ function tellSpot() {
 }
 
 /* ---- drawing ---- */
+/* Panels are as wide to their height as the pictures behind them. */
+function shaped({ naturalWidth: w, naturalHeight: hgt }) {
+  for (const { canvas } of panels) {
+    const height = Math.round((canvas.width * hgt) / w);
+    if (canvas.height !== height) canvas.height = height;
+    canvas.parentNode.style.setProperty("--ratio", w / hgt);
+  }
+  request();
+}
 const background = (pen, role) => {
   const { width, height } = pen.canvas;
   const k = data.frame_steps.findIndex((at) => at > step);
@@ -347,11 +358,11 @@ function paint() {
   const now = layer(),
     options = { opacity },
     [original, tuned, change] = panels,
-    chainSize = data.arrays.chain.shape.slice(-2);
+    chainSize = sizeOf("chain");
   background(original.pen, "original");
   background(tuned.pen, "tuned");
   if (now.kind === "phrase") {
-    const size = [sides[sides.length - 1], sides[sides.length - 1]],
+    const size = grid(),
       two = phraseMap("tuned", now.index);
     drawMap(tuned.pen, two, size, options);
     if (now.both) {
@@ -394,10 +405,7 @@ function paint() {
   );
   tiles.forEach(({ pen, index, phrase }) => {
     if (phrase == null) drawMap(pen, plane("chain", step, index), chainSize, { veil: false });
-    else {
-      const last = sides[sides.length - 1];
-      drawMap(pen, phraseMap("tuned", phrase), [last, last], { veil: false });
-    }
+    else drawMap(pen, phraseMap("tuned", phrase), grid(), { veil: false });
   });
   count.textContent = t("inside.count", { k: step + 1, n: data.steps });
   count.title = `t = ${data.timesteps[step]}`;
@@ -458,10 +466,12 @@ async function film(kind) {
   if (!data || working.textContent) return;
   pause();
   const back = step,
-    side = 256,
+    { width, height } = panels[0].canvas,
+    wide = 256,
+    high = Math.round((wide * height) / width),
     gap = 8,
     low = 26,
-    sheet = h("canvas", { width: 3 * side + 2 * gap, height: side + low }),
+    sheet = h("canvas", { width: 3 * wide + 2 * gap, height: high + low }),
     pen = sheet.getContext("2d", { willReadFrequently: kind === "gif" });
   const frame = (k) => {
     step = k;
@@ -472,16 +482,16 @@ async function film(kind) {
     pen.fillStyle = "#fff";
     pen.textBaseline = "middle";
     panels.forEach((p, i) => {
-      pen.drawImage(p.canvas, i * (side + gap), 0, side, side);
+      pen.drawImage(p.canvas, i * (wide + gap), 0, wide, high);
       pen.fillText(
         `${p.title.textContent}${i ? "" : ` · ${said(layer().label)}`}`,
-        i * (side + gap) + 6,
-        side + low / 2,
-        side - 60,
+        i * (wide + gap) + 6,
+        high + low / 2,
+        wide - 60,
       );
     });
     pen.textAlign = "right";
-    pen.fillText(`${k + 1}/${data.steps}`, sheet.width - 6, side + low / 2);
+    pen.fillText(`${k + 1}/${data.steps}`, sheet.width - 6, high + low / 2);
     pen.textAlign = "left";
   };
   const name = `${said(layer().label).replace(/[^\w-]+/g, "-")}-seed${data.seed ?? ""}`,
@@ -585,13 +595,15 @@ function build() {
       h(
         "option",
         { value: s, selected: s === side },
-        s === "all" ? t("inside.all") : `${s} × ${s}`,
+        s === "all" ? t("inside.all") : named(s),
       ),
     ),
   );
   tiles = [];
   const canvas = (size, index, phrase = null) => {
-    const node = h("canvas", { width: size, height: size, "aria-hidden": "true" });
+    const [rows, columns] = sizeOf("chain"),
+      height = Math.round((size * rows) / columns),
+      node = h("canvas", { width: size, height, "aria-hidden": "true" });
     tiles.push({ pen: node.getContext("2d"), index, phrase });
     return node;
   };
@@ -655,7 +667,7 @@ function update() {
   for (const [role, uris] of Object.entries(data.frames)) {
     frames[role] = uris.map((uri) => {
       const image = new Image();
-      image.onload = request;
+      image.onload = () => shaped(image);
       image.src = uri;
       return image;
     });

@@ -96,11 +96,16 @@ const wayOf = () => {
 };
 const bar = h("div", { class: "stage-bar" }, switcher, rivals, ways);
 
+/* A frame is as wide to its height as the picture in it. */
+const shape = (frame, { naturalWidth: w, naturalHeight: hgt }) =>
+  frame.style.setProperty("--ratio", w && hgt ? w / hgt : 1);
+
 /* ---- side by side: one figure a role, kept between updates so that nothing flickers ---- */
 const figures = {};
 function figureOf(role) {
   if (figures[role]) return figures[role];
   const image = h("img", { alt: "", draggable: "false", decoding: "sync" });
+  image.addEventListener("load", () => shape(frame, image));
   const hold = (on) => () => {
     if (role !== "original" && !busy() && source("original") && source(role))
       image.src = shown(on ? "original" : role);
@@ -169,6 +174,7 @@ const slider = h(
   names,
   range,
 );
+above.addEventListener("load", () => shape(slider, above));
 const split = (value) => {
   at = value;
   slider.style.setProperty("--at", `${value}%`);
@@ -515,6 +521,7 @@ function drawDifference(canvas, role) {
       grey.data[k + 3] = 255;
     }
     pen.putImageData(grey, 0, 0);
+    canvas.height = Math.round((canvas.width * hgt) / w);
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.drawImage(pen.canvas, 0, 0, canvas.width, canvas.height);
