@@ -416,7 +416,7 @@ def test_axe_finds_nothing_on_any_tab(visit, jobs, way):
         tab.click()
         for press, there in [later[name]] if name in later else []:
             page.click(press)
-            page.wait_for_selector(there, timeout=20_000)
+            page.wait_for_selector(there)
         page.wait_for_timeout(1000)
         told = page.evaluate("axe.run({exclude: 'footer'}, {resultTypes: ['violations']})")
         found += [
