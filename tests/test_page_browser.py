@@ -449,7 +449,7 @@ def test_axe_finds_nothing_on_any_tab(visit, jobs, way):
         tab.click()
         for press, there in [later[name]] if name in later else []:
             page.click(press)
-            page.wait_for_selector(there, timeout=20_000)
+            page.wait_for_selector(there)
         page.wait_for_timeout(1000)
         told = page.evaluate("axe.run({exclude: 'footer'}, {resultTypes: ['violations']})")
         found += [
@@ -640,6 +640,44 @@ def test_chinese_visitors_read_chinese(visit):
     page.click(".spf-chrome button[lang=en]")
     page.wait_for_selector(DONE)
     playwright.expect(page.locator(GENERATE)).to_have_text("Generate")
+
+
+def test_refusals_and_ready_sets_are_chinese_too_and_the_last_pair_keeps_its_reading(visit):
+    page = visit(locale="zh-CN")
+    read = page.inner_text("figure[data-role=original] .score")
+    page.fill(BASE, "woman " * 200)
+    page.click(GENERATE)
+    say(page, "“基础文本”有 1199 个字符，最多 1000 个。")
+    assert page.inner_text("figure[data-role=original] .score") == read
+    page.fill(BASE, "a photo of a young old woman")
+    playwright.expect(page.locator("#hints")).to_contain_text("同时要求年轻和年老（年龄）")
+    page.click("#suggest button:has-text('金发')")
+    playwright.expect(page.locator(TARGET)).to_have_value("blonde hair")
+    open_tab(page, "微调")
+    playwright.expect(page.locator(".spf-check h2")).to_contain_text("的现成图片集")
+    assert not re.search("[A-Za-z]{3}", page.inner_text(".spf-check .findings"))
+
+
+def test_every_tab_of_a_phone_can_be_reached_by_scrolling(visit):
+    page = visit(width=390, height=844, has_touch=True)
+    tabs = page.locator("#tabs [role=tab]")
+    assert tabs.count() == 7 and page.evaluate("document.documentElement.scrollWidth") == 390
+    page.evaluate("document.querySelector('#tabs [role=tab]:last-of-type').click()")
+    place = "document.querySelector('#tabs [aria-selected=true]').getBoundingClientRect()"
+    page.wait_for_function(f"{place}.left >= 0 && {place}.right <= 390")
+    open_tab(page, "Results")
+    small = """() => [...document.querySelectorAll('.spf-results svg text')].filter(
+        (node) => node.getBoundingClientRect().height < 11).length"""
+    page.wait_for_selector(".spf-results svg text")
+    assert page.evaluate(small) == 0, "the letters of charts can be read"
+
+
+def test_the_code_comes_from_the_page_itself(visit):
+    page = visit()
+    with page.expect_download() as download:
+        page.click(".spf-chrome nav a[href='code.zip']")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {"app.py", "LICENSE"} <= set(archive.namelist())
 
 
 def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):

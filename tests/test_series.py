@@ -254,4 +254,5 @@ def test_chinese_texts_are_offered_in_english():
     base, target = translated("一位年轻女子，红色长发，穿蓝色衬衫，戴帽子")
     assert named(base)["hair_color"] == "red" and named(base)["clothing_color"] == "blue"
     assert named(base)["gender"] == "woman" and target == TARGETS["hat"].text
+    assert translated("年轻女人，短发，戴墨镜和帽子")[1] == "a hat + sunglasses"
     assert translated("你好") == ("", "")

@@ -12,6 +12,7 @@ import numpy as np
 from spf.portraits.captions import compose
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 
+from .form import JOINT
 from .texts import FOLDER, both, same
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
@@ -59,7 +60,9 @@ def translated(text: str) -> tuple[str, str]:
     if not plain and not asked:
         return "", ""
     shown = sample_portrait(np.random.default_rng(0), targets="none", fixed=plain)
-    return compose(shown, {"style", *plain}).text, asked[0].text if asked else ""
+    together = [target.text for target in asked if target.mode == "append"]
+    target = JOINT.join(together or [target.text for target in asked[:1]])
+    return compose(shown, {"style", *plain}).text, target
 
 
 def foreign_notice(text: str) -> list[dict[str, Any]]:

@@ -26,7 +26,12 @@ const scheme = h("button", {
   onclick: () => setDark(!document.body.classList.contains("dark")),
 });
 const away = (key, href) => h("a", { href, target: "_blank", rel: "noopener" }, t(key));
-const code = h("span"); // its address is known where the page is public
+const code = h("span");
+/* A page of elsewhere, or an archive that this page gives. */
+const given = (where) =>
+  where.endsWith(".zip")
+    ? h("a", { href: where, download: "" }, t("link.code"))
+    : away("link.code", where);
 const links = h(
   "nav",
   { "aria-label": t("links") },
@@ -50,7 +55,7 @@ new MutationObserver(() => {
 function update(value) {
   state.dataset.state = value?.state || "loading";
   state.lastChild.textContent = said(value?.text);
-  code.replaceChildren(value?.code ? away("link.code", value.code) : "");
+  code.replaceChildren(value?.code ? given(value.code) : "");
 }
 keepDark();
 watch("value", () => update(props.value));
