@@ -142,18 +142,14 @@ def test_clip_sees_the_middle_square():
 
 
 def test_what_the_judges_do_not_know_is_said():
-    config = GenerateConfig(base=TEXT, width=96)
-    for model, read, said in (
-        ("embedded", None, True),
-        ("embedded", {}, True),
-        ("photos", 0, False),
-    ):
-        result = SimpleNamespace(
-            config=config, reports={"tuned": {"model": model, "attributes": read}}
-        )
-        assert stage._unread(result) == said
-    result.config = GenerateConfig(base=TEXT)
-    assert not stage._unread(result)
+    def unread(model, read, width):
+        report = {"model": model, "attributes": read}
+        config = GenerateConfig(base=TEXT, width=width)
+        return stage._unread(SimpleNamespace(config=config, reports={"tuned": report}))
+
+    assert unread("embedded", None, 96)
+    assert not unread("embedded", {"age": {}}, 128) and not unread("embedded", None, 0)
+    assert not unread("photos", None, 96)
 
 
 def test_the_page_shows_a_picture_that_is_not_square(tiny_folder, tmp_path):
