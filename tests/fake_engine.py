@@ -95,7 +95,12 @@ class FakeEngine(Engine):
         try:
             clock, portraits, watch, trace = self._drawn(config, words, tell, check)
             if config.width or config.height:
-                portraits, trace = cut(portraits, trace, config.width or 128, config.height or 128)
+                width, height = config.width or 128, config.height or 128
+                portraits, trace = cut(portraits, trace, width, height)
+                watch.frames = {
+                    role: [frame[:height, :width] for frame in frames]
+                    for role, frames in watch.frames.items()
+                }
             return clock, portraits, watch, trace.shown(maps)
         finally:
             self.running -= 1

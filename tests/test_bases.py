@@ -278,9 +278,10 @@ def test_a_pipeline_of_another_kind_is_told_by_its_kind(folder):
     (folder / "unet").rename(folder / "transformer")
     with pytest.raises(UnsafeFile, match="a missing or damaged unet folder"):
         load_base(str(folder))
-    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(BadInput, match="model cut is a FluxPipeline; what can be used"):
-        load_base(str(folder))
+    for kind in ("FluxPipeline", "StableDiffusion3Pipeline"):
+        (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        with pytest.raises(BadInput, match=f"model cut is a {kind}; what can be used"):
+            load_base(str(folder))
     (folder / "model_index.json").write_text("[]")
     with pytest.raises(BadInput, match="model cut is a pipeline of no kind"):
         load_base(str(folder))

@@ -1,5 +1,7 @@
 """Pictures of another size than the base's own: drawn, held and looked into like all others."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from spf.models import middle
 from spf.packing import unpacked
 from spf.prompts import compose
 from spf.sampling import GuideConfig, Kept, initial_latents, sample_pair
+from spf.ui import stage
 from spf.ui.maps import payload
 from spf.ui.stage import finished
 
@@ -136,6 +139,17 @@ def test_clip_sees_the_middle_square():
     assert middle(images).equal(images[..., 1:5])
     assert middle(images.mT).equal(images.mT[..., 1:5, :])
     assert middle(images[..., :4]).equal(images[..., :4])
+
+
+def test_what_the_judges_do_not_know_is_said():
+    def unread(model, read, width):
+        report = {"model": model, "attributes": read}
+        config = GenerateConfig(base=TEXT, width=width)
+        return stage._unread(SimpleNamespace(config=config, reports={"tuned": report}))
+
+    assert unread("embedded", None, 96)
+    assert not unread("embedded", {"age": {}}, 128) and not unread("embedded", None, 0)
+    assert not unread("photos", None, 96)
 
 
 def test_the_page_shows_a_picture_that_is_not_square(tiny_folder, tmp_path):

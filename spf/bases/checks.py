@@ -62,7 +62,8 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
         try:
             found[part] = read_json(source.folder / part / file)
         except (BadInput, UnsafeFile) as error:
-            if not (kind := _pipeline(source)).startswith("StableDiffusion"):
+            kind = _pipeline(source)
+            if not kind.startswith("StableDiffusion") or "Diffusion3" in kind:
                 raise refused(source.name, f"is a {kind or 'pipeline of no kind'}") from error
             raise source.damaged(part) from error
         if not isinstance(found[part], dict):

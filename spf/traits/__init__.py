@@ -75,7 +75,7 @@ TRAITS = (
         r"(short|long|curly|frizzy|straight|wavy)\W(\w+\W){0,2}hair|bun|bald|no hair|ponytail",
         _alike("{} hair", "short|long|curly")
         | {"bun": "hair in a bun", "ponytail": "hair in a ponytail", "bald": "a bald head"},
-        of=rf"(?!({_SHADES})\W)\w+\Whair",  # "braided hair", but not "blonde hair"
+        of=rf"(?!({_SHADES}|a|an|the|and|with)\W)\w+\Whair",  # "braided hair", not "blonde hair"
         usual=("short", "long", "curly", "bun", "ponytail"),
     ),
     Trait(
