@@ -144,8 +144,8 @@ def make(
     """Draws and stores the examples for which the engine has adapters; all of them, or the named
     ones.
 
-    tries: seeds, from the given one on, of which the clearest is kept: the target is there and
-    little else changed.
+    tries: seeds, from the given one on, of which the clearest is kept: the target is there, no
+    part of the face is another, and little else changed.
     """
     made = {}
     for name, config in WANTED.items():
@@ -175,6 +175,7 @@ def clarity(result: Result) -> tuple[float, ...]:
     naive = result.reports.get(NAIVE) or {}
     return (
         report["response"] or 0.0,
+        -float(len(report["redrawn"] or ())),
         -(report["pollution"] or 0.0),
         naive.get("pollution") or 0.0,
         report["identity"] or 0.0,
