@@ -199,8 +199,8 @@ HAND = [
     ("spf/diffusion.py", "kept / (snr + 1)", "kept / snr", "test_diffusion.py"),
     (
         "spf/solvers.py",
-        '"solver_order": 2,',
-        '"solver_order": 3,',
+        '"solver_order": 2}',
+        '"solver_order": 3}',
         "test_solvers.py::test_dpm_is_of_second_order_by_hand",
     ),
     ("spf/diffusion.py", "snr.clamp(max=gamma)", "snr", "test_diffusion.py"),

@@ -211,7 +211,7 @@ def test_mapping_of_replaced_words(base):
 def test_local_blend_keeps_the_latents_outside(base, adapter, monkeypatch):
     mass = torch.zeros(2, 1, 4, 4)
     mass[1, 0, 0, 0] = 1
-    mask = p2p.blend_mask(mass, 0.3, 8)
+    mask = p2p.blend_mask(mass, 0.3, (8, 8))
     assert mask.shape == (1, 8, 8) and mask[0, 0, 0] and not mask[0, 5:, 5:].any()
     seen = []
     outside = torch.zeros(8, 8, dtype=torch.bool)
@@ -219,8 +219,8 @@ def test_local_blend_keeps_the_latents_outside(base, adapter, monkeypatch):
     monkeypatch.setattr(
         p2p,
         "blend_mask",
-        lambda mass, threshold, side: (
-            seen.append((mass.clone(), threshold, side)),
+        lambda mass, threshold, sides: (
+            seen.append((mass.clone(), threshold, sides)),
             ~outside[None],
         )[1],
     )
@@ -230,7 +230,7 @@ def test_local_blend_keeps_the_latents_outside(base, adapter, monkeypatch):
     )
     assert (
         seen[0][0].shape == (2, 1, 2, 2)
-        and seen[0][1:] == (0.3, 8)
+        and seen[0][1:] == (0.3, (8, 8))
         and (seen[-1][0] > seen[0][0]).all()
     )
     assert torch.equal(latents[0][:, outside], original[0][:, outside])

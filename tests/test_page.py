@@ -535,6 +535,8 @@ def test_a_link_restores_every_field(engine, result):
         "",
         "",
         "",
+        0,
+        0,
     ]
 
 

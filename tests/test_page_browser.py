@@ -359,7 +359,9 @@ def test_a_picture_that_is_not_square_is_shown_as_it_is(visit, tmp_path):
     assert "8 × 16" in page.inner_text(".spf-inside .transport select")
     page.click(".spf-inside .picker [data-layer=held]")
     page.locator(".spf-inside .panels .frame").first.click()
-    assert page.locator(".spf-inside .heard li").count() > 1
+    page.wait_for_function(
+        "document.querySelectorAll('.spf-inside .heard tr, .heard li').length > 1"
+    )
     page.screenshot(path=tmp_path / "inside.png")
 
 

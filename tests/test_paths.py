@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import mse_loss
 
 from spf import files
-from spf.errors import BadInput, NotFinite, UnsafeFile
+from spf.errors import BadInput, NotFinite
 from spf.exchange import load_adapter
 from spf.paths import (
     METADATA,
@@ -221,7 +221,7 @@ def test_an_adapter_must_say_how_it_was_made(tiny_base, adapters):
             adapters / "a",
         )
     save_file({KEY: torch.ones(16, 32)}, str(adapters.parent / "a.safetensors"))
-    with pytest.raises(UnsafeFile, match="not an adapter"):
+    with pytest.raises(BadInput, match="is no adapter"):
         load_adapter(adapters.parent / "a.safetensors", tiny_base)
 
 

@@ -121,7 +121,7 @@ def test_in_pictures_and_links(engine):
     pairs = as_link(value["request"])
     assert linked(FORM, QueryParams(pairs), engine)[1:] == fields
     notice, *_ = linked(FORM, QueryParams([*pairs[:-1], ("signed", "maybe")]), engine)
-    assert "signed is 'maybe' but must be true or false" in notice["notices"][0]["text"]["en"]
+    assert "“signed” is 'maybe' but must be true or false" in notice["notices"][0]["text"]["en"]
 
 
 def test_for_programs(engine):
