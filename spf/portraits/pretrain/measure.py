@@ -9,64 +9,77 @@ rougher).
 
 import datetime
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer, VisionTextDualEncoderModel
 
+from spf.config import GUIDANCE
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import cosine
 from spf.files import atomic, write_json
-from spf.models import as_pixels
+from spf.models import Base, as_pictures, as_pixels, load_base
 from spf.portraits.captions import complete_text, compose
 from spf.portraits.dataset import contact_sheet, sample_many
 from spf.portraits.description import TARGETS, Target, sample_portrait
 from spf.portraits.pretrain.clip import right_caption
 from spf.portraits.pretrain.common import Stage
 from spf.portraits.pretrain.judges import judge_accuracy
-from spf.portraits.pretrain.unet import draw_samples, obedience, unseen_texts
+from spf.portraits.pretrain.unet import obedience, unseen_texts
 from spf.portraits.pretrain.vae import check_vae
+from spf.sampling import initial_latents, sample
 
 log = logging.getLogger(__name__)
 
 COMMAND = "python -m spf pretrain measure"
-GUIDANCE = 4.0
+STEPS, ROWS = 25, 16
 
 
 def measure(stage: Stage) -> dict:
     """Measure every part that exists in the checkpoints, write base/model_card.md and .json;
     returns the numbers."""
-    base, count = stage.checkpoints / "base", stage.steps or 64
-    for folder in (
-        base / "unet",
-        base / "vae",
+    folder, count = stage.checkpoints / "base", stage.steps or 64
+    for part in (
+        folder / "unet",
+        folder / "vae",
         stage.checkpoints / "clip",
         stage.checkpoints / "judges",
     ):
-        if not folder.is_dir():
+        if not part.is_dir():
             raise BadInput(
-                f"{folder} is missing; train it first with python -m spf pretrain {folder.name}."
+                f"{part} is missing; train it first with python -m spf pretrain {part.name}."
             )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = StableDiffusionPipeline.from_pretrained(base, dtype=torch.float32).to(device)
-    pipeline.set_progress_bar_config(disable=True)
+    base = load_base(str(folder), device=device)
     judges = Judges.load(stage.checkpoints / "judges", device)
     numbers = {
-        **measure_autoencoder(stage, pipeline.vae),
+        **measure_autoencoder(stage, base.vae),
         **measure_clip(stage, device),
         "judges": judge_accuracy(judges, stage.data("often", split="test")),
-        **measure_text(stage, pipeline, judges, count),
-        **measure_identity(pipeline, judges, max(8, count // 4)),
-        "targets": measure_targets(stage, pipeline, judges, max(8, count // 2)),
+        **measure_text(stage, base, judges, count),
+        **measure_identity(base, judges, max(8, count // 4)),
+        "targets": measure_targets(stage, base, judges, max(8, count // 2)),
     }
-    write_json(base / "model_card.json", numbers)
-    with atomic(base / "model_card.md") as draft:
-        draft.write_text(model_card(numbers, pipeline, count), encoding="utf-8")
-    log.info("wrote %s", base / "model_card.md")
+    write_json(folder / "model_card.json", numbers)
+    with atomic(folder / "model_card.md") as draft:
+        draft.write_text(model_card(numbers, base, count), encoding="utf-8")
+    log.info("wrote %s", folder / "model_card.md")
     return numbers
+
+
+def drawn(base: Base, texts: Sequence[str], seed: int) -> np.ndarray:
+    """Images uint8 [N,H,W,3] of the texts as the page draws them, image i from seed + i."""
+    empty, images = base.encode_text([""]), []
+    for at in range(0, len(texts), ROWS):
+        states = base.encode_text(texts[at : at + ROWS])
+        noise = initial_latents(base, range(seed + at, seed + at + len(states)))
+        latents = sample(base, noise, states, empty, steps=STEPS, guidance=GUIDANCE)
+        images.append(as_pictures(base.decode(latents)))
+    return np.concatenate(images)
 
 
 def measure_autoencoder(stage: Stage, vae: AutoencoderKL) -> dict:
@@ -83,39 +96,31 @@ def measure_clip(stage: Stage, device: str) -> dict:
     }
 
 
-def measure_text(
-    stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int
-) -> dict:
+def measure_text(stage: Stage, base: Base, judges: Judges, count: int) -> dict:
     """Obedience to unseen captions; leaves a contact sheet under `out`."""
     texts, named = unseen_texts(count, seed=23, split="test")
-    images = draw_samples(pipeline, texts, seed=1000, guidance=GUIDANCE)
+    images = drawn(base, texts, 1000)
     _sheet(images, stage.out / "samples" / "measure-text.png")
     scores = obedience(judges, images, named)
     mean = float(np.mean(list(scores.values())))
     return {"obedience": scores, "obedience_mean": mean, "obedience_min": min(scores.values())}
 
 
-def measure_identity(pipeline: StableDiffusionPipeline, judges: Judges, count: int) -> dict:
+def measure_identity(base: Base, judges: Judges, count: int) -> dict:
     """Cosine of the identities that two seeds draw from the same text."""
     texts, _ = unseen_texts(count, seed=29, split="test")
-    first, second = (
-        draw_samples(pipeline, texts, seed=seed, guidance=GUIDANCE) for seed in (3000, 4000)
-    )
+    first, second = (drawn(base, texts, seed) for seed in (3000, 4000))
     read = [judges.read(as_pixels(images)).identity.cpu().numpy() for images in (first, second)]
     return {"identity_of_two_seeds": float(cosine(*read).mean())}
 
 
-def measure_targets(
-    stage: Stage, pipeline: StableDiffusionPipeline, judges: Judges, count: int
-) -> dict:
+def measure_targets(stage: Stage, base: Base, judges: Judges, count: int) -> dict:
     """For each target: its share in the training portraits, and in images of the original model
     that ask for it."""
     trained = sample_many("weak", 4000, stage.seed)
     results = {}
     for number, (name, target) in enumerate(TARGETS.items()):
-        images = draw_samples(
-            pipeline, asking_texts(target, count), seed=5000 + 100 * number, guidance=GUIDANCE
-        )
+        images = drawn(base, asking_texts(target, count), 5000 + 100 * number)
         _sheet(images, stage.out / "samples" / f"measure-{name}.png")
         read = judges.read(as_pixels(images)).values
         results[name] = {
@@ -141,14 +146,14 @@ def asking_texts(target: Target, count: int, seed: int = 31) -> list[str]:
     return [complete_text(compose(p, keep).text, target) for p in portraits]
 
 
-def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> str:
+def model_card(numbers: dict, base: Base, count: int) -> str:
     """The numbers as a page for people; every one with the command that measures it."""
     parts = ("unet", "vae", "text_encoder")
     millions = {
-        name: sum(p.numel() for p in getattr(pipeline, name).parameters()) / 1e6 for name in parts
+        name: sum(p.numel() for p in getattr(base, name).parameters()) / 1e6 for name in parts
     }
     obeyed, judged = numbers["obedience"], numbers["judges"].items()
-    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    size = base.image_size
     rows = [
         ("autoencoder: PSNR of 512 unseen portraits", f"{numbers['psnr']:.2f} dB"),
         (
@@ -177,7 +182,8 @@ def model_card(numbers: dict, pipeline: StableDiffusionPipeline, count: int) -> 
         "portraits that this project's renderer draws; no photograph of a person was used.",
         "",
         f"Measured on {datetime.date.today().isoformat()} with `{COMMAND}`: "
-        f"25 DDIM steps, guidance {GUIDANCE:g}, judged by the judges in `checkpoints/judges`.",
+        f"{STEPS} steps and guidance {GUIDANCE:g} as the page draws, judged by the judges in "
+        "`checkpoints/judges`.",
         "",
         "| measure | value |",
         "|---|---|",
