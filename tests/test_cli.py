@@ -29,7 +29,8 @@ def test_help_names_the_commands():
 
 def test_the_help_of_pretrain_names_every_preset():
     shown = " ".join(CliRunner().invoke(cli.app, ["pretrain", "--help"]).output.split())
-    assert "small (128 pixels, a processor), small-gpu (128 pixels, a GPU), large (256" in shown
+    assert "small (128 pixels, a processor), small-longer (128 pixels, a processor that" in shown
+    assert "small-gpu (128 pixels, a GPU), large (256" in shown
     for name, made in PRESETS.items():
         assert f"{name} ({made.image_size} pixels, {made.machine})" in shown
 

@@ -42,6 +42,7 @@ from spf.portraits.pretrain.unet import (
     place_weights,
     region_counts,
     spread,
+    train_unet,
     weighty,
 )
 from spf.portraits.pretrain.vae import crops, encode_all, new_vae, normalise_latents
@@ -113,6 +114,37 @@ def test_text_tower_of_clip_is_the_text_encoder(trained):
     text = CLIPTextModel.from_pretrained(trained.checkpoints / "base" / "text_encoder")
     own = clip.text_model.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in text.state_dict().items())
+
+
+def test_a_run_saves_the_mean_of_what_it_began_with_and_what_it_learnt(trained, tmp_path):
+    """The same two steps, with and without: what is saved lies that share of the way back, also
+    when the run is resumed."""
+
+    def saved(mean, name, *more):
+        checkpoints = tmp_path / name / "checkpoints"
+        shutil.copytree(trained.checkpoints, checkpoints)
+        preset = dataclasses.replace(TINY, unet=dataclasses.replace(TINY.unet, mean=mean))
+        stage = common.Stage(preset, tmp_path / name / "runs", checkpoints, steps=2)
+        for steps in (2, *more):
+            train_unet(dataclasses.replace(stage, steps=steps))
+        return load_file(checkpoints / file)
+
+    file = "base/unet/diffusion_pytorch_model.safetensors"
+    before = load_file(trained.checkpoints / file)
+    learnt, found = saved(0.0, "plain", 3), saved(0.25, "mean", 3)
+    assert any(not torch.equal(learnt[name], value) for name, value in before.items())
+    for name, value in before.items():
+        wanted = learnt[name].float().lerp(value.float(), 0.25)
+        assert torch.allclose(found[name].float(), wanted, atol=2e-3)
+
+
+def test_weights_are_mixed_inside_the_block_alone():
+    module = torch.nn.Linear(1, 1, bias=False)
+    own, others = module.weight.detach().clone(), {"weight": torch.tensor([[5.0]])}
+    with pytest.raises(KeyError), common.mixed(module, others, 0.75):
+        assert torch.allclose(module.weight, own + 0.75 * (5.0 - own))
+        raise KeyError
+    assert torch.equal(module.weight, own)
 
 
 def test_text_tower_stays_once_a_denoiser_reads_it(trained, tmp_path):

@@ -7,14 +7,14 @@ import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spf.files import atomic, load_tensors, read_header, read_json, write_json
+from spf.files import atomic, load_tensors, read_header, read_json, save_tensors, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
 
@@ -71,6 +71,29 @@ def start_from(module: nn.Module, path: Path) -> bool:
     module.load_state_dict(load_tensors(path))
     log.info("starting from %s", path)
     return True
+
+
+def beginning(module: nn.Module, file: Path, resume: bool) -> dict[str, Tensor]:
+    """The weights that a run began with, which are kept in `file`, since what it saves takes the
+    place of what it was given."""
+    if not (resume and file.exists()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_tensors(file, module.state_dict())
+    return load_tensors(file)
+
+
+@contextlib.contextmanager
+def mixed(module: nn.Module, others: Mapping[str, Tensor], share: float) -> Iterator[None]:
+    """Inside the block `others` have this share in each weight of the module."""
+    own = {name: value.clone() for name, value in module.state_dict().items()}
+    try:
+        if share:
+            module.load_state_dict(
+                {name: value.lerp(others[name].to(value), share) for name, value in own.items()}
+            )
+        yield
+    finally:
+        module.load_state_dict(own)
 
 
 def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:

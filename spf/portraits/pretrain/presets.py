@@ -62,6 +62,9 @@ class UnetSizes:
     """Weight of the cross-entropy of where a portrait's regions lie; 0 trains without it."""
     fall: float = 0.15
     """Share of the run over whose end the learning rate falls to 0."""
+    mean: float = 0.0
+    """Share that the weights which a run began with have in those it saves: the mean of both errs
+    less than either (Wortsman et al. 2022, arXiv 2203.05482)."""
     portraits: int = 20_000
 
 
@@ -94,6 +97,12 @@ SMALL = Preset()
 
 PRESETS = {
     "small": SMALL,
+    "small-longer": dataclasses.replace(
+        SMALL,
+        machine="a processor that goes on with a trained denoiser",
+        minutes=SMALL.minutes | {"unet": 40.0},
+        unet=dataclasses.replace(SMALL.unet, lr=2.5e-4, fall=0.5, mean=0.5, portraits=12_000),
+    ),
     "small-gpu": dataclasses.replace(
         SMALL,
         machine="a GPU",

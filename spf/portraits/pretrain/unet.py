@@ -33,7 +33,9 @@ from spf.portraits.description import ATTRIBUTES
 from spf.portraits.pretrain.common import (
     Stage,
     batch_indices,
+    beginning,
     kept_array,
+    mixed,
     noise,
     replaced_folder,
     replayed,
@@ -283,6 +285,9 @@ def train_unet(stage: Stage) -> Fitted:
     unet = new_unet(sizes, channels, side, text_encoder.config.hidden_size)
     if stage.resume:
         start_from(unet, base / "unet" / "diffusion_pytorch_model.safetensors")
+    began_with = {}
+    if sizes.mean:
+        began_with = beginning(unet, stage.out / "unet" / "began.safetensors", stage.resume)
     scheduler = new_scheduler()
     diffusion = Diffusion.of(scheduler)
     diffusion = replace(diffusion, signals=diffusion.signals.to(device))
@@ -327,16 +332,18 @@ def train_unet(stage: Stage) -> Fitted:
         seen.update(now=step * sizes.batch, here=seen["here"] + sizes.batch)
 
     def save() -> None:
-        with replaced_folder(base / "unet") as part:
-            save_half(unet, part)
-        with replaced_folder(base / "scheduler") as part:
-            scheduler.save_pretrained(part)
-        pipeline.save_config(base)
-        rate = seen["here"] / (time.monotonic() - began)
-        log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], rate)
-        errors = check_unet(unet, diffusion, truth, told)
-        log.info("unseen, error of x_0: %s", " ".join(f"{t}: {e:.4f}" for t, e in errors.items()))
-        show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
+        with mixed(unet, began_with, sizes.mean):
+            with replaced_folder(base / "unet") as part:
+                save_half(unet, part)
+            with replaced_folder(base / "scheduler") as part:
+                scheduler.save_pretrained(part)
+            pipeline.save_config(base)
+            rate = seen["here"] / (time.monotonic() - began)
+            log.info("saved %s: %d images seen, %.1f a second", base, seen["now"], rate)
+            errors = check_unet(unet, diffusion, truth, told)
+            said = " ".join(f"{t}: {e:.4f}" for t, e in errors.items())
+            log.info("unseen, error of x_0: %s", said)
+            show_samples(pipeline, stage, stage.out / "samples" / f"{seen['now']:08d}.png")
 
     crossing = [p for name, p in unet.named_parameters() if ".attn2." in name]
     others = [p for name, p in unet.named_parameters() if ".attn2." not in name]
