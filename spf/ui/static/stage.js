@@ -640,6 +640,7 @@ function update(value) {
   data = { ...keep, ...(value || {}) };
   if (data.phase === "done") {
     last = data;
+    if (!data.names) window.SPF.shown = data.request;
     chosen = (data.strip || []).length - 1;
     result = { portrait: data.portraits?.tuned, display: data.display?.tuned };
     tellReturned();
