@@ -161,6 +161,7 @@ class FakeEngine(Engine):
     def _readings(self, base, config, words, trace, word):
         steps = (config.steps // 4, config.steps // 2)
         if word:
+            compose(words.prompt.complete, (word,))
             maps = np.random.default_rng(len(word)).random((2, 16, 16), np.float32)
             return {role: Reading(steps, word=maps) for role in (ORIGINAL, TUNED)}
         looks = np.eye(256, dtype=np.float32).reshape(16, 16, 16, 16)[::2, ::2] + 0.001

@@ -331,6 +331,34 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
     assert 2 <= int(page.input_value(".transport input >> nth=0")) <= 8
 
 
+def test_a_place_shows_where_it_looks_and_a_word_where_it_would_act(visit):
+    page = visit()
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert not page.locator(".spf-inside .looks").is_visible()
+    page.click(".panels .frame >> nth=1", position={"x": 120, "y": 90})
+    page.wait_for_selector(".looks:not(.waits) canvas")
+    looked = page.evaluate(CANVAS, ".looks canvas")
+    page.click(".panels .frame >> nth=0", position={"x": 300, "y": 300})
+    page.wait_for_timeout(200)
+    assert page.evaluate(CANVAS, ".looks canvas") != looked
+    page.fill(".word-row input", "a beard ")
+    page.press(".word-row input", "Enter")
+    page.wait_for_selector("[data-layer=apart][aria-checked=true]:has-text('a beard')")
+    page.fill(".word-row input", "one, <|x|>")
+    page.click(".word-row button")
+    told = page.locator(".word-row [role=status]")
+    playwright.expect(told).to_contain_text("must not contain")
+    page.click("#tabs [role=tab]:has-text('Compare')")
+    page.click("#examples button >> nth=1")
+    page.click("#tabs [role=tab]:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert not page.locator("[data-layer=apart], .spf-inside .heard:visible").count()
+
+
+CANVAS = "(place) => document.querySelector(place).toDataURL()"
+
+
 SHAPE = """(place) => {
     const box = document.querySelector(place).getBoundingClientRect();
     return box.width / box.height;
@@ -605,6 +633,32 @@ def test_a_link_brings_the_same_fields(visit):
     )
 
 
+def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
+    page = visit()
+    assert "?" not in page.url, "the first example needs no address"
+    page.fill("#seed input", "77")
+    engine.pause = 0.05
+    page.click(GENERATE)
+    say(page, "step")
+    assert parse_qs(urlsplit(page.url).query)["seed"] == ["77"]
+    engine.pause = 0.0
+    page.reload()
+    page.wait_for_selector(f"{DONE}", timeout=60_000)
+    playwright.expect(page.locator("#seed input")).to_have_value("77")
+    page.wait_for_function("new URLSearchParams(location.search).get('seed') === '77'")
+    page.wait_for_selector("#history .past:has-text('77')")
+    drawn = engine.steps_done
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector(f"{DONE} figure img[src]", timeout=60_000)
+    playwright.expect(page.locator("#seed input")).to_have_value("77")
+    assert engine.steps_done == drawn, "it was there"
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    page.reload()
+    say(page, "The dress is there.")
+
+
 def test_a_link_beyond_the_sliders_is_drawn_as_it_says(visit):
     asked = "steps=100&guidance=15&strength=-2&push=9&guided=attention&seed=4e9"
     page = visit(f"?base=a+photo+of+a+man&target=a+hat&{asked}")
@@ -745,6 +799,22 @@ def test_the_tour_ends_where_one_can_try(visit):
         assert page.locator(".spf-tour figure img").count() >= 2
     page.click(".tour-nav .strong")
     playwright.expect(page.locator(GENERATE)).to_be_visible()
+
+
+LETTERS = """() => [...document.querySelectorAll('.charts svg')].map((svg) =>
+    12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
+
+
+@pytest.mark.parametrize("width", [1280, 900, 390])
+def test_letters_in_charts_can_be_read(visit, width):
+    page = visit(width=width)
+    page.click("#tabs [role=tab]:has-text('Results')")
+    page.wait_for_selector(".charts svg")
+    page.wait_for_timeout(300)
+    assert min(page.evaluate(LETTERS)) >= 11
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_timeout(300)
+    assert min(page.evaluate(LETTERS)) >= 11
 
 
 def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):

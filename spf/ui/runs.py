@@ -120,6 +120,8 @@ class Runs:
                     place = (number if parts else 0, len(parts) + 1)
                     value = stage.waiting(event, roles, pictures, *place)
                     value |= {"run": run, "strip": strip, "links": count, "columns": columns}
+                    if buttons is BUSY:
+                        value["asks"] = config.carried()
                     yield value, gr.skip(), *buttons
                     buttons = (gr.skip(), gr.skip())
 

@@ -574,12 +574,25 @@ async function saved(maps) {
   if (maps) files["maps.npz"] = new Uint8Array(await maps().arrayBuffer());
   save(`spf-portrait-seed${request.seed}.zip`, zip(files));
 }
-async function copyLink() {
+/* The link that draws the pair of a request again. */
+function linkOf(request, chained) {
   const url = new URL(location.pathname, location.origin);
-  if ((data.strip || []).length) url.searchParams.set("chain", "1");
-  for (const [name, value] of Object.entries(data.request || {})) {
+  if (chained) url.searchParams.set("chain", "1");
+  for (const [name, value] of Object.entries(request || {})) {
     for (const one of [value].flat()) url.searchParams.append(name, one);
   }
+  return url;
+}
+/* The address is the link of what is drawn or shown, so that a reload, the back button and another
+   language bring it back. */
+function address(request, chained) {
+  const url = linkOf(request, chained),
+    language = new URLSearchParams(location.search).get("lang");
+  if (language) url.searchParams.set("lang", language);
+  history.replaceState(history.state, "", url);
+}
+async function copyLink() {
+  const url = linkOf(data.request, (data.strip || []).length);
   try {
     await navigator.clipboard.writeText(url.href);
   } catch {
@@ -629,6 +642,7 @@ function update(value) {
     draw();
     return ask(value.request);
   }
+  if (value?.asks) address(value.asks, value.links);
   if (value?.phase === "fields") {
     data.asked = value.way;
     return;
@@ -640,7 +654,10 @@ function update(value) {
   data = { ...keep, ...(value || {}) };
   if (data.phase === "done") {
     last = data;
-    if (!data.names) window.SPF.shown = data.request;
+    if (!data.names) {
+      if (window.SPF.shown) address(data.request, (data.strip || []).length); // not for the first
+      window.SPF.shown = data.request;
+    }
     chosen = (data.strip || []).length - 1;
     result = { portrait: data.portraits?.tuned, display: data.display?.tuned };
     tellReturned();
