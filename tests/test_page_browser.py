@@ -359,6 +359,51 @@ def test_a_place_shows_where_it_looks_and_a_word_where_it_would_act(visit):
 CANVAS = "(place) => document.querySelector(place).toDataURL()"
 
 
+def test_the_same_pair_is_there_again_while_others_wait(visit, engine):
+    page, other = visit(), visit()
+    page.fill("#seed input", "91")
+    page.click(GENERATE)
+    page.wait_for_selector("#history .past:has-text('91')")
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    engine.pause = 0.3
+    other.fill("#seed input", "92")
+    other.click(GENERATE)
+    say(other, "step")
+    page.click("#examples button >> nth=0")
+    say(page, "The hat is there.")
+    playwright.expect(page.locator("#seed input")).not_to_have_value("91")
+    page.fill("#seed input", "91")
+    page.click(GENERATE)
+    page.wait_for_selector(DONE, timeout=10_000)
+    page.wait_for_function("new URLSearchParams(location.search).get('seed') === '91'")
+    assert "step" in sentence(other), "still at work"
+    engine.pause = 0.0
+    other.click(STOP)
+
+
+SILENT = """() => {
+    const field = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');
+    const get = function () { return this.closest('#base') ? '?' : field.get.call(this); };
+    Object.defineProperty(HTMLTextAreaElement.prototype, 'value', { ...field, get });
+}"""
+
+
+def test_what_a_link_brings_is_not_waited_for_longer_than_half_a_minute(chromium, url):
+    """A field that never takes the value of the link."""
+    context = chromium.new_context()
+    context.add_init_script(f"({SILENT})()")
+    page = context.new_page()
+    page.clock.install()
+    page.goto(f"{url}?base=a+photo+of+a+man&target=a+hat&seed=8")
+    page.wait_for_selector(".spf-stage[data-phase=queued]", timeout=60_000)
+    page.clock.run_for(25_000)
+    assert page.get_attribute(".spf-stage", "data-phase") == "queued"
+    page.clock.run_for(6_000)
+    say(page, "The connection was lost before the picture was there.")
+    context.close()
+
+
 SHAPE = """(place) => {
     const box = document.querySelector(place).getBoundingClientRect();
     return box.width / box.height;
@@ -767,6 +812,8 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"
+    page.wait_for_function("new URLSearchParams(location.search).get('adapter') === 'hat-spf-1'")
+    page.wait_for_selector(DONE)  # it is drawn at once
 
 
 def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):

@@ -207,7 +207,7 @@ const chain = h("div", { class: "chain-row" }, strip, h("div", { class: "chain-a
    field. */
 function longer() {
   const text = edit.value.trim(),
-    field = document.querySelector("#target textarea, #target input");
+    field = window.SPF.field("target");
   if (!text || busy() || !field) return;
   edit.value = "";
   trigger("longer", { edit: text });
@@ -220,7 +220,7 @@ function longer() {
 /* Takes one edit out of the chain and draws what is left; then what came back is told. */
 function undo(k) {
   const targets = data.request?.targets || [],
-    field = document.querySelector("#target textarea, #target input");
+    field = window.SPF.field("target");
   if (busy() || !field || targets.length < 2) return;
   const left = targets.filter((_, i) => i !== k).join(" + ");
   undone = {
@@ -614,9 +614,8 @@ const part = (value, names) => Object.fromEntries(names.map((name) => [name, val
 
 /* Settings that a link or a picture brought: drawn at once, as soon as they stand in the fields. */
 function ask(request) {
-  const field = () => document.querySelector("#base textarea, #base input");
   press(
-    () => data.brought && field()?.value === request.base,
+    () => data.brought && window.SPF.field("base")?.value === request.base,
     () => data.brought && update({ phase: "failed", status: t("status.lost") }),
     30_000,
   );
@@ -652,6 +651,7 @@ function update(value) {
     waits = value && !value.portraits && ["queued", "loading"].includes(value.phase);
   const keep = ended ? part(last, [...KEPT, ...TOLD]) : waits ? part(data, KEPT) : {};
   data = { ...keep, ...(value || {}) };
+  if (value?.go) trigger("draw"); // it is not there yet
   if (data.phase === "done") {
     last = data;
     if (!data.names) {
@@ -676,8 +676,8 @@ document.addEventListener("spf:ended", ({ detail }) => update({ phase: "failed",
 
 /* The pictures are of the texts they were drawn from, whatever stands in the fields by now. */
 function stale() {
-  const field = document.querySelector("#base textarea, #base input"),
-    target = document.querySelector("#target textarea, #target input"),
+  const field = window.SPF.field("base"),
+    target = window.SPF.field("target"),
     request = data.request;
   if (data.phase !== "done" || !request || !field || !target) return false;
   const clean = (text) => text.replace(/\s+/g, " ").trim();
