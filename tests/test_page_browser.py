@@ -514,6 +514,7 @@ def test_axe_finds_nothing_on_any_tab(visit, jobs, way):
     page = visit(**way)
     page.evaluate(AXE.read_text())
     later = {
+        "inside": (".panels .frame >> nth=1", ".looks:not(.waits)"),
         "results": (".sheet .cell >> nth=0", ".spf-pairs[data-phase=done]"),
         "vote": (".spf-vote .next", ".spf-vote .questions"),
     }
@@ -686,8 +687,8 @@ def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
     page.click(GENERATE)
     say(page, "step")
     assert parse_qs(urlsplit(page.url).query)["seed"] == ["77"]
-    engine.pause = 0.0
     page.reload()
+    engine.pause = 0.0
     page.wait_for_selector(f"{DONE}", timeout=60_000)
     playwright.expect(page.locator("#seed input")).to_have_value("77")
     page.wait_for_function("new URLSearchParams(location.search).get('seed') === '77'")

@@ -463,6 +463,7 @@ async function answered(value) {
 }
 
 /* ---- drawing ---- */
+const within = (value, most) => Math.max(-most, Math.min(most, value));
 /* Maps on one scale, from the value in their middle to the most that they show now: where, and not
    how much, is what a glance asks. */
 const LEAST = 0.12 * 255;
@@ -522,7 +523,7 @@ function paint() {
       drawMap(original.pen, one, size, options);
       drawMap(
         change.pen,
-        two.map((v, i) => 128 + Math.max(-127, Math.min(127, Math.max(0, v) - Math.max(0, one[i])))),
+        two.map((v, i) => 128 + within(Math.max(0, v) - Math.max(0, one[i]), 127)),
         size,
         { signed: true, veil: false },
       );
@@ -795,10 +796,10 @@ function build() {
 }
 
 /* Maps are made when somebody looks here. */
-const askMaps = () => {
+const want = () => {
   if (window.SPF.asked && root.offsetParent) document.dispatchEvent(new CustomEvent("spf:look"));
 };
-new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && askMaps()).observe(root);
+new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && want()).observe(root);
 
 /* The data is held by the page (trace.js); this view comes and goes with its tab. */
 function update() {
@@ -813,7 +814,7 @@ function update() {
     data = null;
     empty.textContent = asked ? said(asked.status) || t("inside.asked") : t("inside.empty");
     root.replaceChildren(empty);
-    if (!asked?.failed) askMaps();
+    if (!asked?.failed) want();
     return;
   }
   ({ data, blob } = trace);
