@@ -747,11 +747,7 @@ function build() {
   );
   grain.replaceChildren(
     ...["all", ...sides].map((s) =>
-      h(
-        "option",
-        { value: s, selected: s === side },
-        s === "all" ? t("inside.all") : named(s),
-      ),
+      h("option", { value: s, selected: s === side }, s === "all" ? t("inside.all") : named(s)),
     ),
   );
   tiles = [];
