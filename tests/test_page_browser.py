@@ -128,8 +128,8 @@ def url(engine, jobs, tmp_path_factory):
             "high": value,
             "n": 2,
         }
-        for method, values in (("spf", (0.8, 0.1)), ("naive", (0.9, 0.4)))
-        for measure, value in zip(("response", "pollution"), values, strict=True)
+        for method, values in (("spf", (0.8, 0.1, 0.85)), ("naive", (0.9, 0.4, 0.72)))
+        for measure, value in zip(("response", "pollution", "purity"), values, strict=True)
     ]
     (folder / "small.json").write_text(
         json.dumps({"settings": settings, "measures": {}, "rows": rows})
@@ -877,6 +877,11 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
     page.keyboard.press("Enter")
     assert first() == "SPF", "sorted by keyboard, and the focus stays on the column"
     assert page.locator(".charts svg circle").count() == 4
+    best = "SPF is best here: purity 0.85 (0.85 – 0.85); next naive with 0.72"
+    assert page.inner_text(".best-of").startswith(best)
+    page.click(".best-of button")
+    page.wait_for_selector(".spf-pairs[data-phase=done]")
+    assert page.get_attribute(".sheet .cell[aria-pressed=true]", "data-cell") == "hat spf purity"
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(

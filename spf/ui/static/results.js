@@ -131,7 +131,7 @@ const save = h(
 const about = h("p", { class: "muted" });
 const lead = h(
   "p",
-  { class: "lead" },
+  { class: "best-of" },
   h("b"),
   " ",
   h("span"),
@@ -286,7 +286,8 @@ function table() {
    away. */
 const BEST = "purity";
 function tellBest() {
-  const aim = shown === EACH ? "all" : shown,
+  const one = targetsOf().length === 1 ? targetsOf()[0] : "all",
+    aim = shown === EACH ? one : shown,
     [first, second] = now.rows
       .filter((r) => r.measure === BEST && r.target === aim && r.method !== "original")
       .sort((a, b) => b.value - a.value);
@@ -393,7 +394,7 @@ function plane() {
     left = 40,
     under = 34,
     most = Math.max(...points.map((p) => p.a.value)),
-    high = 0.08 * Math.max(1, Math.ceil(most / 0.08)); // four steps of whole hundredths
+    high = 0.04 * Math.max(1, Math.ceil(most / 0.04)); // four steps of whole hundredths
   const x = (v) => left + (v / high) * (width - left - 14),
     y = (v) => 24 + (1 - v) * (height - under - 24);
   const picture = svg("svg", {
