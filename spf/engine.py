@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from .models import Base
+    from .rereading import Reading
     from .safety import Checker
     from .sampling import Kept, PathTrace, Step, Trace
 
@@ -569,6 +570,59 @@ class Engine:
             )
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
+
+    def reread(
+        self, config: GenerateConfig, word: str = ""
+    ) -> Iterator[Progress | dict[str, Reading]]:
+        """Reads the original and the tuned portrait of a comparison once more, see
+        `spf.rereading`: progress where they have to be drawn, then one dict of readings by role.
+        Edits that act while drawing do not act here.
+
+        Closing the iterator stops the work within a step. Raises BadInput and other SpfErrors, or
+        Crashed.
+        """
+        if self.base is None:
+            yield Progress("loading")
+        yield from streamed(lambda tell, check: self._reread(config, word, tell, check))
+
+    def _reread(self, config: GenerateConfig, word: str, tell: Tell, check: Check) -> None:
+        with self.borrowed(check) as base:
+            config = changed(self.resolved(config), beside="")
+            words = self.words(config)
+            trace = self._draw(base, config, words, False, tell, check)[-1]
+            check()
+            tell(self._readings(base, config, words, trace, word))
+
+    def _readings(
+        self, base: Base, config: GenerateConfig, words: Words, trace: Trace, word: str
+    ) -> dict[str, Reading]:
+        import torch
+
+        from .exchange import load_adapter
+        from .generate import way_of
+        from .paths import response
+        from .rereading import reread
+        from .sampling import initial_latents
+
+        adapters = [
+            load_adapter(self.shelf.file(name), base) for name in self.variants(config)[TUNED]
+        ]
+        paths = {
+            ORIGINAL: (response(base, []), trace.original, words.prompt.base),
+            TUNED: (
+                response(base, adapters, config.strength),
+                trace.tuned[TUNED],
+                words.prompt.complete,
+            ),
+        }
+        found = {}
+        with base.drawn_by(*way_of(config)):
+            noise = initial_latents(base, trace.seeds)
+            for role, (weights, path, text) in paths.items():
+                with weights:
+                    latents = torch.from_numpy(path.latents).to(noise)
+                    found[role] = reread(base, latents, noise, text, config.steps, word)
+        return found
 
     def receipt(self, name: str, texts: int) -> Iterator[Progress | Paper]:
         """Makes the receipt of an adapter over so many base texts, see `spf.receipt`: progress,

@@ -22,6 +22,7 @@ from spf.models import as_pixels
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
 from spf.prompts import PAD, compose, near_words
+from spf.rereading import Reading
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
 from spf.targets import known_targets
@@ -156,6 +157,16 @@ class FakeEngine(Engine):
             watch,
             trace(words.prompt, drawings, steps, config),
         )
+
+    def _readings(self, base, config, words, trace, word):
+        steps = (config.steps // 4, config.steps // 2)
+        if word:
+            compose(words.prompt.complete, (word,))
+            maps = np.random.default_rng(len(word)).random((2, 16, 16), np.float32)
+            return {role: Reading(steps, word=maps) for role in (ORIGINAL, TUNED)}
+        looks = np.eye(256, dtype=np.float32).reshape(16, 16, 16, 16)[::2, ::2] + 0.001
+        looks = np.stack([looks / looks.sum((-2, -1), keepdims=True)] * 2)
+        return {role: Reading(steps, looks=looks) for role in (ORIGINAL, TUNED)}
 
     @property
     def judges(self):

@@ -488,6 +488,22 @@ def test_who_asks_for_maps_of_nonsense_gets_a_sentence(engine, request_, why):
     assert value["failed"] and value["answers"] == "x" and why in value["status"]["en"]
 
 
+def test_a_pair_that_is_there_and_a_refusal_need_no_queue(engine):
+    desk, request = runs.Runs(engine), SimpleNamespace(session_hash="s")
+    fields = ("a woman", "a hat + blonde hair", "append", "", AUTO, AUTO, 1, 6, 4.0)
+    for chain in (False, True):
+        (asked, *_) = desk.known(chain, *fields)
+        assert asked["phase"] == "queued" and asked["go"], "so the stage asks for the run"
+        *_, (drawn, inside, *_) = desk.run(request, chain, *fields)
+        done = engine.steps_done
+        value, again, go, halt = desk.known(chain, *fields)
+        assert (value, again) == (drawn, inside) and engine.steps_done == done
+        assert len(value["strip"]) == 2 * chain and "go" not in value
+        assert go["interactive"] and not halt["interactive"]
+    told, _, go, _ = desk.known(False, "", *fields[1:])
+    assert told["phase"] == "failed" and "Base text" in told["status"]["en"] and go["interactive"]
+
+
 def test_stop_says_where_and_forgets_the_run(engine):
     desk, engine.pause = runs.Runs(engine), 0.02
     request = SimpleNamespace(session_hash="s")
@@ -1120,7 +1136,7 @@ def test_the_queue_cannot_be_passed(engine):
     page = build(engine, {})
     assert page._queue.max_size == 20 and page.api_open is False
     heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "gpu"]
-    assert len(heavy) == 9 and all(fn.concurrency_limit == 1 for fn in heavy)
+    assert len(heavy) == 10 and all(fn.concurrency_limit == 1 for fn in heavy)
     public = {fn.api_name for fn in page.fns.values() if fn.api_visibility == "public"}
     assert {"compare", "adapters", "words", "results", "finetune", "job", "control_job"} == public
     for fn in page.fns.values():

@@ -128,8 +128,8 @@ def url(engine, jobs, tmp_path_factory):
             "high": value,
             "n": 2,
         }
-        for method, values in (("spf", (0.8, 0.1)), ("naive", (0.9, 0.4)))
-        for measure, value in zip(("response", "pollution"), values, strict=True)
+        for method, values in (("spf", (0.8, 0.1, 0.85)), ("naive", (0.9, 0.4, 0.72)))
+        for measure, value in zip(("response", "pollution", "purity"), values, strict=True)
     ]
     (folder / "small.json").write_text(
         json.dumps({"settings": settings, "measures": {}, "rows": rows})
@@ -331,6 +331,79 @@ def test_scrubbing_asks_nobody_and_answers_at_once(visit):
     assert 2 <= int(page.input_value(".transport input >> nth=0")) <= 8
 
 
+def test_a_place_shows_where_it_looks_and_a_word_where_it_would_act(visit):
+    page = visit()
+    page.click("#stage button:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert not page.locator(".spf-inside .looks").is_visible()
+    page.click(".panels .frame >> nth=1", position={"x": 120, "y": 90})
+    page.wait_for_selector(".looks:not(.waits) canvas")
+    looked = page.evaluate(CANVAS, ".looks canvas")
+    page.click(".panels .frame >> nth=0", position={"x": 300, "y": 300})
+    page.wait_for_timeout(200)
+    assert page.evaluate(CANVAS, ".looks canvas") != looked
+    page.fill(".word-row input", "a beard ")
+    page.press(".word-row input", "Enter")
+    page.wait_for_selector("[data-layer=apart][aria-checked=true]:has-text('a beard')")
+    page.fill(".word-row input", "one, <|x|>")
+    page.click(".word-row button")
+    told = page.locator(".word-row [role=status]")
+    playwright.expect(told).to_contain_text("must not contain")
+    page.click("#tabs [role=tab]:has-text('Compare')")
+    page.click("#examples button >> nth=1")
+    page.click("#tabs [role=tab]:has-text('Look inside')")
+    page.wait_for_selector(".spf-inside .chain canvas")
+    assert not page.locator("[data-layer=apart], .spf-inside .heard:visible").count()
+
+
+CANVAS = "(place) => document.querySelector(place).toDataURL()"
+
+
+def test_the_same_pair_is_there_again_while_others_wait(visit, engine):
+    page, other = visit(), visit()
+    page.fill("#seed input", "91")
+    page.click(GENERATE)
+    page.wait_for_selector("#history .past:has-text('91')")
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    engine.pause = 0.3
+    other.fill("#seed input", "92")
+    other.click(GENERATE)
+    say(other, "step")
+    page.click("#examples button >> nth=0")
+    say(page, "The hat is there.")
+    playwright.expect(page.locator("#seed input")).not_to_have_value("91")
+    page.fill("#seed input", "91")
+    page.click(GENERATE)
+    page.wait_for_selector(DONE, timeout=10_000)
+    page.wait_for_function("new URLSearchParams(location.search).get('seed') === '91'")
+    assert "step" in sentence(other), "still at work"
+    engine.pause = 0.0
+    other.click(STOP)
+
+
+SILENT = """() => {
+    const field = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');
+    const get = function () { return this.closest('#base') ? '?' : field.get.call(this); };
+    Object.defineProperty(HTMLTextAreaElement.prototype, 'value', { ...field, get });
+}"""
+
+
+def test_what_a_link_brings_is_not_waited_for_longer_than_half_a_minute(chromium, url):
+    """A field that never takes the value of the link."""
+    context = chromium.new_context()
+    context.add_init_script(f"({SILENT})()")
+    page = context.new_page()
+    page.clock.install()
+    page.goto(f"{url}?base=a+photo+of+a+man&target=a+hat&seed=8")
+    page.wait_for_selector(".spf-stage[data-phase=queued]", timeout=60_000)
+    page.clock.run_for(25_000)
+    assert page.get_attribute(".spf-stage", "data-phase") == "queued"
+    page.clock.run_for(6_000)
+    say(page, "The connection was lost before the picture was there.")
+    context.close()
+
+
 SHAPE = """(place) => {
     const box = document.querySelector(place).getBoundingClientRect();
     return box.width / box.height;
@@ -441,6 +514,7 @@ def test_axe_finds_nothing_on_any_tab(visit, jobs, way):
     page = visit(**way)
     page.evaluate(AXE.read_text())
     later = {
+        "inside": (".panels .frame >> nth=1", ".looks:not(.waits)"),
         "results": (".sheet .cell >> nth=0", ".spf-pairs[data-phase=done]"),
         "vote": (".spf-vote .next", ".spf-vote .questions"),
     }
@@ -605,6 +679,32 @@ def test_a_link_brings_the_same_fields(visit):
     )
 
 
+def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
+    page = visit()
+    assert "?" not in page.url, "the first example needs no address"
+    page.fill("#seed input", "77")
+    engine.pause = 0.05
+    page.click(GENERATE)
+    say(page, "step")
+    assert parse_qs(urlsplit(page.url).query)["seed"] == ["77"]
+    page.reload()
+    engine.pause = 0.0
+    page.wait_for_selector(f"{DONE}", timeout=60_000)
+    playwright.expect(page.locator("#seed input")).to_have_value("77")
+    page.wait_for_function("new URLSearchParams(location.search).get('seed') === '77'")
+    page.wait_for_selector("#history .past:has-text('77')")
+    drawn = engine.steps_done
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector(f"{DONE} figure img[src]", timeout=60_000)
+    playwright.expect(page.locator("#seed input")).to_have_value("77")
+    assert engine.steps_done == drawn, "it was there"
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    page.reload()
+    say(page, "The dress is there.")
+
+
 def test_a_link_beyond_the_sliders_is_drawn_as_it_says(visit):
     asked = "steps=100&guidance=15&strength=-2&push=9&guided=attention&seed=4e9"
     page = visit(f"?base=a+photo+of+a+man&target=a+hat&{asked}")
@@ -713,6 +813,8 @@ def test_a_job_is_watched_survives_a_reload_and_ends_in_compare(visit, jobs):
     page.click("#ft-use")
     playwright.expect(page.locator("#adapter input")).to_have_value("hat-spf-1")
     assert page.input_value(TARGET) == "a hat"
+    page.wait_for_function("new URLSearchParams(location.search).get('adapter') === 'hat-spf-1'")
+    page.wait_for_selector(DONE)  # it is drawn at once
 
 
 def test_a_failed_job_says_so_and_shows_its_log(visit, jobs):
@@ -747,6 +849,22 @@ def test_the_tour_ends_where_one_can_try(visit):
     playwright.expect(page.locator(GENERATE)).to_be_visible()
 
 
+LETTERS = """() => [...document.querySelectorAll('.charts svg')].map((svg) =>
+    12 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
+
+
+@pytest.mark.parametrize("width", [1280, 900, 390])
+def test_letters_in_charts_can_be_read(visit, width):
+    page = visit(width=width)
+    page.click("#tabs [role=tab]:has-text('Results')")
+    page.wait_for_selector(".charts svg")
+    page.wait_for_timeout(300)
+    assert min(page.evaluate(LETTERS)) >= 11
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_timeout(300)
+    assert min(page.evaluate(LETTERS)) >= 11
+
+
 def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
     page = visit()
     page.click("#tabs [role=tab]:has-text('Results')")
@@ -759,6 +877,11 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
     page.keyboard.press("Enter")
     assert first() == "SPF", "sorted by keyboard, and the focus stays on the column"
     assert page.locator(".charts svg circle").count() == 4
+    best = "SPF is best here: purity 0.85 (0.85 – 0.85); next naive with 0.72"
+    assert page.inner_text(".best-of").startswith(best)
+    page.click(".best-of button")
+    page.wait_for_selector(".spf-pairs[data-phase=done]")
+    assert page.get_attribute(".sheet .cell[aria-pressed=true]", "data-cell") == "hat spf purity"
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(

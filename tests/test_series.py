@@ -4,6 +4,7 @@ draws instead.
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,16 +15,18 @@ from spf.config import AUTO, GenerateConfig
 from spf.engine import NAIVE, ORIGINAL, TUNED, Column, Words
 from spf.errors import BadInput
 from spf.evaluation.named import contradicted, disobeyed, named
+from spf.jobs import _ending
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.prompts import MOST_TARGETS, compose
 from spf.ui import runs, series, stage
 from spf.ui.foreign import chinese, translated
 from spf.ui.form import Form
-from spf.ui.refusals import worded
+from spf.ui.refusals import retold, worded
 from spf.ui.tabs import compare
 from spf.ui.upload import TITLES, wish
 from spf.ui.verdict import asked_for, titled
+from spf.worker import _no_room
 
 CONFIG = GenerateConfig("a photo of a woman", ("a hat",), seed=7, steps=6, adapter=AUTO)
 REQUEST = SimpleNamespace(session_hash="s")
@@ -173,6 +176,48 @@ def test_what_the_library_refuses_is_told_in_every_language(engine, made, start)
     told = worded(refused.value, runs.Runs(engine).titles)
     assert told["en"].startswith(start)
     assert HAN.search(told["zh"]) and told["zh"] != told["en"]
+
+
+def told_by_jobs():
+    """Everything that jobs and their processes say, as the code has it."""
+    at = "at step 3 of 9"
+    return [
+        "The job hat-spf-1 is still at work; stop it or wait for it.",
+        "The job hat-spf-1 is still at work; stop it first.",
+        "Another process is still at work in the job hat-spf-1.",
+        "Another job is being started; try again in a moment.",
+        "job hat-spf-1 is done but only a paused, stopped, interrupted or failed one can be"
+        " resumed.",
+        "job hat-spf-1 cannot be resumed: its request.json is damaged; delete it.",
+        "request.json is damaged, so this job cannot go on; delete it.",
+        "state.json was damaged.",
+        *(f"The process {_ending(code)} {at}." for code in (None, -9, -15, 3)),
+        "There was not enough memory; close other programs, or choose a smaller batch.",
+        "RuntimeError; the log says more.",
+        _no_room(Path("."), 2**40),
+        _no_room(Path("."), 0),
+        "/home/me/runs/jobs has 12 MiB free but 400 MiB are needed.",
+        "runs/jobs cannot be written (Permission denied), so no job can be started; start the page"
+        " in a folder of your own.",
+        "The gradient of spf is nan at step 12; the state of step 11 is kept.",
+        "The saved state /runs/x/state.safetensors is incomplete; start again with --fresh.",
+        "The saved state in /runs/x was made with seed 1, not 2.",
+        "The saved state x belongs to a network of other sizes; start again with --fresh.",
+    ]
+
+
+@pytest.mark.parametrize("text", told_by_jobs())
+def test_what_jobs_say_is_told_in_every_language_and_names_no_place(text):
+    told = retold(text)
+    assert HAN.search(told["zh"]) and not HAN.search(told["en"])
+    assert not any(place in line for line in told.values() for place in ("/home", "/runs", "json"))
+    for number in re.findall(r"(?<![\w/-])\d+", text.split("; the state")[0]):
+        if "saved state" not in text:
+            assert number in told["zh"], "figures are kept"
+
+
+def test_what_is_not_known_keeps_its_words():
+    assert retold("The dog ate it.")["zh"] == "The dog ate it." and retold("")["en"] == ""
 
 
 def test_a_text_that_leaves_no_room_for_its_target_is_told_in_words_of_the_page(tiny_base):

@@ -97,6 +97,16 @@ def lent_drawing(engine: Engine) -> Callable[..., Iterator[Progress | Result]]:
     return timed
 
 
+@lru_cache(maxsize=4)
+def lent_reading(engine: Engine) -> Callable[..., Iterator]:
+    """`Engine.reread` as the Space runs it."""
+
+    def read(config: GenerateConfig, word: str = "") -> Iterator:
+        yield from engine.reread(config, word)
+
+    return on_gpu(read, lambda config, word="": engine.seconds(config))
+
+
 def lent_training(engine: Engine) -> Callable[[str, str], Iterator]:
     """One slice of a fine-tuning job, for `SlicedJobs`."""
 

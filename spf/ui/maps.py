@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from spf.prompts import PAD
 
 from .components import webp
 from .texts import both, same
+
+if TYPE_CHECKING:  # it comes with torch
+    from spf.rereading import Reading
 
 
 def payload(result: Result) -> dict[str, Any]:
@@ -73,6 +76,36 @@ def payload(result: Result) -> dict[str, Any]:
         "outline": outline(result.region),
         "seed": result.config.seed,
     }
+
+
+def reread(readings: Mapping[str, Reading]) -> dict[str, Any]:
+    """Readings of the original and the tuned portrait as data for static/inside.js.
+
+    Arrays are packed as those of `payload`: original/looks and tuned/looks [L,P,h,w], P places row
+    by row in the grid `places`, each place between nothing and the most that it looks anywhere;
+    or original/word and tuned/word [L,1,h,w], each on its own scale.
+    """
+    blob, first = Blob(), readings[TUNED]
+    if first.word is None:
+        for role, one in readings.items():
+            blob.add(f"{role}/looks", _flat(one.looks))
+    else:
+        for role, one in readings.items():
+            low, high = one.word.min(), one.word.max()
+            blob.add(f"{role}/word", (one.word[:, None] - low) / max(high - low, 1e-8))
+    places = [] if first.looks is None else list(first.looks.shape[1:3])
+    return {
+        "steps": list(first.steps),
+        "places": places,
+        "blob": blob.packed(),
+        "arrays": blob.arrays,
+    }
+
+
+def _flat(looks: np.ndarray) -> np.ndarray:
+    """[L,p,q,h,w] as [L,p q,h,w], each map up to 1."""
+    maps = looks.reshape(looks.shape[0], -1, *looks.shape[3:])
+    return maps / maps.max((-2, -1), keepdims=True)
 
 
 def outline(region: np.ndarray | None) -> dict[str, Any] | None:

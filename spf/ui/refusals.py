@@ -13,15 +13,34 @@ from collections.abc import Mapping
 from spf.errors import SpfError
 
 from .boundary import Worded, sentence
-from .texts import both, known
+from .texts import both, known, same
 
 Titles = Mapping[str, Mapping[str, str]]
 """Name of a setting -> what the page calls it, in every language."""
 
 _IS, _BUT = r"(?P<field>\w+) (?P<verb>is|has) (?P<value>.+?) but ", r"at most (?P<most>\d+) are"
+_STEP = r"at step (?P<k>\d+) of (?P<n>\d+)"
+_NEEDED = r"(?P<needed>\d+) MiB are needed"
 _RULES = tuple(
     (key, re.compile(pattern, re.DOTALL))
     for key, pattern in (
+        ("job.busy", r"The job (?P<name>\S+) is still at work; .+"),
+        ("job.other", r"Another process is still at work in the job (?P<name>\S+)"),
+        ("job.starting", r"Another job is being started; .+"),
+        ("job.phase", r"job (?P<name>\S+) is (?P<phase>\w+) but only a paused, .+"),
+        ("job.damaged", r"(?:job \S+ cannot be resumed: its )?\S+ is damaged\b.*; delete it"),
+        ("job.state", r"\S+ was damaged"),
+        ("job.killed", rf"The process was killed, .+ {_STEP}"),
+        ("job.gone", rf"The process was interrupted {_STEP}"),
+        ("job.signal", rf"The process was ended by signal (?P<code>\d+) {_STEP}"),
+        ("job.code", rf"The process ended with code (?P<code>\d+) {_STEP}"),
+        ("job.memory", r"There was not enough memory; .+"),
+        ("job.log", r"(?P<kind>\w+); the log says more"),
+        ("job.room", rf"(?:The disk|.+) has (?P<free>\d+) MiB free but {_NEEDED}.*"),
+        ("job.full", r"The disk has (?P<free>\d+) MiB free; .+"),
+        ("job.closed", r".+ cannot be written \(.+\), so no job can be started; .+"),
+        ("job.nan", r"The (?P<what>.+) of \S+ is (?P<value>\S+) at step (?P<k>\d+); .+"),
+        ("job.saved", r"The saved state .+ (?:is incomplete; .+|belongs to .+|was made with .+)"),
         ("fit", r'the complete text is too long: of (?P<n>\d+) .+ all of "(?P<target>.*)"; .+'),
         ("place", r'replace is "(?P<value>.*)" but must be words of the base text, .+'),
         ("swap", r"mode is replace, so both replace .+"),
@@ -53,6 +72,8 @@ def worded(error: Exception, titles: Titles) -> dict[str, str]:
             continue
         values = found.groupdict()
         name = values.pop("field", None)
+        if "phase" in values:
+            values["phase"] = both(f"phase.{values['phase']}", values["phase"])
         if name is None:
             return both(f"error.{key}", **values)
         if name not in titles:
@@ -63,6 +84,11 @@ def worded(error: Exception, titles: Titles) -> dict[str, str]:
             values["value"] = both("error.bare")
         return both(f"error.{key}", field=titles[name], **values)
     return sentence(error)
+
+
+def retold(text: str) -> dict[str, str]:
+    """What a job or a process of its own has left in words, in those of the page."""
+    return worded(SpfError(text), {}) if text else same("")
 
 
 def called(**keys: str) -> dict[str, dict[str, str]]:

@@ -67,6 +67,22 @@ class Runs:
             except Exception as error:
                 yield stage.failed(self._told(error)), gr.skip(), *IDLE
 
+    def known(self, chain: bool, *values: Any):
+        """The same pair again, at once; else the stage while it is asked for, with `go`, on which
+        it asks for the run. Nobody waits in the queue for what is there, or for a refusal.
+        """
+        try:
+            config = self.engine.resolved(wanted(self.form, *values))
+            parts = prefixes(config) if chain else []
+        except Exception as error:
+            return stage.failed(self._told(error)), gr.skip(), *IDLE
+        if config not in self.drawn or any(part not in self.links for part in parts):
+            waits = {"phase": "queued", "status": both("status.queued"), "go": secrets.token_hex(4)}
+            return waits, gr.skip(), gr.skip(), gr.skip()
+        value, inside, last = self.drawn[config]
+        strip = [*(self.links[part] for part in parts), last] if parts else []
+        return value | {"strip": strip}, inside, *IDLE
+
     @contextmanager
     def _begun(self, request: gr.Request) -> Iterator[tuple[str, str]]:
         """Session and name of a run, which is that session's inside the block."""
@@ -120,6 +136,8 @@ class Runs:
                     place = (number if parts else 0, len(parts) + 1)
                     value = stage.waiting(event, roles, pictures, *place)
                     value |= {"run": run, "strip": strip, "links": count, "columns": columns}
+                    if buttons is BUSY:
+                        value["asks"] = config.carried()
                     yield value, gr.skip(), *buttons
                     buttons = (gr.skip(), gr.skip())
 

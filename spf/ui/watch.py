@@ -18,7 +18,8 @@ from spf.settings import FinetuneConfig
 
 from .components import own, webp
 from .gpu import on_space
-from .texts import both, label, same
+from .refusals import retold
+from .texts import both, label
 
 TICK = 1.0
 """Seconds between two looks at a job that is at work."""
@@ -113,10 +114,10 @@ def sentence(status: Status) -> dict[str, str]:
     """Where the job stands, in words; a failure is never called anything else."""
     if status.phase in ("failed", "interrupted"):
         kept = both("job.kept", k=status.kept) if status.kept else both("job.nothing")
-        told = {"k": status.step, "n": status.steps, "why": placeless(status.message), "kept": kept}
+        told = {"k": status.step, "n": status.steps, "why": retold(status.message), "kept": kept}
         return both(f"job.{status.phase}", **told)
     if status.phase == "paused" and status.message:
-        return same(placeless(status.message))  # of the job itself, which says what it lacks
+        return retold(status.message)  # of the job itself, which says what it lacks
     if status.phase == "running" and not status.step:
         return both("job.preparing")
     if status.phase == "running":

@@ -38,12 +38,18 @@
   /* What becomes of the run that was asked for last, also where Gradio shows nothing of it: its
      place in the queue, a refusal, a lost connection. Its waiting then always ends. */
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
-  const ended = (status) => tell("spf:ended", { status: status || t("status.lost") });
+  const ended = (status) => {
+    asking = false;
+    tell("spf:ended", { status: status || t("status.lost") });
+  };
   let asking = false,
     event = null;
   document.addEventListener("spf:pending", () => {
     asking = true;
     event = null;
+  });
+  document.addEventListener("spf:done", () => {
+    asking = false;
   });
   const heard = (message) => {
     if (!event || message.event_id !== event) return;
@@ -83,16 +89,18 @@
   const plain = window.fetch.bind(window);
   window.fetch = async (input, options) => {
     const path = new URL(input?.url ?? input, location.href).pathname;
-    const joins = asking && path.endsWith("/queue/join"),
+    const first = asking && path.endsWith("/run/predict"), // whether it is there
+      joins = asking && path.endsWith("/queue/join"),
       streams = path.endsWith("/queue/data");
     if (joins) asking = false;
     let answer;
     try {
       answer = await plain(input, options);
     } catch (error) {
-      if (joins || (streams && event)) ended();
+      if (first || joins || (streams && event)) ended();
       throw error;
     }
+    if (first && !answer.ok) ended();
     if (answer.status === 503 && path.endsWith("/queue/join")) answer = await refused(answer);
     if (joins) {
       const told = await answer
@@ -484,6 +492,8 @@
         else if (late) never();
       }, 40);
   };
+  /* Where a text is written. */
+  const field = (name) => document.querySelector(`#${name} textarea, #${name} input`);
   const namedValue = (name, value) => texts[`value.${name}.${value}`] ?? value;
 
   /* A small JPEG of the middle square of a picture. */
@@ -505,6 +515,7 @@
   window.SPF = {
     thumbnail,
     press,
+    field,
     namedValue,
     lang,
     t,

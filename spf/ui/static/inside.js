@@ -1,6 +1,6 @@
 /* Look inside one run: every map of every step, drawn here from one packed blob; no call to the
    server while scrubbing. */
-const { t, said, h, drawMap, save } = window.SPF;
+const { t, said, h, drawMap, save, unzip } = window.SPF;
 const root = element.querySelector(".spf-inside");
 let data = null,
   blob = null,
@@ -79,13 +79,58 @@ const lies = h(
   h("span"),
   h("button", { type: "button", class: "suggestion", onclick: () => goBest() }),
 );
-const heard = h("div", { class: "heard", hidden: true, "aria-live": "polite" });
+const heard = h("div", { class: "listens", "aria-live": "polite" });
+const looking = ["original", "tuned"].map((role) => {
+  const canvas = h("canvas", { width: 224, height: 224, role: "img" });
+  return { role, canvas, pen: canvas.getContext("2d") };
+});
+const lookStatus = h("p", { class: "muted", role: "status" });
+const lookBox = h(
+  "div",
+  { class: "looks" },
+  h("h2", {}, t("inside.looks")),
+  h("p", { class: "muted" }, t("inside.looks.about")),
+  lookStatus,
+  h(
+    "div",
+    { class: "pair" },
+    looking.map(({ role, canvas }) =>
+      h(
+        "figure",
+        { "data-panel": role },
+        h("div", { class: "frame" }, canvas),
+        h("figcaption", {}, h("span", { class: "dot" }), t(`role.${role}`)),
+      ),
+    ),
+  ),
+);
+const place = h("div", { class: "heard", hidden: true }, heard, lookBox);
+const word = h("input", {
+  type: "text",
+  class: "edit",
+  maxlength: "60",
+  placeholder: t("inside.word.example"),
+  "aria-label": t("inside.word"),
+  onkeydown: (event) => {
+    event.stopPropagation(); // arrows and the space bar belong to the text
+    if (event.key === "Enter") askWord();
+  },
+});
+const wordStatus = h("span", { class: "muted", role: "status" });
+const wordBox = h(
+  "div",
+  { class: "word-row" },
+  word,
+  h("button", { type: "button", class: "plain", onclick: () => askWord() }, t("inside.word.show")),
+  wordStatus,
+);
 const marks = panels.map((p) => {
   const mark = h("i", { class: "spot", hidden: true });
   const frame = p.canvas.parentNode;
   frame.append(mark);
   frame.addEventListener("click", (event) => {
     const box = frame.getBoundingClientRect();
+    if (asking?.failed) asking = null;
     spot = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
     request();
   });
@@ -117,6 +162,7 @@ const shell = h(
   "div",
   { class: "inside-shell" },
   picker,
+  wordBox,
   h(
     "div",
     { class: "panels" },
@@ -134,7 +180,7 @@ const shell = h(
   exactBox,
   explain,
   lies,
-  heard,
+  place,
   h("h2", {}, t("inside.chain")),
   h("p", { class: "muted" }, t("inside.chain.about")),
   chain,
@@ -284,10 +330,11 @@ function tellSpot() {
     mark.hidden = !spot;
     if (spot) mark.style.cssText = `left: ${100 * spot[0]}%; top: ${100 * spot[1]}%`;
   });
-  heard.hidden = !spot;
+  place.hidden = !spot;
   if (!spot) return;
+  tellLooks();
   const [rows, columns] = grid(),
-    place =
+    here =
       Math.min(rows - 1, Math.floor(spot[1] * rows)) * columns +
       Math.min(columns - 1, Math.floor(spot[0] * columns));
   const grain = side === "all" ? sides[sides.length - 1] : side;
@@ -295,7 +342,7 @@ function tellSpot() {
     const [low, high] =
       data.scales[grain][said(one.label)] || Object.values(data.scales[grain])[one.index];
     const map = phraseMap(role, one.index).map((v) => low + (v / 255) * (high - low));
-    return map[place] / Math.max(1e-9, map.reduce((a, b) => a + b, 0) / map.length);
+    return map[here] / Math.max(1e-9, map.reduce((a, b) => a + b, 0) / map.length);
   };
   const found = data.layers
     .filter((l) => l.kind === "phrase")
@@ -329,7 +376,103 @@ function tellSpot() {
   );
 }
 
+/* ---- read once more when somebody asks: where a place looks, and a word beside the text ---- */
+let looks = null,
+  apart = null,
+  asking = null,
+  asks = 0;
+function ask(words = "") {
+  if (!window.SPF.shown) return false;
+  asks += 1;
+  asking = { ask: `${Date.now()}-${asks}`, word: words };
+  trigger("reread", { ...asking, request: window.SPF.shown });
+  return true;
+}
+/* A map of the level that is nearest to the step. */
+function levelOf(found, name, index) {
+  const level = found.steps.reduce(
+      (near, at, k) => (Math.abs(at - step) < Math.abs(found.steps[near] - step) ? k : near),
+      0,
+    ),
+    { at, shape } = found.arrays[name],
+    cells = shape[2] * shape[3];
+  const from = at + (level * shape[1] + index) * cells;
+  return [found.blob.subarray(from, from + cells), shape.slice(2)];
+}
+function tellLooks() {
+  if (!looks && !asking) lookStatus.textContent = ask() ? t("inside.reading") : "";
+  lookBox.classList.toggle("waits", !looks);
+  if (!looks) return;
+  lookStatus.textContent = "";
+  const [rows, columns] = looks.places,
+    index =
+      Math.min(rows - 1, Math.floor(spot[1] * rows)) * columns +
+      Math.min(columns - 1, Math.floor(spot[0] * columns));
+  for (const { role, canvas, pen } of looking) {
+    canvas.height = Math.round((canvas.width * panels[0].canvas.height) / panels[0].canvas.width);
+    background(pen, role, true);
+    const [map, size] = levelOf(looks, `${role}/looks`, index);
+    drawMap(pen, map, size, { opacity: 0.85 });
+    const [x, y] = [spot[0] * canvas.width, spot[1] * canvas.height];
+    for (const [colour, width] of [
+      ["#000", 4],
+      ["#fff", 2],
+    ]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = width;
+      pen.beginPath();
+      pen.arc(x, y, 6, 0, 2 * Math.PI);
+      pen.stroke();
+    }
+    canvas.setAttribute("aria-label", `${t("inside.looks")}: ${t(`role.${role}`)}`);
+  }
+}
+function askWord() {
+  const words = word.value.trim();
+  if (!words || !data) return;
+  if (ask(words)) wordStatus.textContent = t("inside.reading");
+}
+/* What the server read, or why it could not. */
+async function answered(value) {
+  if (!value || value.answers !== asking?.ask) return;
+  const tell = value.word ? wordStatus : lookStatus;
+  if (!value.blob) {
+    tell.textContent = said(value.status);
+    if (value.failed) asking = { failed: true };
+    return;
+  }
+  const found = { ...value, blob: window.SPF.restored(await unzip(value.blob), value.arrays) };
+  if (value.answers !== asking?.ask) return;
+  asking = null;
+  tell.textContent = "";
+  if (!value.word) looks = found;
+  else {
+    apart = found;
+    data.layers = data.layers.filter((one) => one.key !== "apart");
+    data.layers.push({
+      key: "apart",
+      kind: "apart",
+      about: "apart",
+      both: true,
+      label: value.word,
+    });
+    build();
+    choose("apart");
+  }
+  request();
+}
+
 /* ---- drawing ---- */
+const within = (value, most) => Math.max(-most, Math.min(most, value));
+/* Maps on one scale, from the value in their middle to the most that they show now: where, and not
+   how much, is what a glance asks. */
+const LEAST = 0.12 * 255;
+function stretched(...maps) {
+  const all = maps.flatMap((map) => Array.from(map)).sort((a, b) => a - b),
+    low = all[all.length >> 1],
+    span = Math.max(all[all.length - 1] - low, LEAST);
+  return maps.map((map) => Float32Array.from(map, (value) => (255 * (value - low)) / span));
+}
 /* Panels are as wide to their height as the pictures behind them. */
 function shaped({ naturalWidth: w, naturalHeight: hgt }) {
   for (const { canvas } of panels) {
@@ -339,9 +482,9 @@ function shaped({ naturalWidth: w, naturalHeight: hgt }) {
   }
   request();
 }
-const background = (pen, role) => {
+const background = (pen, role, finished = false) => {
   const { width, height } = pen.canvas;
-  const k = data.frame_steps.findIndex((at) => at > step);
+  const k = finished ? -1 : data.frame_steps.findIndex((at) => at > step);
   const image = (frames[role] || [])[(k < 0 ? data.frame_steps.length : k) - 1];
   pen.clearRect(0, 0, width, height);
   pen.imageSmoothingEnabled = true;
@@ -361,16 +504,26 @@ function paint() {
     chainSize = sizeOf("chain");
   background(original.pen, "original");
   background(tuned.pen, "tuned");
-  if (now.kind === "phrase") {
+  if (now.kind === "apart") {
+    const [, two] = [original, tuned].map(({ pen, name }) => {
+      const [map, size] = levelOf(apart, `${name}/word`, 0),
+        [shown] = stretched(map);
+      drawMap(pen, shown, size, options);
+      return [shown, size];
+    });
+    drawMap(change.pen, ...two, { veil: false });
+    change.title.textContent = t("inside.map");
+  } else if (now.kind === "phrase") {
     const size = grid(),
-      two = phraseMap("tuned", now.index);
+      maps = [phraseMap("tuned", now.index)];
+    if (now.both) maps.push(phraseMap("original", now.index));
+    const [two, one] = stretched(...maps);
     drawMap(tuned.pen, two, size, options);
-    if (now.both) {
-      const one = phraseMap("original", now.index);
+    if (one) {
       drawMap(original.pen, one, size, options);
       drawMap(
         change.pen,
-        two.map((v, i) => 128 + Math.max(-127, Math.min(127, v - one[i]))),
+        two.map((v, i) => 128 + within(Math.max(0, v) - Math.max(0, one[i]), 127)),
         size,
         { signed: true, veil: false },
       );
@@ -405,7 +558,7 @@ function paint() {
   );
   tiles.forEach(({ pen, index, phrase }) => {
     if (phrase == null) drawMap(pen, plane("chain", step, index), chainSize, { veil: false });
-    else drawMap(pen, phraseMap("tuned", phrase), grid(), { veil: false });
+    else drawMap(pen, ...stretched(phraseMap("tuned", phrase)), grid(), { veil: false });
   });
   count.textContent = t("inside.count", { k: step + 1, n: data.steps });
   count.title = `t = ${data.timesteps[step]}`;
@@ -575,13 +728,15 @@ function build() {
       said(l.label),
     );
   const inText = data.layers.filter((l) => l.kind === "phrase"),
-    others = data.layers.filter((l) => l.pick);
+    others = data.layers.filter((l) => l.pick),
+    beside = data.layers.filter((l) => l.kind === "apart");
   picker.replaceChildren(
     h(
       "span",
       { class: "group", role: "none" },
       h("span", { class: "group-name" }, t("inside.words")),
       inText.map(option),
+      beside.map(option),
     ),
     h(
       "span",
@@ -592,11 +747,7 @@ function build() {
   );
   grain.replaceChildren(
     ...["all", ...sides].map((s) =>
-      h(
-        "option",
-        { value: s, selected: s === side },
-        s === "all" ? t("inside.all") : named(s),
-      ),
+      h("option", { value: s, selected: s === side }, s === "all" ? t("inside.all") : named(s)),
     ),
   );
   tiles = [];
@@ -641,10 +792,10 @@ function build() {
 }
 
 /* Maps are made when somebody looks here. */
-const ask = () => {
+const want = () => {
   if (window.SPF.asked && root.offsetParent) document.dispatchEvent(new CustomEvent("spf:look"));
 };
-new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && ask()).observe(root);
+new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && want()).observe(root);
 
 /* The data is held by the page (trace.js); this view comes and goes with its tab. */
 function update() {
@@ -659,7 +810,7 @@ function update() {
     data = null;
     empty.textContent = asked ? said(asked.status) || t("inside.asked") : t("inside.empty");
     root.replaceChildren(empty);
-    if (!asked?.failed) ask();
+    if (!asked?.failed) want();
     return;
   }
   ({ data, blob } = trace);
@@ -674,7 +825,8 @@ function update() {
   }
   edge = data.outline ? new Path2D(data.outline.path) : null;
   region = data.outline ? regionOf(data.outline) : null;
-  spot = null;
+  spot = looks = apart = asking = null;
+  wordStatus.textContent = "";
   chosenAt.clear();
   exactBox.hidden = !edge;
   sides = Object.keys(data.scales)
@@ -690,4 +842,5 @@ function update() {
   choose(top?.key || data.start);
 }
 document.addEventListener("spf:trace", update);
+watch("value", () => answered(props.value));
 update();

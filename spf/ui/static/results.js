@@ -20,10 +20,21 @@ const svg = (tag, attributes = {}, ...children) => {
   node.append(...children);
   return node;
 };
-/* Width of a chart in its own units: letters stay large enough where the page is narrow. */
-const narrow = matchMedia("(max-width: 600px)");
-const wide = (full) => (narrow.matches ? 350 : full);
-narrow.addEventListener("change", () => element.isConnected && now && chart());
+/* Width of a chart in pixels, which are its units, so that letters keep their size; the grid of
+   style.css puts as many beside each other as have 380. */
+const GAP = 28,
+  LEAST = 380;
+let room = 0;
+const wide = () => {
+  const figures = now.curves?.length ? 3 : 2,
+    many = Math.max(1, Math.min(figures, Math.floor((room + GAP) / (LEAST + GAP))));
+  return Math.min(600, Math.floor((room || 480) / many - (GAP * (many - 1)) / many));
+};
+new ResizeObserver(([{ contentRect }]) => {
+  if (!contentRect.width || contentRect.width === room) return;
+  room = contentRect.width;
+  if (now) chart();
+}).observe(root);
 const titled = (name) => said(now.measures.find((m) => m.name === name)?.title) || name;
 const number = (value) =>
   value == null ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
@@ -118,6 +129,15 @@ const save = h(
   t("results.csv"),
 );
 const about = h("p", { class: "muted" });
+const lead = h(
+  "p",
+  { class: "best-of" },
+  h("b"),
+  " ",
+  h("span"),
+  " ",
+  h("button", { type: "button", class: "suggestion" }, t("results.prove")),
+);
 const sheet = h("div", {
   class: "sheet",
   tabindex: "0",
@@ -219,21 +239,8 @@ function table() {
           class: `cell${top ? " best" : ""}`,
           "aria-pressed": String(picked === id),
           title: `${titled(m.name)}: ${number(row.value)}${range}${count}`,
-          onclick: (event) => {
-            picked = id;
-            measure = m.name;
-            sheet
-              .querySelectorAll(".cell")
-              .forEach((b) => b.setAttribute("aria-pressed", String(b === event.currentTarget)));
-            chart();
-            trigger("pick", {
-              table: now.key,
-              method: line.method,
-              aim: line.target,
-              measure: m.name,
-              order: "worst",
-            });
-          },
+          "data-cell": id,
+          onclick: () => behind(line.method, line.target, m.name),
         },
         h("b", {}, number(row.value)),
         row.low == null ? null : h("small", {}, `${number(row.low)} – ${number(row.high)}`),
@@ -275,6 +282,38 @@ function table() {
   );
 }
 
+/* Which method is best, by purity where it was measured, and the next one; its pairs are one press
+   away. */
+const BEST = "purity";
+function tellBest() {
+  const one = targetsOf().length === 1 ? targetsOf()[0] : "all",
+    aim = shown === EACH ? one : shown,
+    [first, second] = now.rows
+      .filter((r) => r.measure === BEST && r.target === aim && r.method !== "original")
+      .sort((a, b) => b.value - a.value);
+  lead.hidden = !second;
+  if (!second) return;
+  const spanned = ({ value, low, high }) =>
+    low == null ? number(value) : `${number(value)} (${number(low)} – ${number(high)})`;
+  lead.firstChild.textContent = t("results.best", { method: called(first.method) });
+  lead.querySelector("span").textContent = t("results.next", {
+    what: titled(BEST),
+    value: spanned(first),
+    next: called(second.method),
+    second: spanned(second),
+  });
+  lead.lastChild.onclick = () => behind(first.method, aim, BEST, "drawn");
+}
+/* Asks for the portraits behind a number. */
+function behind(method, aim, name, order = "worst") {
+  picked = `${aim} ${method} ${name}`;
+  measure = name;
+  for (const one of sheet.querySelectorAll(".cell"))
+    one.setAttribute("aria-pressed", String(one.dataset.cell === picked));
+  chart();
+  trigger("pick", { table: now.key, method, aim, measure: name, order });
+}
+
 /* One measure over the targets: a dot and its interval for each method. */
 function dots() {
   const rows = now.rows.filter((r) => r.measure === measure),
@@ -283,13 +322,15 @@ function dots() {
   const step = Math.max(26, 11 * methods.length + 10),
     height = aims.length * step + 26,
     left = 132,
-    width = wide(500);
+    width = wide();
   const ends = rows.flatMap((r) => [r.low ?? r.value, r.high ?? r.value]),
     low = Math.min(0, ...ends),
     high = Math.max(low < 0 || Math.max(...ends) <= 1 ? 1 : 0, ...ends) || 1;
   const x = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 12);
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
     role: "img",
     "aria-label": titled(measure),
   });
@@ -348,16 +389,18 @@ function plane() {
     }))
     .filter((p) => p.a && p.b);
   if (!points.length) return null;
-  const width = wide(460),
+  const width = wide(),
     height = 300,
     left = 40,
     under = 34,
     most = Math.max(...points.map((p) => p.a.value)),
-    high = 0.08 * Math.max(1, Math.ceil(most / 0.08)); // four steps of whole hundredths
+    high = 0.04 * Math.max(1, Math.ceil(most / 0.04)); // four steps of whole hundredths
   const x = (v) => left + (v / high) * (width - left - 14),
     y = (v) => 24 + (1 - v) * (height - under - 24);
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
     role: "img",
     "aria-label": t("results.plane"),
   });
@@ -405,7 +448,7 @@ function curves() {
   const name = all[0].measure,
     used = all.filter((r) => r.measure === name),
     lines = [...new Set(used.map((r) => `${r.method} ${r.target}`))];
-  const width = wide(460),
+  const width = wide(),
     height = 240,
     left = 40,
     last = Math.max(...used.map((r) => r.step)) || 1,
@@ -414,6 +457,8 @@ function curves() {
     y = (v) => 10 + (1 - v / high) * (height - 44);
   const picture = svg("svg", {
     viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
     role: "img",
     "aria-label": t("results.curves"),
   });
@@ -494,6 +539,7 @@ function draw() {
     model: model ?? "?",
   });
   sheet.replaceChildren(table());
+  tellBest();
   legend.replaceChildren(...methodsOf().map((m) => h("li", {}, mark(m), called(m))));
   chart();
   if (!root.contains(sheet))
@@ -505,6 +551,7 @@ function draw() {
         aims,
         h("div", { class: "actions" }, columns, save, renew),
       ),
+      lead,
       about,
       sheet,
       h("p", { class: "muted" }, t("results.hint")),

@@ -207,7 +207,7 @@ const chain = h("div", { class: "chain-row" }, strip, h("div", { class: "chain-a
    field. */
 function longer() {
   const text = edit.value.trim(),
-    field = document.querySelector("#target textarea, #target input");
+    field = window.SPF.field("target");
   if (!text || busy() || !field) return;
   edit.value = "";
   trigger("longer", { edit: text });
@@ -220,7 +220,7 @@ function longer() {
 /* Takes one edit out of the chain and draws what is left; then what came back is told. */
 function undo(k) {
   const targets = data.request?.targets || [],
-    field = document.querySelector("#target textarea, #target input");
+    field = window.SPF.field("target");
   if (busy() || !field || targets.length < 2) return;
   const left = targets.filter((_, i) => i !== k).join(" + ");
   undone = {
@@ -574,12 +574,25 @@ async function saved(maps) {
   if (maps) files["maps.npz"] = new Uint8Array(await maps().arrayBuffer());
   save(`spf-portrait-seed${request.seed}.zip`, zip(files));
 }
-async function copyLink() {
+/* The link that draws the pair of a request again. */
+function linkOf(request, chained) {
   const url = new URL(location.pathname, location.origin);
-  if ((data.strip || []).length) url.searchParams.set("chain", "1");
-  for (const [name, value] of Object.entries(data.request || {})) {
+  if (chained) url.searchParams.set("chain", "1");
+  for (const [name, value] of Object.entries(request || {})) {
     for (const one of [value].flat()) url.searchParams.append(name, one);
   }
+  return url;
+}
+/* The address is the link of what is drawn or shown, so that a reload, the back button and another
+   language bring it back. */
+function address(request, chained) {
+  const url = linkOf(request, chained),
+    language = new URLSearchParams(location.search).get("lang");
+  if (language) url.searchParams.set("lang", language);
+  history.replaceState(history.state, "", url);
+}
+async function copyLink() {
+  const url = linkOf(data.request, (data.strip || []).length);
   try {
     await navigator.clipboard.writeText(url.href);
   } catch {
@@ -601,9 +614,8 @@ const part = (value, names) => Object.fromEntries(names.map((name) => [name, val
 
 /* Settings that a link or a picture brought: drawn at once, as soon as they stand in the fields. */
 function ask(request) {
-  const field = () => document.querySelector("#base textarea, #base input");
   press(
-    () => data.brought && field()?.value === request.base,
+    () => data.brought && window.SPF.field("base")?.value === request.base,
     () => data.brought && update({ phase: "failed", status: t("status.lost") }),
     30_000,
   );
@@ -629,6 +641,7 @@ function update(value) {
     draw();
     return ask(value.request);
   }
+  if (value?.asks) address(value.asks, value.links);
   if (value?.phase === "fields") {
     data.asked = value.way;
     return;
@@ -638,8 +651,13 @@ function update(value) {
     waits = value && !value.portraits && ["queued", "loading"].includes(value.phase);
   const keep = ended ? part(last, [...KEPT, ...TOLD]) : waits ? part(data, KEPT) : {};
   data = { ...keep, ...(value || {}) };
+  if (value?.go) trigger("draw"); // it is not there yet
   if (data.phase === "done") {
     last = data;
+    if (!data.names) {
+      if (window.SPF.shown) address(data.request, (data.strip || []).length); // not for the first
+      window.SPF.shown = data.request;
+    }
     chosen = (data.strip || []).length - 1;
     result = { portrait: data.portraits?.tuned, display: data.display?.tuned };
     tellReturned();
@@ -658,8 +676,8 @@ document.addEventListener("spf:ended", ({ detail }) => update({ phase: "failed",
 
 /* The pictures are of the texts they were drawn from, whatever stands in the fields by now. */
 function stale() {
-  const field = document.querySelector("#base textarea, #base input"),
-    target = document.querySelector("#target textarea, #target input"),
+  const field = window.SPF.field("base"),
+    target = window.SPF.field("target"),
     request = data.request;
   if (data.phase !== "done" || !request || !field || !target) return false;
   const clean = (text) => text.replace(/\s+/g, " ").trim();

@@ -17,6 +17,7 @@ function restored(packed, arrays) {
   }
   return blob;
 }
+window.SPF.restored = restored;
 async function update(value) {
   if (value?.answers && value.answers !== current) return; // another pair is shown by now
   if (!value?.answers) current = value?.ask ?? null;

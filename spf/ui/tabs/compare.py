@@ -188,7 +188,9 @@ def _connect_run(page: Page, shown: Shown) -> None:
     """Generate and Stop."""
     runs = Runs(page.engine, page.form)
     outputs = [shown.picture, page.trace, shown.go, shown.halt]
-    run = shown.go.click(runs.run, [page.chain, *page.inputs], outputs, js=TELL, **HEAVY)
+    asked = [page.chain, *page.inputs]
+    shown.go.click(runs.known, asked, outputs, js=TELL, **QUICK)
+    run = shown.picture.draw(runs.run, asked, outputs, **HEAVY)
     listed = [shown.sheet, shown.go, shown.halt]
     several = shown.order.go.click(
         runs.series, [*shown.order.inputs, *page.inputs], listed, **HEAVY

@@ -42,6 +42,8 @@ class Preset(NamedTuple):
 
 
 PRESETS = {"taste": Preset(80, 48, 16), "standard": Preset(400, SIZE, 64)}
+DRAW = "target => window.SPF.press(() => window.SPF.field('target')?.value === target)"
+"""Presses Generate as soon as the fields hold what is to be drawn."""
 FEW = 60
 """Steps below which a run seldom teaches a target."""
 LONGER = {"queue": True, "concurrency_limit": 2}
@@ -386,7 +388,8 @@ def _connect_job(page: Page, watch: Watch) -> None:
         return target.text, target.mode, target.replace, chosen, gr.Tabs(selected="compare")
 
     texts = [page.fields[name] for name in ("targets", "mode", "replace")]
-    watch.use.click(try_it, watch.name, [*texts, adapter, page.tabs], **QUICK)
+    tried = watch.use.click(try_it, watch.name, [*texts, adapter, page.tabs], **QUICK)
+    tried.success(None, page.fields["targets"], None, js=DRAW, api_visibility="private")
     watch.clock.tick(tick, watch.name, [*watch.outputs, adapter], **QUICK)
 
 
