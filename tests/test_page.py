@@ -36,7 +36,7 @@ from spf.jobs import Jobs, SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
-from spf.portraits.tailored import BIAS, SIZE
+from spf.portraits.tailored import SIZE
 from spf.prompts import PAD, compose
 from spf.ui import (
     build,
@@ -1180,7 +1180,7 @@ def test_a_ready_set_shows_its_pictures_and_what_they_share():
     shown = finetune.preview("laughing")
     assert shown["title"]["en"] == "The ready set of “laughing”"
     assert len(shown["items"]) == upload.SAMPLES and shown["more"] == SIZE - upload.SAMPLES
-    for value in BIAS["laughing"].values():
+    for value in TARGETS["laughing"].bias.values():
         assert value in shown["findings"][0]["text"]["en"]
         assert not any(re.search(rf"\b{value}\b", item["complete"]) for item in shown["items"])
     assert all(item["complete"].endswith(", laughing") for item in shown["items"])
