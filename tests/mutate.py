@@ -3,7 +3,7 @@
     python tests/mutate.py                      the slips that were chosen by hand
     python tests/mutate.py --sample 60          so many that a walk over the equations finds
     python tests/mutate.py --all                every slip, by hand and of the walk; takes hours
-    python tests/mutate.py --only spf/sfcm.py   of one file
+    python tests/mutate.py --only spf/sfcm.py   of one file, or of a folder
 
 The code is copied to a temporary folder; what is checked out stays as it is. Libraries are loaded
 once, and each slip is tested in a fork of that process, so that most take a second or two. A slip
@@ -112,14 +112,39 @@ WALKED = (
     "spf/shelf.py",
     "spf/guides/held.py",
     "spf/sampling/guides.py",
+    "spf/sampling/kept.py",
     "spf/sampling/loop.py",
+    "spf/sampling/tuned.py",
+    "spf/evaluation/chains.py",
+    "spf/evaluation/columns.py",
+    "spf/evaluation/form.py",
+    "spf/evaluation/measured/attributes.py",
+    "spf/evaluation/measured/columns.py",
+    "spf/evaluation/measured/maps.py",
     "spf/evaluation/measures.py",
+    "spf/evaluation/named.py",
+    "spf/evaluation/pictures.py",
+    "spf/evaluation/plan.py",
+    "spf/evaluation/readers.py",
+    "spf/evaluation/report.py",
     "spf/evaluation/summary.py",
+    "spf/evaluation/visible.py",
     "spf/methods/spf.py",
     "spf/methods/purecc.py",
     "spf/methods/__init__.py",
     "spf/files.py",
     "spf/images.py",
+    "spf/encodings.py",
+    "spf/userdata/captions.py",
+    "spf/userdata/checking.py",
+    "spf/userdata/inbox.py",
+    "spf/userdata/reading.py",
+    "spf/userdata/sets.py",
+    "spf/exchange/checkpoint.py",
+    "spf/exchange/lowrank.py",
+    "spf/exchange/names.py",
+    "spf/exchange/reading.py",
+    "spf/exchange/writing.py",
 )
 HAND = [
     # the objective
@@ -542,16 +567,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sample", type=int, default=0, help="so many slips of the walk")
     parser.add_argument("--all", action="store_true", help="every slip of the walk")
-    parser.add_argument("--only", default="", help="slips of one file")
+    parser.add_argument("--only", default="", help="slips of one file, or below one folder")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     options = parser.parse_args()
 
-    slips = [] if options.sample else list(by_hand())
+    slips = [slip for slip in by_hand() if slip.file.startswith(options.only)]
+    slips = [] if options.sample else slips
     if options.all or options.sample:
-        found = [slip for file in WALKED for slip in walked(file)]
+        files = [file for file in WALKED if file.startswith(options.only)]
+        found = [slip for file in files for slip in walked(file)]
         random.Random(options.seed).shuffle(found)
         slips += found if options.all else found[: options.sample]
-    slips = [slip for slip in slips if options.only in ("", slip.file)]
 
     survivors, began = [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
