@@ -234,3 +234,13 @@ def test_a_face_is_spoilt_from_the_bound_on(monkeypatch, formed, found):
     one = flat("eyes", 0)
     whole, torn = (Look(one.values, one.probs, one.regions, one.picture, f) for f in (0.75, formed))
     assert v.redrawn(whole, torn) == found
+
+
+@pytest.mark.parametrize(("far", "found"), [(2, ()), (3, ("nose",))])
+def test_what_lies_within_two_pixels_of_a_target_is_spared(far, found):
+    before, after = flat("nose", 0), flat("nose", 0)
+    for one, shade in ((before, 0.0), (after, 1.0)):
+        one.regions[0] = REGIONS.index("hat")
+        one.regions[far] = REGIONS.index("nose")
+        one.picture[...] = shade
+    assert v.redrawn(before, after, [HAT]) == found
