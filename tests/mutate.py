@@ -357,6 +357,72 @@ HAND = [
     ("spf/evaluation/measures.py", "(found | region).sum()", "region.sum()", "test_measures.py"),
     ("spf/evaluation/measures.py", "np.diff(scores)", "scores", "test_measures.py"),
     ("spf/evaluation/measures.py", "(1 - level) / 2,", "(1 - level),", "test_measures.py"),
+    (
+        "spf/evaluation/measures.py",
+        "norm(b, axis=-1), 1e-12",
+        "norm(b, axis=-1), 1.0",
+        "test_measures.py::test_cosine",
+    ),
+    (
+        "spf/evaluation/measures.py",
+        "GROW = 2",
+        "GROW = 5",
+        "test_visible.py::test_what_lies_within_two_pixels_of_a_target_is_spared",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "apart < CERTAIN",
+        "apart <= CERTAIN",
+        "test_visible.py::test_readings_count_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "place.sum() <= FEW",
+        "place.sum() < FEW",
+        "test_visible.py::test_of_a_few_pixels_the_readings_decide",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "& ~spared).sum() <= FEW",
+        "& ~spared).sum() < FEW",
+        "test_visible.py::test_of_a_part_of_few_pixels_nothing_is_said",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        ".sum() >= COVERED *",
+        ".sum() > COVERED *",
+        "test_visible.py::test_a_target_hides_from_six_tenths_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "SHIFT = 1",
+        "SHIFT = 3",
+        "test_visible.py::test_a_face_that_moved_by_two_pixels_is_another",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        ".mean() >= VISIBLE",
+        ".mean() > VISIBLE",
+        "test_visible.py::test_a_change_of_the_picture_counts_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "after.formed >= SPOILT",
+        "after.formed > SPOILT",
+        "test_visible.py::test_a_face_is_spoilt_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "spared) >= bound",
+        "spared) > bound",
+        "test_visible.py::test_a_part_of_more_pixels_is_looked_at_from_its_bound_on",
+    ),
+    (
+        "spf/exchange/reading.py",
+        "layout.kohya.get(name) or layout.kohya.get(rooted)",
+        "layout.kohya.get(name)",
+        "test_exchange.py::test_text_encoders_keys_are_read_in_every_spelling",
+    ),
     # doors
     (
         "spf/shelf.py",

@@ -174,6 +174,7 @@ def test_readings_count_from_the_bound_on(monkeypatch):
     before, light = flat("eyes", 40), flat("eyes", 40, 0.75)
     assert v.visible("eye_color", before, other(light, "eye_color", 0.5))
     assert not v.visible("eye_color", before, other(light, "eye_color", 0.49))
+    assert not v.visible("eye_color", before, other(before, "eye_color", 0.5)), "the picture counts"
     few = flat("eyes", 3)
     assert v.visible("eye_color", few, other(few, "eye_color", 0.5))
     assert not v.visible("eye_color", few, other(few, "eye_color", 0.49))
