@@ -346,9 +346,11 @@ def _answers(url: str) -> bool:
 def clients(
     url: str, count: int, seconds: float, show: Show = _quiet, server: int | None = None
 ) -> dict[str, Any]:
-    """`count` visitors for some time on a page that the process `server` serves, or this one.
+    """`count` visitors, each with an address as behind a proxy, for some time on a page that the
+    process `server` serves, or this one.
 
-    memory: of the server alone, in MB, at the end; growth: of it, as a share, after a minute.
+    memory: of the server alone, in MB, at the end; growth: of it, as a share, after a minute and
+    a first picture, for which the model is loaded.
     busy: refusals for want of a place, which are right.
     """
     from gradio_client import Client
@@ -361,11 +363,14 @@ def clients(
 
     def visit(index: int) -> None:
         rng, client = random.Random(index), None
+        address = {"x-forwarded-for": f"10.0.{index // 250}.{index % 250 + 1}"}
         while time.monotonic() - began < seconds:
             number = rng.randrange(6)
             config = _config(number)
             try:
-                client = client or Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+                client = client or Client(
+                    url, verbose=False, headers=address, httpx_kwargs={"timeout": PATIENCE}
+                )
                 asked = {"base": config.base, "target": " + ".join(config.targets)}
                 answer = client.predict(**asked, seed=number, steps=2, api_name="/compare")
                 picture = hashlib.sha256(str(answer["portraits"]).encode()).hexdigest()
@@ -384,7 +389,7 @@ def clients(
     for worker in workers:
         worker.start()
     while (now := time.monotonic() - began) < seconds:
-        if not warm and now > min(60.0, seconds / 3):
+        if not warm and now > min(60.0, seconds / 3) and told["right"]:
             first, warm = page.memory_info().rss, True
         show(int(now), int(seconds))
         time.sleep(1.0)
