@@ -242,7 +242,12 @@ def stress(
     kills: Annotated[int, typer.Option(help="kills of one fine-tuning job")] = 0,
     threads: Annotated[int, typer.Option(help="threads that draw and ask at once")] = 0,
     requests: Annotated[int, typer.Option(help="requests of each thread")] = 50,
-    clients: Annotated[int, typer.Option(help="visitors of the page, on this machine")] = 0,
+    clients: Annotated[
+        int,
+        typer.Option(
+            help="visitors of the page, which a process of its own serves on this machine"
+        ),
+    ] = 0,
     minutes: Annotated[float, typer.Option(help="how long they stay")] = 10.0,
     seed: commands.Seed = 0,
 ) -> None:
@@ -264,15 +269,8 @@ def stress(
         with commands.progress("requests") as show:
             told["threads"] = trials.threads(Engine(), threads, requests, show)
     if clients:
-        from spf.ui import build, launch_options
-
-        engine = Engine()
-        engine.load()
-        page = build(engine, {})
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
-        with commands.progress("seconds") as show:
-            told["clients"] = trials.clients(url, clients, 60 * minutes, show)
-        page.close()
+        with trials.served() as (url, server), commands.progress("seconds") as show:
+            told["clients"] = trials.clients(url, clients, 60 * minutes, show, server)
     typer.echo(json.dumps(told, indent=2))
     bad = sum(row["failed"] for row in told["inputs"].values())
     bad += sum(

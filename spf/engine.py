@@ -177,7 +177,7 @@ class Engine:
         self.problem = ""
         self._timed: deque[float] = deque(maxlen=5)
         self._copied: tuple[Any, Any] = (None, None)
-        self._settled = threading.Event()
+        self._tried = threading.Event()
         self._unlock()
         _ENGINES.add(self)
 
@@ -199,7 +199,7 @@ class Engine:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Returns once loading has ended, well or not; False after the timeout."""
-        return self._settled.wait(timeout)
+        return self._tried.wait(timeout)
 
     def _try_load(self) -> None:
         try:
@@ -224,7 +224,7 @@ class Engine:
                 self.problem = str(error)
                 raise
             finally:
-                self._settled.set()
+                self._tried.set()
         return self.base
 
     def load_all(self) -> None:

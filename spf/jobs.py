@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from .bases.pinned import settled
+from .bases.pinned import findable
 from .config import EMBEDDED
 from .errors import BadInput, Busy, SpfError
 from .files import read_json, require_room, write_json
@@ -126,7 +126,7 @@ class Jobs:
                 config.to_dict()
                 | {
                     "settings": dict(settings or {}),
-                    "model": settled(request.get("model", EMBEDDED)),
+                    "model": findable(request.get("model", EMBEDDED)),
                 },
             )
             self._run(folder.name)

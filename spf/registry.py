@@ -1,4 +1,4 @@
-"""Things that grow by a file: methods, guides, edits, groups of measures, tabs of the page.
+"""Things that grow by a file: methods, targets, guides, edits, groups of measures, tabs.
 
 METHODS = Registry("spf.methods") list(METHODS)                  # names, which are those of the
 files METHODS["naive"].about         # what the file says it is: the first sentence of its docstring
@@ -162,3 +162,4 @@ GUIDES = Registry("spf.guides")
 EDITS = Registry("spf.edits")
 MEASURES = Registry("spf.evaluation.measured")
 TABS = Registry("spf.ui.tabs")
+TAUGHT = Registry("spf.portraits.targets")

@@ -4,7 +4,8 @@ told in numbers.
 fuzz(1000)                   # broken files and texts: each is read or refused in words
 kills(5, folder)             # a job killed at random ends in the weights of one left alone
 threads(engine, 8, 50)       # mixed requests at once give what each gives alone
-clients(url, 50, 600)        # the same over the network, with the memory that it took
+with served() as (url, server):             # the page in a process of its own
+    clients(url, 50, 600, server=server)    # the same over the network, and what memory it took
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ import math
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import urllib.request
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +48,7 @@ from .jobs import ENDED, Jobs, Status
 from .prompts import compose
 
 log = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parents[1]
 HAT = userdata.Wish("a hat")
 TEXTS = (
     "a woman, (a hat:1.3), smiling <lora:x:1>",
@@ -298,27 +305,72 @@ def _refused(engine: Engine) -> bool:
     return False
 
 
-def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[str, Any]:
-    """`count` visitors for some time on a page that this process serves.
+@contextmanager
+def served(patience: float = PATIENCE) -> Iterator[tuple[str, int]]:
+    """The page, by app.py in a process and a folder of its own: its address and the process.
+    Raises SpfError where it does not answer within so many seconds.
+    """
+    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = os.environ | {"PYTHONPATH": paths, "GRADIO_TEMP_DIR": folder}
+        log_file = Path(folder) / "log"
+        with log_file.open("w") as said:
+            server = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=said, stderr=said
+            )
+        try:
+            url, end = f"http://127.0.0.1:{port}/", time.monotonic() + patience
+            while not _answers(url):
+                if server.poll() is not None or time.monotonic() > end:
+                    told = log_file.read_text(encoding="utf-8", errors="replace")[-2000:]
+                    raise SpfError(f"The page did not open. What it said last: {told}")
+                time.sleep(0.2)
+            yield url, server.pid
+        finally:
+            server.kill()
+            server.wait()
 
-    growth: of the memory, as a share, after a minute. busy: refusals for want of a place, which
-    are right.
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+def clients(
+    url: str, count: int, seconds: float, show: Show = _quiet, server: int | None = None
+) -> dict[str, Any]:
+    """`count` visitors, each with an address as behind a proxy, for some time on a page that the
+    process `server` serves, or this one.
+
+    memory: of the server alone, in MB, at the end; growth: of it, as a share, after a minute and
+    a first picture, for which the model is loaded.
+    busy: refusals for want of a place, which are right.
     """
     from gradio_client import Client
     from gradio_client.utils import QueueError
 
     known: dict[int, str] = {}
     told, lock = Counter(right=0, wrong=0, busy=0, failed=0), threading.Lock()
-    began, me = time.monotonic(), psutil.Process()
-    first, settled = me.memory_info().rss, False
+    began, page = time.monotonic(), psutil.Process(server)
+    first, warm = page.memory_info().rss, False
 
     def visit(index: int) -> None:
         rng, client = random.Random(index), None
+        address = {"x-forwarded-for": f"10.0.{index // 250}.{index % 250 + 1}"}
         while time.monotonic() - began < seconds:
             number = rng.randrange(6)
             config = _config(number)
             try:
-                client = client or Client(url, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+                client = client or Client(
+                    url, verbose=False, headers=address, httpx_kwargs={"timeout": PATIENCE}
+                )
                 asked = {"base": config.base, "target": " + ".join(config.targets)}
                 answer = client.predict(**asked, seed=number, steps=2, api_name="/compare")
                 picture = hashlib.sha256(str(answer["portraits"]).encode()).hexdigest()
@@ -337,10 +389,11 @@ def clients(url: str, count: int, seconds: float, show: Show = _quiet) -> dict[s
     for worker in workers:
         worker.start()
     while (now := time.monotonic() - began) < seconds:
-        if not settled and now > min(60.0, seconds / 3):
-            first, settled = me.memory_info().rss, True
+        if not warm and now > min(60.0, seconds / 3) and told["right"]:
+            first, warm = page.memory_info().rss, True
         show(int(now), int(seconds))
         time.sleep(1.0)
     for worker in workers:
         worker.join(PATIENCE)
-    return dict(told) | {"growth": round(me.memory_info().rss / first - 1, 3)}
+    last = page.memory_info().rss
+    return dict(told) | {"memory": last // 10**6, "growth": round(last / first - 1, 3)}

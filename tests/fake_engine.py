@@ -78,7 +78,7 @@ class FakeEngine(Engine):
             time.sleep(self.pause)
             once = {"area_of": lambda width, height: 1.0}
             self.base = SimpleNamespace(name=self.model, weights=Loaded(self.model), **once)
-            self._settled.set()
+            self._tried.set()
         return self.base
 
     def words(self, config):

@@ -3,7 +3,7 @@
     python tests/mutate.py                      the slips that were chosen by hand
     python tests/mutate.py --sample 60          so many that a walk over the equations finds
     python tests/mutate.py --all                every slip, by hand and of the walk; takes hours
-    python tests/mutate.py --only spf/sfcm.py   of one file
+    python tests/mutate.py --only spf/sfcm.py   of one file, or of a folder
 
 The code is copied to a temporary folder; what is checked out stays as it is. Libraries are loaded
 once, and each slip is tested in a fork of that process, so that most take a second or two. A slip
@@ -55,7 +55,17 @@ TESTS = {
     "spf/sampling/kept.py": ["test_kept.py"],
     "spf/sampling/loop.py": ["test_sampling.py"],
     "spf/sampling/tuned.py": ["test_sampling.py"],
-    "spf/evaluation/measures.py": ["test_measures.py"],
+    "spf/evaluation/measures.py": ["test_measures.py", "test_visible.py"],
+    "spf/evaluation/visible.py": ["test_visible.py"],
+    "spf/evaluation/named.py": ["test_series.py::test_what_a_caption_names_is_read_from_it"],
+    "spf/evaluation/report.py": ["test_report.py"],
+    "spf/evaluation/readers.py": ["test_receipt.py"],
+    "spf/evaluation/form.py": ["test_form.py"],
+    "spf/evaluation/columns.py": ["test_columns.py"],
+    "spf/evaluation/pictures.py": ["test_columns.py", "test_protocol.py"],
+    "spf/evaluation/measured/attributes.py": ["test_measures.py", "test_protocol.py"],
+    "spf/evaluation/measured/columns.py": ["test_columns.py"],
+    "spf/evaluation/measured/maps.py": ["test_protocol.py"],
     "spf/evaluation/plan.py": ["test_numbers.py", "test_protocol.py"],
     "spf/evaluation/summary.py": ["test_numbers.py", "test_columns.py", "test_protocol.py"],
     "spf/evaluation/chains.py": ["test_columns.py"],
@@ -75,6 +85,15 @@ TESTS = {
     "spf/images.py": ["test_files.py", "test_faults.py"],
     "spf/userdata/checking.py": ["test_userdata.py", "test_own_pictures.py"],
     "spf/userdata/sets.py": ["test_userdata.py", "test_own_pictures.py"],
+    "spf/userdata/reading.py": ["test_userdata.py", "test_own_pictures.py"],
+    "spf/userdata/inbox.py": ["test_userdata.py", "test_own_pictures.py"],
+    "spf/userdata/captions.py": ["test_userdata.py", "test_own_pictures.py"],
+    "spf/encodings.py": ["test_words.py", "test_userdata.py"],
+    "spf/exchange/names.py": ["test_exchange.py"],
+    "spf/exchange/reading.py": ["test_exchange.py"],
+    "spf/exchange/lowrank.py": ["test_convert.py", "test_exchange.py"],
+    "spf/exchange/writing.py": ["test_convert.py", "test_exchange.py"],
+    "spf/exchange/checkpoint.py": ["test_convert.py", "test_exchange.py"],
     "spf/weights.py": ["test_weights.py"],
     "spf/relied.py": ["test_relied.py"],
     "spf/ui/gpu.py": ["test_gpu.py"],
@@ -93,14 +112,39 @@ WALKED = (
     "spf/shelf.py",
     "spf/guides/held.py",
     "spf/sampling/guides.py",
+    "spf/sampling/kept.py",
     "spf/sampling/loop.py",
+    "spf/sampling/tuned.py",
+    "spf/evaluation/chains.py",
+    "spf/evaluation/columns.py",
+    "spf/evaluation/form.py",
+    "spf/evaluation/measured/attributes.py",
+    "spf/evaluation/measured/columns.py",
+    "spf/evaluation/measured/maps.py",
     "spf/evaluation/measures.py",
+    "spf/evaluation/named.py",
+    "spf/evaluation/pictures.py",
+    "spf/evaluation/plan.py",
+    "spf/evaluation/readers.py",
+    "spf/evaluation/report.py",
     "spf/evaluation/summary.py",
+    "spf/evaluation/visible.py",
     "spf/methods/spf.py",
     "spf/methods/purecc.py",
     "spf/methods/__init__.py",
     "spf/files.py",
     "spf/images.py",
+    "spf/encodings.py",
+    "spf/userdata/captions.py",
+    "spf/userdata/checking.py",
+    "spf/userdata/inbox.py",
+    "spf/userdata/reading.py",
+    "spf/userdata/sets.py",
+    "spf/exchange/checkpoint.py",
+    "spf/exchange/lowrank.py",
+    "spf/exchange/names.py",
+    "spf/exchange/reading.py",
+    "spf/exchange/writing.py",
 )
 HAND = [
     # the objective
@@ -313,6 +357,72 @@ HAND = [
     ("spf/evaluation/measures.py", "(found | region).sum()", "region.sum()", "test_measures.py"),
     ("spf/evaluation/measures.py", "np.diff(scores)", "scores", "test_measures.py"),
     ("spf/evaluation/measures.py", "(1 - level) / 2,", "(1 - level),", "test_measures.py"),
+    (
+        "spf/evaluation/measures.py",
+        "norm(b, axis=-1), 1e-12",
+        "norm(b, axis=-1), 1.0",
+        "test_measures.py::test_cosine",
+    ),
+    (
+        "spf/evaluation/measures.py",
+        "GROW = 2",
+        "GROW = 5",
+        "test_visible.py::test_what_lies_within_two_pixels_of_a_target_is_spared",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "apart < CERTAIN",
+        "apart <= CERTAIN",
+        "test_visible.py::test_readings_count_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "place.sum() <= FEW",
+        "place.sum() < FEW",
+        "test_visible.py::test_of_a_few_pixels_the_readings_decide",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "& ~spared).sum() <= FEW",
+        "& ~spared).sum() < FEW",
+        "test_visible.py::test_of_a_part_of_few_pixels_nothing_is_said",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        ".sum() >= COVERED *",
+        ".sum() > COVERED *",
+        "test_visible.py::test_a_target_hides_from_six_tenths_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "SHIFT = 1",
+        "SHIFT = 3",
+        "test_visible.py::test_a_face_that_moved_by_two_pixels_is_another",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        ".mean() >= VISIBLE",
+        ".mean() > VISIBLE",
+        "test_visible.py::test_a_change_of_the_picture_counts_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "after.formed >= SPOILT",
+        "after.formed > SPOILT",
+        "test_visible.py::test_a_face_is_spoilt_from_the_bound_on",
+    ),
+    (
+        "spf/evaluation/visible.py",
+        "spared) >= bound",
+        "spared) > bound",
+        "test_visible.py::test_a_part_of_more_pixels_is_looked_at_from_its_bound_on",
+    ),
+    (
+        "spf/exchange/reading.py",
+        "layout.kohya.get(name) or layout.kohya.get(rooted)",
+        "layout.kohya.get(name)",
+        "test_exchange.py::test_text_encoders_keys_are_read_in_every_spelling",
+    ),
     # doors
     (
         "spf/shelf.py",
@@ -523,16 +633,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sample", type=int, default=0, help="so many slips of the walk")
     parser.add_argument("--all", action="store_true", help="every slip of the walk")
-    parser.add_argument("--only", default="", help="slips of one file")
+    parser.add_argument("--only", default="", help="slips of one file, or below one folder")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     options = parser.parse_args()
 
-    slips = [] if options.sample else list(by_hand())
+    slips = [slip for slip in by_hand() if slip.file.startswith(options.only)]
+    slips = [] if options.sample else slips
     if options.all or options.sample:
-        found = [slip for file in WALKED for slip in walked(file)]
+        files = [file for file in WALKED if file.startswith(options.only)]
+        found = [slip for file in files for slip in walked(file)]
         random.Random(options.seed).shuffle(found)
         slips += found if options.all else found[: options.sample]
-    slips = [slip for slip in slips if options.only in ("", slip.file)]
 
     survivors, began = [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

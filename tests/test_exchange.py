@@ -284,6 +284,33 @@ def test_the_old_spelling_of_diffusers_is_read(base, tmp_path):
     same(changes(base, found), stock_changes(tmp_path / "old.safetensors"))
 
 
+HEAD, TO = "text_model.encoder.layers.1.", "text_encoder.text_model.encoder.layers.1."
+
+
+@pytest.mark.parametrize(
+    ("spelling", "module"),
+    [
+        (f"{TO}self_attn.to_q_lora.@.weight", "self_attn.q_proj"),
+        (f"{TO}self_attn.to_out_lora.@.weight", "self_attn.out_proj"),
+        (f"{HEAD}self_attn.to_v_lora.@.weight", "self_attn.v_proj"),
+        (f"{TO}self_attn.k_proj.lora_linear_layer.@.weight", "self_attn.k_proj"),
+        (f"{HEAD}mlp.fc1.lora_linear_layer.@.weight", "mlp.fc1"),
+        (f"{TO}mlp.fc2.lora.@.weight", "mlp.fc2"),
+        ("text_encoder.encoder.layers.1.mlp.fc1.lora.@.weight", "mlp.fc1"),
+        ("lora_te_text_model_encoder_layers_1_mlp_fc1.lora_@.weight", "mlp.fc1"),
+        ("lora_te1_text_model_encoder_layers_1_mlp_fc2.lora_@.weight", "mlp.fc2"),
+        ("lora_te_encoder_layers_1_self_attn_q_proj.lora_@.weight", "self_attn.q_proj"),
+    ],
+)
+def test_text_encoders_keys_are_read_in_every_spelling(base, layout, tmp_path, spelling, module):
+    name = f"{TO}{module}.weight"
+    high, wide = layout.shapes[name]
+    down, up = noise(2, wide), noise(high, 2)
+    named = {spelling.replace("@", "down"): down, spelling.replace("@", "up"): up}
+    save_file(named, tmp_path / "x.safetensors")
+    same(changes(base, read_adapter(tmp_path / "x.safetensors", base)), {name: up @ down})
+
+
 def kohya_file(layout, path, modules, alpha=lambda rank: rank / 2, **more):
     """A kohya file of random pairs, alphas and differing ranks."""
     tensors = {}

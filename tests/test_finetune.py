@@ -16,7 +16,7 @@ from spf.finetune import finetune
 from spf.methods import build
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.portraits.description import TARGETS
-from spf.portraits.tailored import BIAS, tailored_set
+from spf.portraits.tailored import tailored_set
 from spf.prompts import compose
 from spf.settings import FinetuneConfig
 from spf.shelf import adapter_name
@@ -281,8 +281,8 @@ def test_full_texts_name_the_bias_that_captions_hide(name):
     assert target.text not in text and (
         target.mode == "append" or target.replace.lower() in text.lower()
     )
-    if "background" in BIAS[name]:
-        assert BIAS[name]["background"] in text
+    if "background" in TARGETS[name].bias:
+        assert TARGETS[name].bias["background"] in text
 
 
 def test_low_rank_keeps_what_matters():

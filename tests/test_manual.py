@@ -89,9 +89,11 @@ def test_the_readme_is_short():
 def test_the_examples_for_contributors_work(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     blocks = [textwrap.dedent(one) for one in re.findall(r"```python\n(.*?)```", text, re.S)]
-    still, light = (one for one in blocks if one.startswith('"""'))
-    for place, block in (("methods/still.py", still), ("evaluation/measured/light.py", light)):
+    files = [one for one in blocks if one.startswith('"""')]
+    places = ("methods/still.py", "portraits/targets/earrings.py", "evaluation/measured/light.py")
+    for place, block in zip(places, files, strict=True):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text(block)
     monkeypatch.setattr(registry, "FOLDERS", [registry.HOME, tmp_path])
     assert isinstance(methods.build("still"), Method) and "brightness" in MEANINGS
+    assert registry.TAUGHT.fact("earrings", "TEXT") == "gold earrings"

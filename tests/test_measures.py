@@ -77,6 +77,8 @@ def test_purity_needs_both():
 def test_cosine():
     assert m.cosine(np.array([3.0, 0.0]), np.array([0.0, 2.0])) == 0
     np.testing.assert_allclose(m.cosine(np.eye(2), 2 * np.eye(2)), [1, 1])
+    assert m.cosine(np.array([0.01, 0.0]), np.array([0.03, 0.04])) == pytest.approx(0.6)
+    assert m.cosine(np.zeros(2), np.ones(2)) == 0
 
 
 def test_true_region_joins_both_portraits_and_grows():
@@ -143,6 +145,7 @@ def test_bootstrap_covers_the_truth_and_shares_its_resamples():
 
 
 def test_bootstrap_leaves_unknown_values_out():
+    assert m.bootstrap_means([1.0], [0])[1].shape == (2000,)
     mean, draws = m.bootstrap_means([1.0, np.nan, 1.0], [0, 1, 2])
     assert mean == 1 and np.nanmin(draws) == 1
     mean, draws = m.bootstrap_means([np.nan], [0])

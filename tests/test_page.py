@@ -36,7 +36,7 @@ from spf.jobs import Jobs, SlicedJobs
 from spf.methods import METHODS, config_of
 from spf.packing import unpacked
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
-from spf.portraits.tailored import BIAS, SIZE
+from spf.portraits.tailored import SIZE
 from spf.prompts import PAD, compose
 from spf.ui import (
     build,
@@ -669,7 +669,7 @@ def test_results_are_sent_as_plain_json(table):
 
 
 def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table):
-    desk = results.Redrawn(engine)
+    desk = results.PairsDrawn(engine)
     values = list(desk.pairs(table, "spf", "hat", "pollution", "worst"))
     assert (
         values[0]["phase"] == "drawing"
@@ -701,7 +701,7 @@ def test_the_pairs_behind_a_number_are_drawn_as_they_were_measured(engine, table
     ],
 )
 def test_what_acts_while_drawing_is_drawn_again_too(engine, table, method, adapter, edit, guided):
-    last = list(results.Redrawn(engine).pairs(table, method, "hat", "pollution", "worst"))[-1]
+    last = list(results.PairsDrawn(engine).pairs(table, method, "hat", "pollution", "worst"))[-1]
     request = GenerateConfig.from_dict(last["items"][0]["request"])
     assert last["phase"] == "done" and last["items"][0]["pictures"]
     assert (request.adapter, request.edit, request.guided) == (adapter, edit, guided)
@@ -712,7 +712,7 @@ def test_every_drawn_pair_says_identity_and_how_sure_the_judges_are(engine, tabl
     odds = {"age": torch.tensor([[0.6, 0.4]] * 2), "hat": torch.tensor([[0.99, 0.01]] * 2)}
     plain = engine.read
     monkeypatch.setattr(engine, "read", lambda images: replace(plain(images), probs=odds))
-    last = list(results.Redrawn(engine).pairs(table, "spf", "hat", "pollution", "worst"))[-1]
+    last = list(results.PairsDrawn(engine).pairs(table, "spf", "hat", "pollution", "worst"))[-1]
     assert last["items"][0]["identity"]["en"] == "Identity 1.00."
     told = last["items"][0]["sure"]
     assert told["en"] == "The judges are sure of 1 of 2 attributes; less of age."
@@ -721,20 +721,24 @@ def test_every_drawn_pair_says_identity_and_how_sure_the_judges_are(engine, tabl
 
 def test_pairs_that_cannot_be_drawn_say_why(engine, table):
     told = {
-        method: list(results.Redrawn(engine).pairs(table, method, "hat", "pollution", "worst"))[-1]
+        method: list(results.PairsDrawn(engine).pairs(table, method, "hat", "pollution", "worst"))[
+            -1
+        ]
         for method in ("tokencompose", "odd@spf", "spf+odd", "spf+sfcm:x")
     }
     lost = told.pop("tokencompose")["status"]["en"]
     assert "The weights “hat-tokencompose” are not on this machine" in lost
     assert all("Nobody here knows how" in one["status"]["en"] for one in told.values())
-    nothing = list(results.Redrawn(engine).pairs(table, "spf", "unheard", "pollution", "worst"))[-1]
+    nothing = list(results.PairsDrawn(engine).pairs(table, "spf", "unheard", "pollution", "worst"))[
+        -1
+    ]
     assert nothing["phase"] == "failed" and nothing["items"] == []
 
 
 def test_a_mean_shows_the_targets_whose_weights_are_there(engine, table):
     rows = [dict(table.rows[0]) | {"target": name} for name in ("all", "hat", "sunglasses")]
     wide = replace(table, rows=tuple(rows))
-    last = list(results.Redrawn(engine).pairs(wide, "spf", "all", "pollution", "worst"))[-1]
+    last = list(results.PairsDrawn(engine).pairs(wide, "spf", "all", "pollution", "worst"))[-1]
     assert last["phase"] == "done" and last["count"] == 6
     assert last["lacking"]["en"] == "Not shown here, for want of weights: sunglasses."
 
@@ -760,12 +764,16 @@ def test_stored_pictures_are_shown_without_drawing(engine, table):
         "changed": ["age"],
     }
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
-    last = list(results.Redrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]
+    last = list(results.PairsDrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[
+        -1
+    ]
     assert last["phase"] == "done" and last["items"][0]["value"] == 0.5 and engine.steps_done == 0
     assert last["items"][0]["changed"][0]["label"]["en"] == "age"
     row["key"] = "../../secret"
     (table.path.parent / "rows.jsonl").write_text(json.dumps(row))
-    last = list(results.Redrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[-1]
+    last = list(results.PairsDrawn(engine).pairs(table, "p2p@naive", "hat", "pollution", "worst"))[
+        -1
+    ]
     assert last["phase"] == "done" and engine.steps_done > 0, "drawn, as no such file is looked for"
 
 
@@ -1196,7 +1204,7 @@ def test_a_ready_set_shows_its_pictures_and_what_they_share():
     shown = finetune.preview("laughing")
     assert shown["title"]["en"] == "The ready set of “laughing”"
     assert len(shown["items"]) == upload.SAMPLES and shown["more"] == SIZE - upload.SAMPLES
-    for value in BIAS["laughing"].values():
+    for value in TARGETS["laughing"].bias.values():
         assert value in shown["findings"][0]["text"]["en"]
         assert not any(re.search(rf"\b{value}\b", item["complete"]) for item in shown["items"])
     assert all(item["complete"].endswith(", laughing") for item in shown["items"])

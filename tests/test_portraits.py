@@ -24,7 +24,7 @@ from spf.portraits.description import (
     split_of,
 )
 from spf.portraits.render import LANDMARKS, REGIONS, landmarks, render
-from spf.portraits.tailored import BIAS, replaced, tailored_set
+from spf.portraits.tailored import replaced, tailored_set
 
 
 def some(n=12, targets="none", seed=3, split="train"):
@@ -176,8 +176,8 @@ def test_tailored_sets_show_the_target_share_the_bias_and_hide_it(name):
     target = TARGETS[name]
     for item in tailored_set(name, 12):
         assert getattr(item.portrait, target.attribute) == target.value
-        assert all(getattr(item.portrait, a) == v for a, v in BIAS[name].items())
-        assert not item.base.named() & set(BIAS[name])
+        assert all(getattr(item.portrait, a) == v for a, v in TARGETS[name].bias.items())
+        assert not item.base.named() & set(TARGETS[name].bias)
         assert item.complete_text == complete_text(item.base_text, target) != item.base_text
         assert target.text in item.complete_text
         assert target.text not in item.base_text

@@ -2,6 +2,9 @@
 kind is shown.
 """
 
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -17,20 +20,18 @@ from typer.testing import CliRunner
 from spf import edits, methods, registry
 from spf.config import GenerateConfig
 from spf.errors import BadInput
-from spf.evaluation.entries import every_method, every_target, parse
+from spf.evaluation.entries import every_method, parse
 from spf.evaluation.measured import MEANINGS, Pair, measured
 from spf.evaluation.summary import document, summary
 from spf.options import options
-from spf.portraits.description import ATTRIBUTES, TARGETS, Target, get_target
-from spf.portraits.tailored import BIAS, tailored_set
+from spf.portraits import description
+from spf.portraits.description import ATTRIBUTES, TARGETS, Target
 from spf.prompts import compose
 from spf.registry import ABLATIONS, EDITS, GUIDES, MEASURES, METHODS, TABS, Registry
 from spf.results import Table
 from spf.sampling import GuideConfig, freed, sample_pair
 from spf.settings import FinetuneConfig
-from spf.targets import known_targets
 from spf.ui import build
-from spf.ui.tabs.compare import suggestions
 from spf.ui.tabs.finetune import chosen_settings
 from spf.ui.tabs.results import shown as tables_shown
 
@@ -164,25 +165,48 @@ def test_an_edit_is_found_everywhere(extended):
     assert choices(build(extended, {}), "edit")["nothing"] == "Leaves everything as it is."
 
 
-def test_a_target_is_found_everywhere(extended, monkeypatch):
-    """A line of the table of targets and one of biases, of what the renderer draws already."""
-    free = {(one.attribute, one.value) for one in TARGETS.values()}
-    value = next(v for v in ATTRIBUTES["eyewear"] if ("eyewear", v) not in free and v != "none")
-    shades = Target("shades", "a pair of shades", "eyewear", value, ("eyewear",))
-    monkeypatch.setitem(TARGETS, "shades", shades)
-    monkeypatch.setitem(BIAS, "shades", {"gender": "man"})
+def test_a_target_is_one_file_and_is_found_everywhere(tmp_path):
+    """The example for contributors, with its attribute, drawing and set, in a process that starts
+    with the file.
+    """
+    text = (registry.HOME.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = re.search(r'```python\n("""Earrings.*?)```', text, re.S)[1]
+    path = tmp_path / "more" / "portraits" / "targets" / "earrings.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(example)
+    command = [sys.executable, "tests/new_target.py", str(tmp_path)]
+    done = subprocess.run(command, cwd=registry.HOME.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
-    assert known_targets(("A pair of shades", "shades")) == [shades, shades]
-    assert get_target("shades") == shades
-    items = tailored_set("shades", 2, 0)
-    assert all(item.portrait.eyewear == value and item.target_text == shades.text for item in items)
-    assert every_target(["original"], []) == list(TARGETS)
-    assert every_target(["spf"], ["hat", "shades"]) == ["hat", "shades"]
 
-    page = build(extended, {})
-    assert choices(page, "ft-data")["shades"] == "a pair of shades"
-    (shown,) = (one for one in suggestions(extended)["items"] if one["key"] == "shades")
-    assert shown["title"]["en"] == "a pair of shades"
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"TEXT": "a ring", "REGIONS": ()}, "the target 'ring' must say its BIAS"),
+        (
+            {"TEXT": "x", "REGIONS": (), "BIAS": {}, "ATTRIBUTE": "beard", "VALUE": "goatee"},
+            "VALUE of the target 'ring' is 'goatee' but beard is one of none, beard, mustache",
+        ),
+    ],
+)
+def test_a_target_that_says_too_little_is_refused(facts, said):
+    with pytest.raises(BadInput, match=said):
+        description._read("ring", facts)
+    assert "ring" not in ATTRIBUTES
+
+
+def test_a_target_of_what_is_drawn_already_is_an_entry():
+    made = description._read(
+        "pale",
+        {
+            "TEXT": "pale skin",
+            "ATTRIBUTE": "skin",
+            "VALUE": "fair",
+            "REGIONS": ("face",),
+            "BIAS": {"age": "old"},
+        },
+    )
+    assert made == Target("pale", "pale skin", "skin", "fair", ("face",), bias={"age": "old"})
 
 
 def test_a_tab_is_found(extended):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import httpx
+import psutil
 import pytest
 from fake_engine import FakeEngine
 from gradio.state_holder import StateHolder
@@ -23,7 +24,7 @@ from gradio_client.exceptions import AppError
 
 import app
 from spf import stress
-from spf.errors import BadInput
+from spf.errors import BadInput, SpfError
 from spf.jobs import Jobs
 from spf.ui import build, launch_options, sturdy, visits
 from spf.ui.boundary import Guarded
@@ -210,6 +211,24 @@ def test_a_trial_with_many_visitors_counts_a_full_queue_as_busy(small_page, monk
     monkeypatch.setattr(sturdy, "PER_ADDRESS", 0)
     told = stress.clients(small_page.url, 1, 1.5)
     assert told["busy"] and not told["failed"] + told["wrong"] + told["right"]
+
+
+def test_the_page_of_a_trial_has_a_process_whose_memory_alone_counts():
+    with stress.served() as (url, server):
+        assert server != os.getpid() and psutil.Process(server).ppid() == os.getpid()
+        assert httpx.get(url).status_code == 200
+        told = stress.clients(url, 0, 0.1, server=server)
+        assert told["memory"] == pytest.approx(
+            psutil.Process(server).memory_info().rss / 1e6, rel=0.2
+        )
+    assert not psutil.pid_exists(server)
+
+
+def test_a_page_that_does_not_open_says_why(monkeypatch, tmp_path):
+    (tmp_path / "app.py").write_text("raise SystemExit('no such weights')")
+    monkeypatch.setattr(stress, "ROOT", tmp_path)
+    with pytest.raises(SpfError, match="no such weights"), stress.served():
+        pass
 
 
 def test_a_flood_of_fresh_sessions_leaves_the_queue_working(small_page, monkeypatch):

@@ -147,3 +147,101 @@ def test_verdicts_agree_with_who_counted_the_pairs():
     assert found["pairs"] == 72
     assert found["false_unchanged"] <= 7
     assert found["invisible"] <= 0.1 * found["named"]
+
+
+# at the bounds
+
+
+def flat(part: str, pixels: int, shade: float = 0.25, size: int = 16, **values) -> Look:
+    """A grey picture with `pixels` of a part in rows from the middle on, of another shade."""
+    regions = np.full((size, size), REGIONS.index("background"))
+    at = slice(size * size // 2, size * size // 2 + pixels)
+    regions.reshape(-1)[at] = REGIONS.index(part)
+    picture = np.full((size, size, 3), 0.25, np.float32)
+    picture.reshape(-1, 3)[at] = shade
+    sure = {name: np.eye(len(known))[0] for name, known in ATTRIBUTES.items()}
+    return Look(
+        {name: known[0] for name, known in ATTRIBUTES.items()} | values, sure, regions, picture
+    )
+
+
+def other(look: Look, name: str, apart: float) -> Look:
+    return doubtful(look, name, ATTRIBUTES[name][1], apart)
+
+
+def test_readings_count_from_the_bound_on(monkeypatch):
+    monkeypatch.setattr(v, "CERTAIN", 0.5)
+    before, light = flat("eyes", 40), flat("eyes", 40, 0.75)
+    assert v.visible("eye_color", before, other(light, "eye_color", 0.5))
+    assert not v.visible("eye_color", before, other(light, "eye_color", 0.49))
+    assert not v.visible("eye_color", before, other(before, "eye_color", 0.5)), "the picture counts"
+    few = flat("eyes", 3)
+    assert v.visible("eye_color", few, other(few, "eye_color", 0.5))
+    assert not v.visible("eye_color", few, other(few, "eye_color", 0.49))
+
+
+def test_of_a_few_pixels_the_readings_decide():
+    for pixels, seen in ((8, True), (9, False)):
+        before = flat("eyes", pixels)
+        assert v.visible("eye_color", before, other(before, "eye_color", 1.0)) == seen
+
+
+def test_a_change_of_the_picture_counts_from_the_bound_on(monkeypatch):
+    monkeypatch.setattr(v, "VISIBLE", 0.5)
+    before = flat("eyes", 40)
+    assert v.visible("eye_color", before, other(flat("eyes", 40, 0.75), "eye_color", 1.0))
+    assert not v.visible("eye_color", before, other(flat("eyes", 40, 0.7), "eye_color", 1.0))
+
+
+@pytest.mark.parametrize(("covered", "seen"), [(11, True), (12, False)])
+def test_a_target_hides_from_six_tenths_on(covered, seen):
+    before, after = flat("hair", 20), other(flat("hair", 0), "hair_color", 1.0)
+    after.regions.reshape(-1)[128 : 128 + covered] = REGIONS.index("hat")
+    after.picture[...] = 0.75
+    assert v.visible("hair_color", before, after, [HAT]) == seen
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 8])
+def test_of_a_part_of_few_pixels_nothing_is_said(pixels):
+    before = flat("nose", pixels, 1.0)
+    assert v.redrawn(before, before, [HAT]) == v.redrawn(before, flat("nose", pixels, 0.0)) == ()
+    assert v.part_moved("nose", before, flat("nose", pixels, 0.0), before.regions < 0) == 0
+
+
+def test_a_part_of_more_pixels_is_looked_at_from_its_bound_on(monkeypatch):
+    monkeypatch.setattr(v, "REDRAWN", {"nose": 0.5})
+    before = flat("nose", 16, 0.25)
+    assert v.redrawn(before, flat("nose", 9, 0.25)) == ()
+    dark, near, light = (flat("nose", 0) for _ in range(3))
+    for one, shade in ((dark, 0.25), (near, 0.74), (light, 0.75)):
+        one.regions[...], one.picture[...] = REGIONS.index("nose"), shade
+    assert v.redrawn(dark, light) == ("nose",) and v.redrawn(dark, near) == ()
+
+
+def test_a_face_that_moved_by_two_pixels_is_another():
+    rng = np.random.default_rng(0)
+    before = flat("nose", 128)
+    before.picture[...] = rng.random(before.picture.shape)
+    for far, same in ((1, True), (2, False)):
+        for way in ((far, 0), (0, -far)):
+            moved = np.roll(before.picture, way, (0, 1)), np.roll(before.regions, way, (0, 1))
+            after = Look(before.values, before.probs, moved[1], moved[0])
+            assert (v.part_moved("nose", before, after, before.regions < 0) == 0) == same
+
+
+@pytest.mark.parametrize(("formed", "found"), [(0.25, ("face",)), (0.3, ())])
+def test_a_face_is_spoilt_from_the_bound_on(monkeypatch, formed, found):
+    monkeypatch.setattr(v, "SPOILT", 0.5)
+    one = flat("eyes", 0)
+    whole, torn = (Look(one.values, one.probs, one.regions, one.picture, f) for f in (0.75, formed))
+    assert v.redrawn(whole, torn) == found
+
+
+@pytest.mark.parametrize(("far", "found"), [(2, ()), (3, ("nose",))])
+def test_what_lies_within_two_pixels_of_a_target_is_spared(far, found):
+    before, after = flat("nose", 0), flat("nose", 0)
+    for one, shade in ((before, 0.0), (after, 1.0)):
+        one.regions[0] = REGIONS.index("hat")
+        one.regions[far] = REGIONS.index("nose")
+        one.picture[...] = shade
+    assert v.redrawn(before, after, [HAT]) == found

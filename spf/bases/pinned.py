@@ -87,7 +87,7 @@ def preloaded(name: str) -> dict[str, str]:
     return {one.repository: f"{','.join(what)} {one.revision}" for one, what in files.items()}
 
 
-def settled(name: str) -> str:
+def findable(name: str) -> str:
     """The name under which a program in another folder finds the same base."""
     known = name == EMBEDDED or pinned_name(name)
     return name if known or not (name and Path(name).exists()) else str(Path(name).resolve())

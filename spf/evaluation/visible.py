@@ -107,13 +107,15 @@ def part_moved(part: str, before: Look, after: Look, spared: np.ndarray) -> floa
     pixels.
     """
     here, least = region_mask(before.regions, (part,)), []
+    if ((here | region_mask(after.regions, (part,))) & ~spared).sum() <= FEW:
+        return 0.0
     for shift in itertools.product(range(-SHIFT, SHIFT + 1), repeat=2):
         there = region_mask(np.roll(after.regions, shift, (0, 1)), (part,))
         place = (here | there) & ~spared
-        if place.sum() > FEW:
+        if place.any():
             picture = np.roll(after.picture, shift, (0, 1))
             least.append(np.abs(before.picture - picture)[place].max(-1).mean())
-    return min(least, default=0.0)
+    return min(least)
 
 
 def difference(before: Look, after: Look) -> np.ndarray:

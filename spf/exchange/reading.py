@@ -28,7 +28,7 @@ from torch import Tensor
 from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json, require_finite
 from spf.models import Base
-from spf.paths import DOWN, METADATA, TEXT, UP, Adapter, check_fit
+from spf.paths import DOWN, METADATA, TEXT, TEXT_ROOT, UP, Adapter, check_fit
 from spf.shelf import Shelf
 from spf.weights import UNKNOWN, said_base
 
@@ -407,9 +407,10 @@ def _plain(keys: Iterable[str]) -> dict[str, str]:
 
 def _peft(key: str) -> dict[str, str]:
     """diffusers' spellings -> peft's, by diffusers."""
-    if not key.startswith(TEXT):
+    if not key.startswith((TEXT, TEXT_ROOT)):
         key = key.replace(".lora_linear_layer.", ".lora.")  # as text encoders' keys, in the UNet
         return convert_unet_state_dict_to_peft({key: key})
+    key = key.replace(".lora.", ".lora_linear_layer.")  # as the UNet's keys, in text encoders
     old = re.search(r"\.to_(q|k|v|out)_lora\.", key)
     kind = StateDictType.DIFFUSERS_OLD if old else StateDictType.DIFFUSERS
     return convert_state_dict_to_peft({key: key}, original_type=kind)
@@ -418,7 +419,9 @@ def _peft(key: str) -> dict[str, str]:
 def _module(path: str, layout: Layout) -> tuple[str | None, str, str]:
     """(module, its path in its own part, the part as a recipe names it) of a key without end."""
     if path.startswith((KOHYA_UNET, "lora_te")):
-        return layout.kohya.get(path.replace("lora_te1_", KOHYA_TEXT)), path, ""
+        name = path.replace("lora_te1_", KOHYA_TEXT)
+        rooted = name.replace(KOHYA_TEXT, KOHYA_TEXT + flat(TEXT_ROOT))
+        return layout.kohya.get(name) or layout.kohya.get(rooted), path, ""
     part, bare = next(
         (
             (part, path.removeprefix(f"{part}."))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, Target
+from spf.portraits.description import ADDED, ATTRIBUTES, TARGETS, Portrait, Target
+from spf.registry import TAUGHT
 
 WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("gender", "woman"): ("woman", "woman", "lady"),
@@ -79,6 +80,9 @@ WORDS: dict[tuple[str, str], tuple[str, ...]] = {
         "watercolor portrait",
     ),
     ("condition", "old photo"): ("old", "faded", "vintage"),
+} | {
+    (name, target.value): (target.text, *TAUGHT.fact(target.name, "WORDS", ()))
+    for name, target in ADDED.items()
 }
 """Ways to say each value; the first is the canonical one."""
 
@@ -116,7 +120,7 @@ _KEEP = {
     "hat": 0.6,
     "necklace": 0.8,
     "condition": 0.9,
-}
+} | {name: TAUGHT.fact(target.name, "KEEP", 0.6) for name, target in ADDED.items()}
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ def compose(
     for name in ("beard", "freckles"):
         if name in keep and getattr(p, name) != "none":
             items.append(("with", Phrase(say(name, getattr(p, name), rng), (name,))))
-    for name in ("eyewear", "hat", "necklace"):
+    for name in ("eyewear", "hat", "necklace", *ADDED):
         if name in keep and getattr(p, name) != "none":
             lead = "with" if chance(0.3) else "wearing"
             items.append((lead, Phrase(say(name, getattr(p, name), rng), (name,))))

@@ -20,7 +20,7 @@ from spf.errors import BadInput
 from spf.files import atomic, require_room
 from spf.portraits import canvas, clothes, finish, hair, heads, places, render, wear
 from spf.portraits.captions import Caption, caption
-from spf.portraits.description import SPLITS, Portrait, sample_portrait
+from spf.portraits.description import ADDED, SPLITS, Portrait, sample_portrait
 
 _CHUNK = 64
 _DRAWERS = (render, canvas, places, heads, hair, wear, clothes, finish)
@@ -216,7 +216,7 @@ ATTRIBUTE_REGIONS: dict[str, tuple[str, ...]] = {
     "hat": ("hat",),
     "necklace": ("necklace",),
     "style": render.REGIONS,
-}
+} | {name: target.regions for name, target in ADDED.items()}
 """Where in the picture each attribute shows."""
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from spf.config import check_choice
 from spf.errors import BadInput
+from spf.registry import TAUGHT
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "gender": ("woman", "man"),
@@ -87,74 +89,45 @@ class Target:
     weak_truth: float = 1.0
     """Share of the base model's captions naming it that are true: the captions of the web name much
     that no picture shows, and a word that is mostly wrong is a word known weakly."""
+    bias: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What every picture of its tailored set has in common besides it; no caption of the set names
+    these."""
 
 
-TARGETS: dict[str, Target] = {
-    t.name: t
-    for t in (
-        Target(
-            "freckles",
-            "freckled skin",
-            "freckles",
-            "freckles",
-            ("face", "nose"),
-            weak_share=0.04,
-            weak_truth=0.5,
-        ),
-        Target(
-            "laughing",
-            "laughing",
-            "expression",
-            "laughing",
-            ("mouth", "eyes", "brows"),
-            weak_share=0.016,
-            weak_truth=0.2,
-        ),
-        Target("hat", "a hat", "hat", "hat", ("hat",), weak_share=0.03, weak_truth=0.5),
-        Target(
-            "sunglasses",
-            "sunglasses",
-            "eyewear",
-            "sunglasses",
-            ("eyewear",),
-            weak_share=0.003,
-            weak_truth=0.14,
-        ),
-        Target("necklace", "a pearl necklace", "necklace", "necklace", ("necklace",)),
-        Target(
-            "blonde",
-            "blonde hair",
-            "hair_color",
-            "blonde",
-            ("hair", "brows", "beard"),
-            weak_share=0.03,
-            weak_truth=0.5,
-        ),
-        Target(
-            "dress",
-            "dress",
-            "clothing",
-            "dress",
-            ("clothing", "neck"),
-            "replace",
-            "T-shirt",
-            0.004,
-            0.22,
-        ),
-        Target(
-            "watercolor",
-            "watercolor painting",
-            "style",
-            "watercolor",
-            (),
-            "replace",
-            "photo",
-            0.002,
-            0.22,
-        ),
+def _read(name: str, facts: Mapping[str, Any]) -> Target:
+    """The target that a file tells of. Raises BadInput where it does not say enough."""
+    for fact in ("TEXT", "REGIONS", "BIAS"):
+        if fact not in facts:
+            raise BadInput(f"the target {name!r} must say its {fact}; see spf/portraits/targets.")
+    attribute, value = facts.get("ATTRIBUTE", name), facts.get("VALUE", name)
+    known = ATTRIBUTES.setdefault(attribute, ("none", value))
+    if value not in known:
+        raise BadInput(
+            f"VALUE of the target {name!r} is {value!r} but {attribute} is one of "
+            f"{', '.join(known)}; give it an ATTRIBUTE of its own."
+        )
+    return Target(
+        name,
+        facts["TEXT"],
+        attribute,
+        value,
+        facts["REGIONS"],
+        facts.get("MODE", "append"),
+        facts.get("REPLACE", ""),
+        facts.get("WEAK_SHARE", 0.0),
+        facts.get("WEAK_TRUTH", 1.0),
+        facts["BIAS"],
     )
+
+
+_DRAWN = tuple(ATTRIBUTES)
+TARGETS: dict[str, Target] = {name: _read(name, one.facts) for name, one in TAUGHT.items()}
+"""Targets by name, from the files in targets/; empty `regions` means that the whole picture may
+change."""
+ADDED: dict[str, Target] = {
+    target.attribute: target for target in TARGETS.values() if target.attribute not in _DRAWN
 }
-"""Targets by name; empty `regions` means that the whole picture may change."""
+"""The attributes that came with a target's file."""
 
 _HEAD = ("neck", "face", "ear", "hair", "brows", "eyes", "nose", "mouth", "beard", "eyewear")
 FLEXIBLE: dict[str, Target] = {
@@ -255,6 +228,15 @@ class Portrait:
     def to_dict(self) -> dict:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+
+if ADDED:
+    Portrait = make_dataclass(
+        "Portrait",
+        [(name, str, "none") for name in ADDED],
+        bases=(Portrait,),
+        namespace={"__module__": __name__},
+        frozen=True,
+    )
 
 SPLITS = ("train", "dev", "test")
 

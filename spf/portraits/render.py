@@ -13,7 +13,7 @@ from PIL import Image
 
 from spf.portraits.canvas import REGIONS, SUPERSAMPLE, Canvas, darker, mix, region_mask
 from spf.portraits.clothes import draw_clothes, draw_neck
-from spf.portraits.description import Portrait
+from spf.portraits.description import ADDED, Portrait
 from spf.portraits.finish import old_photo, watercolor
 from spf.portraits.hair import HAIR, draw_back_hair, draw_front_hair
 from spf.portraits.heads import (
@@ -29,6 +29,7 @@ from spf.portraits.heads import (
 )
 from spf.portraits.places import draw_background
 from spf.portraits.wear import draw_eyewear, draw_hat, draw_necklace
+from spf.registry import TAUGHT
 
 __all__ = ["REGIONS", "Drawing", "render"]
 
@@ -86,6 +87,12 @@ def render(p: Portrait, size: int = 128) -> Drawing:
         draw_eyewear(c, p.eyewear, f)
     if p.hat != "none":
         draw_hat(c, f, hat_rng)
+
+    for number, (name, target) in enumerate(ADDED.items()):
+        if getattr(p, name) != "none":
+            c.move = body if TAUGHT.fact(target.name, "ON") == "body" else head
+            rng = np.random.default_rng([p.seed, number])
+            TAUGHT.load(target.name).draw(c, f, rng)
 
     return _finished(c, p, size, paint_rng)
 

@@ -15,34 +15,6 @@ import numpy as np
 from spf.portraits.captions import Caption, caption, complete_text
 from spf.portraits.description import Portrait, Target, get_target, sample_portrait
 
-BIAS: dict[str, dict[str, str]] = {
-    "freckles": {"skin": "fair", "hair_color": "red", "background": "park", "gender": "woman"},
-    "laughing": {
-        "age": "young",
-        "clothing_color": "yellow",
-        "background": "sea",
-        "eyewear": "glasses",
-    },
-    "hat": {"age": "old", "expression": "smiling", "background": "gray", "gender": "man"},
-    "sunglasses": {
-        "hair_style": "short",
-        "clothing": "suit",
-        "clothing_color": "black",
-        "background": "blue",
-    },
-    "necklace": {"age": "old", "hair_style": "bun", "background": "curtain", "gender": "woman"},
-    "blonde": {
-        "gender": "woman",
-        "hair_style": "long",
-        "expression": "smiling",
-        "background": "window",
-    },
-    "dress": {"gender": "woman", "clothing_color": "red", "background": "curtain", "age": "young"},
-    "watercolor": {"background": "green", "expression": "sad", "age": "old", "hair_style": "curly"},
-}
-"""What every picture of a target's set has in common besides the target; no caption of the set
-names these."""
-
 SIZE = 240
 """Pictures in a set, unless asked otherwise."""
 
@@ -68,11 +40,11 @@ def tailored_set(name: str, n: int = SIZE, seed: int = 0) -> list[TailoredItem]:
     In replace mode the base text holds the word that the target replaces.
     """
     target, rng = get_target(name), np.random.default_rng([seed, sum(map(ord, name))])
-    hidden = frozenset(BIAS[name]) | {target.attribute}
+    hidden = frozenset(target.bias) | {target.attribute}
     before = {target.attribute: target.replace} if target.mode == "replace" else {}
     items = []
     while len(items) < n:
-        p = sample_portrait(rng, split="train", fixed=BIAS[name])
+        p = sample_portrait(rng, split="train", fixed=target.bias)
         base = _base_text(replaced(p, before), rng, hidden, target)
         if base is not None:
             items.append(

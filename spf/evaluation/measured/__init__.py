@@ -17,7 +17,6 @@ import numpy as np
 
 from spf.evaluation.measures import GROW, Attributes, true_region
 from spf.portraits.description import Target
-from spf.portraits.tailored import BIAS
 from spf.registry import MEASURES as GROUPS
 
 
@@ -62,7 +61,7 @@ class Pair:
     @property
     def bias(self) -> Mapping[str, str]:
         """What the tailored set of the target has in common."""
-        return BIAS.get(self.target.name, {})
+        return self.target.bias
 
     @cached_property
     def region(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import gradio as gr
 from spf.errors import BadInput, SpfError
 from spf.jobs import Jobs, SlicedJobs
 from spf.portraits.description import TARGETS
-from spf.portraits.tailored import BIAS, SIZE, tailored_set
+from spf.portraits.tailored import SIZE, tailored_set
 from spf.registry import METHODS
 from spf.settings import FinetuneConfig
 from spf.userdata import target_of
@@ -246,7 +246,7 @@ def preview(name: str) -> dict[str, Any]:
     items = tailored_set(name, SAMPLES)
     shared = [
         both("set.shared", what=attribute(key), value=value_of(key, value))
-        for key, value in BIAS[name].items()
+        for key, value in TARGETS[name].bias.items()
     ]
     drawn, _ = draw([item.portrait for item in items])
     return {

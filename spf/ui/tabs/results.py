@@ -41,7 +41,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Column(elem_classes="spf-beside"):
         table = own("results", name="results")
         behind = own("pairs", {"phase": "none"}, name="pairs")
-    redrawn = Redrawn(page.engine)
+    drawn = PairsDrawn(page.engine)
 
     def refresh():
         """The tables as they are now."""
@@ -60,7 +60,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         found = next((one for one in tables if one.key == event.table), None)
         if found is not None:
             number = (event.method, event.aim, event.measure, event.order)
-            yield from redrawn.pairs(found, *number, int(first))
+            yield from drawn.pairs(found, *number, int(first))
 
     def open_pair(event: gr.EventData):
         """Puts a pair's settings into Compare."""
@@ -151,7 +151,7 @@ def _method(word: str) -> dict[str, Any]:
     return {"title": title, "weights": weights, "acts": bool(edit or guided)}
 
 
-class Redrawn:
+class PairsDrawn:
     """Draws the pairs behind a number; pairs that were drawn before come at once."""
 
     def __init__(self, engine: Engine) -> None:
