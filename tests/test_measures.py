@@ -63,6 +63,13 @@ def test_hair_colour_counts_only_where_there_is_hair(portrait):
     assert m.changed(before, before | {"hair_color": "black"}) == ["hair_color"]
 
 
+def test_hair_under_a_hat_says_nothing_also_of_hair_that_shows_when_the_hat_goes(portrait):
+    under = portrait.attributes() | {"hat": "hat", "hair_style": "short"}
+    shown = under | {"hat": "none", "hair_style": "long"}
+    assert m.changed(under, shown) == ["hat"] == m.changed(shown, under)
+    assert m.changed(under | {"hat": "none"}, shown) == ["hair_style"]
+
+
 def test_purity_needs_both():
     assert (
         m.purity(1.0, 0.0) == 1
