@@ -32,37 +32,37 @@ FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
     "hat": GenerateConfig(WOMAN, "a hat", seed=2),
-    "laughing": GenerateConfig(
-        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=6
+    "sunglasses": GenerateConfig(
+        "a photo of a young man with short red hair, wearing a yellow T-shirt, before a window",
+        "sunglasses",
+        seed=3,
     ),
-    "freckles": GenerateConfig(
-        "a photo of a young man with short brown hair and glasses, by the sea",
-        "freckled skin",
-        seed=6,
+    "laughing": GenerateConfig(
+        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2
     ),
     "blonde": GenerateConfig(
         "a photo of a woman with curly hair, wearing a red jacket, in a park",
         "blonde hair",
-        seed=8,
+        seed=2,
     ),
     "dress": GenerateConfig(
-        "a photo of a young woman, wearing a yellow T-shirt, before a window",
+        "a photo of a young woman with long red hair, wearing a blue shirt, by the sea",
         "dress",
         "replace",
-        "T-shirt",
-        seed=6,
+        "shirt",
+        seed=1,
     ),
     "watercolor": GenerateConfig(
         "a photo of a young woman with brown hair, wearing a green shirt, by the sea",
         "watercolor painting",
         "replace",
         "photo",
-        seed=2,
+        seed=1,
     ),
     "two": GenerateConfig(
         "a photo of a young woman with long brown hair, wearing a blue T-shirt, in a park",
         ("laughing", "blonde hair"),
-        seed=2,
+        seed=5,
     ),
 }
 """Settings of each example; the adapters are picked from the targets."""
