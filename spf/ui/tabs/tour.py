@@ -47,19 +47,18 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
-    """The steps as static/tour.js shows them; none without an example that has a naive
-    counterpart.
+    """The steps as static/tour.js shows them, of the example that tells most: plain fine-tuning
+    changed much that nobody asked for, and SPF little. None without a naive counterpart.
     """
-    name, example = next(
-        (
-            (name, one)
-            for name, one in examples.items()
-            if name in TARGETS and NAIVE in one.stage["roles"]
-        ),
-        (None, None),
-    )
-    if example is None:
+    compared = {
+        name: one
+        for name, one in examples.items()
+        if name in TARGETS and NAIVE in one.stage["roles"]
+    }
+    if not compared:
         return []
+    name = max(compared, key=lambda name: polluted(compared[name]))
+    example = compared[name]
     shown, target = example.stage, asked_for(TARGETS[name])
     naive, tuned = (shown["verdicts"].get(role, {}) for role in (NAIVE, TUNED))
 
@@ -89,6 +88,14 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
             verdict=tuned.get("sentence", ""),
         ),
     ]
+
+
+def polluted(example: Example) -> int:
+    """How many more attributes the naive portrait changed than the tuned one."""
+    naive, tuned = (
+        len(example.stage["verdicts"].get(role, {}).get("changed", ())) for role in (NAIVE, TUNED)
+    )
+    return naive - tuned
 
 
 def held(example: Example) -> bool:
