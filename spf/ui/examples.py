@@ -29,9 +29,10 @@ from .maps import payload
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
-WOMAN = "a photo of a woman with short brown hair, wearing a blue shirt, in a park"
 WANTED: dict[str, GenerateConfig] = {
-    "hat": GenerateConfig(WOMAN, "a hat", seed=2),
+    "hat": GenerateConfig(
+        "a photo of a young woman with long red hair, by the sea", "a hat", also="", seed=1
+    ),
     "sunglasses": GenerateConfig(
         "a photo of a young man with short red hair, wearing a yellow T-shirt, before a window",
         "sunglasses",
@@ -65,7 +66,8 @@ WANTED: dict[str, GenerateConfig] = {
         seed=5,
     ),
 }
-"""Settings of each example; the adapters are picked from the targets."""
+"""Settings of each example; the adapters are picked from the targets. The first leaves open what its
+text does not say, where plain fine-tuning brings most along."""
 
 
 @dataclass(frozen=True)
