@@ -262,6 +262,20 @@ def test_stop_stops_and_the_next_run_is_whole(visit, engine):
     page.wait_for_selector(DONE, timeout=20_000)
 
 
+def test_a_text_of_ones_own_is_completed_unless_that_was_switched_off(visit):
+    """The first example leaves open what its text does not say; what is typed over it does not."""
+    page = visit()
+    also, base = page.locator("#also textarea, #also input").first, page.locator(BASE)
+    playwright.expect(also).to_have_value("")
+    base.press_sequentially(" now")
+    playwright.expect(also).to_have_value("auto")
+    for _ in "auto":
+        also.press("Backspace")
+    base.press_sequentially(" too")
+    page.wait_for_timeout(500)
+    playwright.expect(also).to_have_value("")
+
+
 def test_bad_input_and_bugs_are_told_in_place_and_nothing_is_lost(visit, engine):
     page = visit()
     page.fill(BASE, " ")

@@ -66,8 +66,8 @@ WANTED: dict[str, GenerateConfig] = {
         seed=5,
     ),
 }
-"""Settings of each example; the adapters are picked from the targets. The first leaves open what its
-text does not say, where plain fine-tuning brings most along."""
+"""Settings of each example; the adapters are picked from the targets. The first leaves open what
+its text does not say, where plain fine-tuning brings most along."""
 
 
 @dataclass(frozen=True)

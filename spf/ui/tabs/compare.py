@@ -28,6 +28,10 @@ from ..verdict import asked_for, titled
 
 ORDER = 1
 TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
+EMPTIED = "(also) => { window.spfEmptied = !also; return also; }"
+COMPLETED = "(also) => (also || window.spfEmptied ? also : 'auto')"
+"""A text that a person writes is completed, unless it was a person who emptied that field and not
+an example that leaves open what it does not say."""
 NEW_SEED = "() => Math.floor(Math.random() * 2 ** 32)"
 
 
@@ -228,7 +232,9 @@ def _connect_fields(page: Page, shown: Shown) -> None:
     shown.picture.longer(
         longer, [target, mode, replace], [target, mode, replace, page.chain], **QUICK
     )
-    base = page.fields["base"]
+    base, also = page.fields["base"], page.fields["also"]
+    also.input(None, also, also, js=EMPTIED, api_visibility="private")
+    base.input(None, also, also, js=COMPLETED, api_visibility="private")
     page.hints.swap(swapped, [base, target], [base, target], **QUICK)
     page.hints.take(taken, target, [base, target], **QUICK)
     shown.picture.shorter(shorter, target, target, **QUICK)
