@@ -28,7 +28,7 @@ from ..verdict import asked_for, titled
 
 ORDER = 1
 TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
-EMPTIED = "(also) => { window.spfEmptied = !also; return also; }"
+EMPTIED = "(also) => { window.spfEmptied = !also; }"
 COMPLETED = "(also) => (also || window.spfEmptied ? also : 'auto')"
 """A text that a person writes is completed, unless it was a person who emptied that field and not
 an example that leaves open what it does not say."""
@@ -233,7 +233,7 @@ def _connect_fields(page: Page, shown: Shown) -> None:
         longer, [target, mode, replace], [target, mode, replace, page.chain], **QUICK
     )
     base, also = page.fields["base"], page.fields["also"]
-    also.input(None, also, also, js=EMPTIED, api_visibility="private")
+    also.blur(None, also, None, js=EMPTIED, api_visibility="private")
     base.input(None, also, also, js=COMPLETED, api_visibility="private")
     page.hints.swap(swapped, [base, target], [base, target], **QUICK)
     page.hints.take(taken, target, [base, target], **QUICK)
