@@ -318,7 +318,7 @@ def served(patience: float = PATIENCE) -> Iterator[tuple[str, int]]:
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = os.environ | {"PYTHONPATH": paths, "GRADIO_TEMP_DIR": folder}
         log_file = Path(folder) / "log"
-        with log_file.open("w") as said:
+        with log_file.open("w", encoding="utf-8") as said:
             server = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=said, stderr=said
             )

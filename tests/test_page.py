@@ -1072,7 +1072,7 @@ def test_the_page_is_built_without_loading_a_model(engine, tmp_path):
     page = build(engine, examples.make(engine, tmp_path / "ex", ["hat"]))
     assert engine.base and page.config["analytics_enabled"] is False
     text = json.dumps(page.get_config_file(), default=str)
-    assert "All 17 other attributes are unchanged" in text, "the first result is part of the page"
+    assert "All 18 other attributes are unchanged" in text, "the first result is part of the page"
 
 
 def test_the_page_comes_before_torch():

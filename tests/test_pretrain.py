@@ -175,7 +175,7 @@ def test_unet_asks_for_what_it_needs(tmp_path):
     "change, sentence",
     [
         ({"stage": "vea"}, "stage is 'vea'"),
-        ({"preset": "huge"}, "preset must be one of small, small-gpu, large"),
+        ({"preset": "huge"}, "preset must be one of small, small-longer, small-gpu, large"),
         ({"steps": 0}, "steps is 0"),
         ({"minutes": -1.0}, "minutes is -1"),
         ({"steps": 1, "minutes": 1.0}, "both"),
