@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from .models import Base
+    from .paths import Adapter
     from .rereading import Reading
     from .safety import Checker
     from .sampling import Kept, PathTrace, Step, Trace
@@ -504,14 +505,12 @@ class Engine:
         tell: Tell,
         check: Check,
     ):
-        from .exchange import load_adapter
         from .generate import edit_of, guide_of, way_of
         from .sampling import counting, sample_pair
 
         watch = _Watch(self, config.steps, tell, check)
         adapters = {
-            role: [load_adapter(self.shelf.file(name), base) for name in names]
-            for role, names in self.variants(config).items()
+            role: self._adapters(base, names) for role, names in self.variants(config).items()
         }
         began = time.perf_counter()
         with base.drawn_by(*way_of(config)), counting(base) as watch.calls:
@@ -571,6 +570,11 @@ class Engine:
         seen = reading.regions if reading else None
         return reports, None if seen is None else np.asarray(seen[:2].cpu(), np.uint8)
 
+    def _adapters(self, base: Base, names: Sequence[str]) -> list[Adapter]:
+        from .exchange import load_adapter
+
+        return [load_adapter(self.shelf.file(name), base) for name in names]
+
     def reread(
         self, config: GenerateConfig, word: str = ""
     ) -> Iterator[Progress | dict[str, Reading]]:
@@ -598,22 +602,15 @@ class Engine:
     ) -> dict[str, Reading]:
         import torch
 
-        from .exchange import load_adapter
         from .generate import way_of
         from .paths import response
         from .rereading import reread
         from .sampling import initial_latents
 
-        adapters = [
-            load_adapter(self.shelf.file(name), base) for name in self.variants(config)[TUNED]
-        ]
+        tuned = response(base, self._adapters(base, self.variants(config)[TUNED]), config.strength)
         paths = {
             ORIGINAL: (response(base, []), trace.original, words.prompt.base),
-            TUNED: (
-                response(base, adapters, config.strength),
-                trace.tuned[TUNED],
-                words.prompt.complete,
-            ),
+            TUNED: (tuned, trace.tuned[TUNED], words.prompt.complete),
         }
         found = {}
         with base.drawn_by(*way_of(config)):

@@ -26,7 +26,7 @@ from spf.portraits.captions import caption
 from spf.portraits.description import sample_portrait
 from spf.prompts import ComposedPrompt, compose
 from spf.rows import read_rows
-from spf.sampling import initial_latents, sample
+from spf.sampling import draw_texts
 
 ROWS, ABOUT = "rows.jsonl", "about.json"
 SCALE = 100.0
@@ -70,7 +70,6 @@ def make_set(
     _claim(out, about)
     rows = {row["number"]: row for row in read_rows(out / ROWS)} if (out / ROWS).is_file() else {}
     kept = sum(row["kept"] for row in rows.values())
-    empty = base.encode_text([""])
 
     number = len(rows)
     while kept < count:
@@ -81,9 +80,8 @@ def make_set(
             )
         numbers = list(range(number, number + batch))
         prompts = [text_of(target, seed, one) for one in numbers]
-        states = base.encode_text([prompt.complete for prompt in prompts])
-        noise = initial_latents(base, [seed + one for one in numbers])
-        latents = sample(base, noise, states, empty, steps=steps, guidance=guidance)
+        texts, seeds = [prompt.complete for prompt in prompts], [seed + one for one in numbers]
+        latents = draw_texts(base, texts, seeds, steps=steps, guidance=guidance)
         pictures = base.pictures(latents)
         shares = shown(base, pictures, prompts)
 

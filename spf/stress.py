@@ -310,10 +310,10 @@ def served(patience: float = PATIENCE) -> Iterator[tuple[str, int]]:
     """The page, by app.py in a process and a folder of its own: its address and the process.
     Raises SpfError where it does not answer within so many seconds.
     """
-    with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
         paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = os.environ | {"PYTHONPATH": paths, "GRADIO_TEMP_DIR": folder}

@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +340,23 @@ def _shared_time(seconds: float, accelerator: accelerate.Accelerator) -> float:
     return accelerator.reduce(torch.tensor(seconds, device=accelerator.device), "mean").item()
 
 
+@contextlib.contextmanager
+def holding(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside the block the tensors of these names hold `values`; their own come back on exit."""
+    own = {name: tensors[name].detach().clone() for name in values}
+    _copy(tensors, values)
+    try:
+        yield
+    finally:
+        _copy(tensors, own)
+
+
+@torch.no_grad()
+def _copy(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        tensors[name].copy_(value)
+
+
 class _Run:
     """Weights, average, optimiser and step of a run, and their files: state-<step>.safetensors,
     then state.json.
@@ -386,27 +403,12 @@ class _Run:
             current = [self.tensors[name].detach() for name in self.mean]
             torch._foreach_lerp_(list(self.mean.values()), current, 1 - decay)
 
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
         """The averaged weights are in the module; the trained ones come back on exit."""
-        if self.mean is None:
-            yield
-            return
-        trained = {name: self.tensors[name].detach().clone() for name in self.mean}
-        self._copy(self.mean)
-        try:
-            yield
-        finally:
-            self._copy(trained)
+        return holding(self.tensors, self.mean or {})
 
     def adopt_average(self) -> None:
-        if self.mean is not None:
-            self._copy(self.mean)
-
-    def _copy(self, source: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, value in source.items():
-                self.tensors[name].copy_(value)
+        _copy(self.tensors, self.mean or {})
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         """Everything the optimiser remembers, by parameter name."""
@@ -472,7 +474,7 @@ class _Run:
                 f"The saved state {path} belongs to a network of other sizes; "
                 "start again with --fresh."
             )
-        self._copy({k: tensors[f"module.{k}"] for k in self.tensors})
+        _copy(self.tensors, {k: tensors[f"module.{k}"] for k in self.tensors})
         for name in self.mean or {}:
             self.mean[name].copy_(tensors.get(f"mean.{name}", tensors[f"module.{name}"]))
         inner = getattr(self.optimizer, "optimizer", self.optimizer)

@@ -25,7 +25,7 @@ from spf.models import Base, as_pictures, as_pixels
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES
-from spf.sampling import initial_latents, sample
+from spf.sampling import draw_texts
 
 PICTURES, LABELS = "faces.webp", "labels.csv"
 COLUMNS, ZOOM, LABEL = 12, 2, 14
@@ -47,9 +47,8 @@ def draw_faces(base: Base, count: int, seed: int = 41, batch: int = 12) -> np.nd
         numbers = range(place, count, len(STEPS))
         for first in range(0, len(numbers), batch):
             some = numbers[first : first + batch]
-            noise = initial_latents(base, [seed * 1000 + number for number in some])
-            states = base.encode_text([texts[number] for number in some])
-            latents = sample(base, noise, states, base.encode_text([""]), steps=steps)
+            seeds = [seed * 1000 + number for number in some]
+            latents = draw_texts(base, [texts[number] for number in some], seeds, steps=steps)
             images[list(some)] = as_pictures(base.decode(latents))
     return images
 

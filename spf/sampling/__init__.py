@@ -4,7 +4,7 @@ every map.
 
 from .guides import GuideConfig, freed
 from .kept import Kept
-from .loop import Callback, Step, autocast, counting, initial_latents, sample
+from .loop import Callback, Step, autocast, counting, draw_texts, initial_latents, sample
 from .pair import PathTrace, Trace, sample_pair
 from .phrases import prompt_distances, said
 from .tuned import LARGEST_MAP, Edit, Shown, TunedPath
@@ -22,6 +22,7 @@ __all__ = [
     "TunedPath",
     "autocast",
     "counting",
+    "draw_texts",
     "freed",
     "initial_latents",
     "prompt_distances",

@@ -139,3 +139,11 @@ def sample(
                 )
             )
     return latents
+
+
+def draw_texts(base: Base, texts: Sequence[str], seeds: Sequence[int], **how) -> Tensor:
+    """Clean latents [B,C,h,w] of B texts, each from the noise of its seed, with the weights that
+    are active now; how: see `sample`.
+    """
+    states, empty = base.encode_text(texts), base.encode_text([""])
+    return sample(base, initial_latents(base, seeds), states, empty, **how)

@@ -86,11 +86,10 @@ def reread(readings: Mapping[str, Reading]) -> dict[str, Any]:
     or original/word and tuned/word [L,1,h,w], each on its own scale.
     """
     blob, first = Blob(), readings[TUNED]
-    if first.word is None:
-        for role, one in readings.items():
+    for role, one in readings.items():
+        if one.word is None:
             blob.add(f"{role}/looks", _flat(one.looks))
-    else:
-        for role, one in readings.items():
+        else:
             low, high = one.word.min(), one.word.max()
             blob.add(f"{role}/word", (one.word[:, None] - low) / max(high - low, 1e-8))
     places = [] if first.looks is None else list(first.looks.shape[1:3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -61,9 +61,7 @@ class Runs:
         """
         with self._begun(request) as (session, run):
             try:
-                config = self.engine.resolved(wanted(self.form, *values))
-                parts = prefixes(config) if chain else []
-                yield from self._drawn(session, run, config, parts)
+                yield from self._drawn(session, run, *self._asked(chain, values))
             except Exception as error:
                 yield stage.failed(self._told(error)), gr.skip(), *IDLE
 
@@ -72,16 +70,23 @@ class Runs:
         it asks for the run. Nobody waits in the queue for what is there, or for a refusal.
         """
         try:
-            config = self.engine.resolved(wanted(self.form, *values))
-            parts = prefixes(config) if chain else []
+            config, parts = self._asked(chain, values)
         except Exception as error:
             return stage.failed(self._told(error)), gr.skip(), *IDLE
         if config not in self.drawn or any(part not in self.links for part in parts):
             waits = {"phase": "queued", "status": both("status.queued"), "go": secrets.token_hex(4)}
             return waits, gr.skip(), gr.skip(), gr.skip()
+        return self._again(config, [self.links[part] for part in parts])
+
+    def _asked(self, chain: bool, values: Sequence[Any]) -> tuple[GenerateConfig, list]:
+        """What the fields ask for, and what lies on its way. Raises what `wanted` does."""
+        config = self.engine.resolved(wanted(self.form, *values))
+        return config, prefixes(config) if chain else []
+
+    def _again(self, config: GenerateConfig, strip: Sequence[dict]) -> tuple:
+        """Stage, maps and buttons of a pair that was drawn, after the portraits on its way."""
         value, inside, last = self.drawn[config]
-        strip = [*(self.links[part] for part in parts), last] if parts else []
-        return value | {"strip": strip}, inside, *IDLE
+        return value | {"strip": [*strip, last] if strip else []}, inside, *IDLE
 
     @contextmanager
     def _begun(self, request: gr.Request) -> Iterator[tuple[str, str]]:
@@ -111,9 +116,7 @@ class Runs:
                 continue
 
             if part is config and part in self.drawn:
-                value, inside, last = self.drawn[part]
-                shown = {"strip": [*strip, last] if strip else []}
-                yield value | shown, inside, *IDLE
+                yield self._again(part, strip)
                 continue
 
             roles = self.engine.roles(part)
@@ -122,13 +125,13 @@ class Runs:
             with closing(self.draw(part)) as events:
                 for event in events:
                     if isinstance(event, Result):
-                        strip.append(last := self.keep(event))
+                        last = self.keep(event)
                         if part is config:
-                            shown = {"strip": strip if len(strip) > 1 else []}
                             value = stage.finished(event)
                             inside = {"ask": run, "request": value["request"]}
                             self.drawn[config] = value, inside, last
-                            yield value | shown, inside, *IDLE
+                            yield self._again(config, strip)
+                        strip.append(last)
                         continue
 
                     self.runs[session] = run, event

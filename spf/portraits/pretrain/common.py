@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from spf.files import atomic, load_tensors, read_header, read_json, save_tensors, write_json
 from spf.portraits.dataset import PortraitSet, cached_portraits
 from spf.portraits.pretrain.presets import Preset
+from spf.training import holding
 
 log = logging.getLogger(__name__)
 
@@ -82,18 +83,13 @@ def beginning(module: nn.Module, file: Path, resume: bool) -> dict[str, Tensor]:
     return load_tensors(file)
 
 
-@contextlib.contextmanager
-def mixed(module: nn.Module, others: Mapping[str, Tensor], share: float) -> Iterator[None]:
-    """Inside the block `others` have this share in each weight of the module."""
-    own = {name: value.clone() for name, value in module.state_dict().items()}
-    try:
-        if share:
-            module.load_state_dict(
-                {name: value.lerp(others[name].to(value), share) for name, value in own.items()}
-            )
-        yield
-    finally:
-        module.load_state_dict(own)
+def mixed(
+    module: nn.Module, others: Mapping[str, Tensor], share: float
+) -> contextlib.AbstractContextManager[None]:
+    """Inside the block `others` have this share in the module's weights of their names."""
+    own = module.state_dict()
+    found = {name: own[name].lerp(value.to(own[name]), share) for name, value in others.items()}
+    return holding(own, found)
 
 
 def batch_indices(rng: np.random.Generator, count: int, batch: int) -> np.ndarray:

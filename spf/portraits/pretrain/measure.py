@@ -17,12 +17,12 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer, VisionTextDualEncoderModel
 
-from spf.config import GUIDANCE
+from spf.config import GUIDANCE, GenerateConfig
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import cosine
 from spf.files import atomic, write_json
-from spf.models import Base, as_pictures, as_pixels, load_base
+from spf.models import Base, as_pixels, load_base
 from spf.portraits.captions import complete_text, compose
 from spf.portraits.dataset import contact_sheet, sample_many
 from spf.portraits.description import TARGETS, Target, sample_portrait
@@ -31,12 +31,13 @@ from spf.portraits.pretrain.common import Stage
 from spf.portraits.pretrain.judges import judge_accuracy
 from spf.portraits.pretrain.unet import obedience, unseen_texts
 from spf.portraits.pretrain.vae import check_vae
-from spf.sampling import initial_latents, sample
+from spf.sampling import draw_texts
 
 log = logging.getLogger(__name__)
 
 COMMAND = "python -m spf pretrain measure"
-STEPS, ROWS = 25, 16
+STEPS = GenerateConfig.settings()["steps"].default
+ROWS = 16
 
 
 def measure(stage: Stage) -> dict:
@@ -73,12 +74,11 @@ def measure(stage: Stage) -> dict:
 
 def drawn(base: Base, texts: Sequence[str], seed: int) -> np.ndarray:
     """Images uint8 [N,H,W,3] of the texts as the page draws them, image i from seed + i."""
-    empty, images = base.encode_text([""]), []
+    images = []
     for at in range(0, len(texts), ROWS):
-        states = base.encode_text(texts[at : at + ROWS])
-        noise = initial_latents(base, range(seed + at, seed + at + len(states)))
-        latents = sample(base, noise, states, empty, steps=STEPS, guidance=GUIDANCE)
-        images.append(as_pictures(base.decode(latents)))
+        some = texts[at : at + ROWS]
+        seeds = range(seed + at, seed + at + len(some))
+        images.append(base.pictures(draw_texts(base, some, seeds, steps=STEPS, guidance=GUIDANCE)))
     return np.concatenate(images)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spf.attention import eager_attention
+from spf.config import GUIDANCE
 from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
@@ -390,23 +391,17 @@ def check_unet(
 
 
 def draw_samples(
-    pipeline: StableDiffusionPipeline,
-    texts: list[str],
-    *,
-    seed: int = 0,
-    steps: int = 25,
-    guidance: float = 3.0,
-    batch: int = 16,
+    pipeline: StableDiffusionPipeline, texts: list[str], steps: int = 25, batch: int = 16
 ) -> np.ndarray:
-    """Images uint8 [N,H,W,3]; image i starts from the noise of seed + i."""
+    """Images uint8 [N,H,W,3]; image i starts from the noise of seed i."""
     images = []
     for at in range(0, len(texts), batch):
         part = texts[at : at + batch]
-        generators = [torch.Generator().manual_seed(seed + at + i) for i in range(len(part))]
+        generators = [torch.Generator().manual_seed(at + i) for i in range(len(part))]
         drawn = pipeline(
             part,
             num_inference_steps=steps,
-            guidance_scale=guidance,
+            guidance_scale=GUIDANCE,
             generator=generators,
             output_type="np",
         )

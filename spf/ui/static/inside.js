@@ -325,6 +325,11 @@ function goBest() {
 
 /* ---- a place in the portrait: the words it listens to, against their average over the picture */
 let spot = null;
+/* Number of the cell that was clicked, row by row in a grid. */
+function cellOf([rows, columns]) {
+  const along = (part, cells) => Math.min(cells - 1, Math.floor(part * cells));
+  return along(spot[1], rows) * columns + along(spot[0], columns);
+}
 function tellSpot() {
   marks.forEach((mark) => {
     mark.hidden = !spot;
@@ -333,10 +338,7 @@ function tellSpot() {
   place.hidden = !spot;
   if (!spot) return;
   tellLooks();
-  const [rows, columns] = grid(),
-    here =
-      Math.min(rows - 1, Math.floor(spot[1] * rows)) * columns +
-      Math.min(columns - 1, Math.floor(spot[0] * columns));
+  const here = cellOf(grid());
   const grain = side === "all" ? sides[sides.length - 1] : side;
   const raw = (role, one) => {
     const [low, high] =
@@ -404,10 +406,7 @@ function tellLooks() {
   lookBox.classList.toggle("waits", !looks);
   if (!looks) return;
   lookStatus.textContent = "";
-  const [rows, columns] = looks.places,
-    index =
-      Math.min(rows - 1, Math.floor(spot[1] * rows)) * columns +
-      Math.min(columns - 1, Math.floor(spot[0] * columns));
+  const index = cellOf(looks.places);
   for (const { role, canvas, pen } of looking) {
     canvas.height = Math.round((canvas.width * panels[0].canvas.height) / panels[0].canvas.width);
     background(pen, role, true);

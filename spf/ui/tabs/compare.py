@@ -29,7 +29,7 @@ from ..verdict import asked_for, titled
 ORDER = 1
 TELL = "(...values) => { document.dispatchEvent(new CustomEvent('spf:pending')); return values; }"
 EMPTIED = "(also) => { window.spfEmptied = !also; }"
-COMPLETED = "(also) => (also || window.spfEmptied ? also : 'auto')"
+COMPLETED = f"(also) => (also || window.spfEmptied ? also : '{AUTO}')"
 """A text that a person writes is completed, unless it was a person who emptied that field and not
 an example that leaves open what it does not say."""
 NEW_SEED = "() => Math.floor(Math.random() * 2 ** 32)"

@@ -57,8 +57,7 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
     }
     if not compared:
         return []
-    name = max(compared, key=lambda name: polluted(compared[name]))
-    example = compared[name]
+    name, example = max(compared.items(), key=lambda one: polluted(one[1]))
     shown, target = example.stage, asked_for(TARGETS[name])
     naive, tuned = (shown["verdicts"].get(role, {}) for role in (NAIVE, TUNED))
 
