@@ -396,6 +396,27 @@ def test_the_same_pair_is_there_again_while_others_wait(visit, engine):
     other.click(STOP)
 
 
+PHASES = """() => {
+    const stage = document.querySelector('.spf-stage');
+    window.phases = [];
+    new MutationObserver(() => window.phases.push(stage.dataset.phase)).observe(
+        stage, { attributeFilter: ['data-phase'] });
+}"""
+
+
+def test_whoever_asks_twice_is_answered_twice(visit):
+    page = visit()
+    page.fill("#seed input", "93")
+    page.click(GENERATE)
+    page.wait_for_selector("#history .past:has-text('93')")
+    page.evaluate(PHASES)
+    for answer in ("done", "done", "failed", "failed"):
+        page.fill("#base textarea", "" if answer == "failed" else page.input_value("#base textarea"))
+        page.evaluate("window.phases.length = 0")
+        page.click(GENERATE)
+        page.wait_for_function(f"window.phases.join() === 'queued,{answer}'", timeout=10_000)
+
+
 SILENT = """() => {
     const field = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');
     const get = function () { return this.closest('#base') ? '?' : field.get.call(this); };
