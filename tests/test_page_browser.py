@@ -417,6 +417,23 @@ def test_whoever_asks_twice_is_answered_twice(visit):
         page.wait_for_function(f"window.phases.join() === 'queued,{answer}'", timeout=10_000)
 
 
+def test_an_example_comes_back_after_a_pair_of_the_past(visit):
+    page = visit()
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    example = page.get_attribute("figure[data-role=tuned] img", "src")
+    page.fill("#seed input", "94")
+    page.click(GENERATE)
+    page.wait_for_selector("#history .past:has-text('94')")
+    page.click("#examples button >> nth=1")
+    say(page, "The dress is there.")
+    page.click("#history .past:has-text('94') .card")
+    page.wait_for_function(f"{SHOWN_SOURCE} !== {json.dumps(example)}")
+    page.click("#examples button >> nth=1")
+    page.wait_for_function(f"{SHOWN_SOURCE} === {json.dumps(example)}", timeout=10_000)
+
+
+SHOWN_SOURCE = "document.querySelector('figure[data-role=tuned] img').src"
 SILENT = """() => {
     const field = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');
     const get = function () { return this.closest('#base') ? '?' : field.get.call(this); };

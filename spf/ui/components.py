@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import secrets
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -72,6 +73,12 @@ def own(
         elem_classes=["spf-own"],
         **kwargs,
     )
+
+
+def anew(value: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer to somebody's press for one of our own components, with a name of its own: of a
+    value that equals the last the browser hears nothing, whatever it shows by then."""
+    return {**value, "answer": secrets.token_hex(4)}
 
 
 def head() -> str:

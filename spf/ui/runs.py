@@ -20,6 +20,7 @@ from spf.targets import known_targets
 from spf.words import parted
 
 from . import series, stage
+from .components import anew
 from .foreign import chinese, foreign_notice
 from .form import Form
 from .gpu import lent_drawing, on_zero_gpu
@@ -68,19 +69,16 @@ class Runs:
     def known(self, chain: bool, *values: Any):
         """The same pair again, at once; else the stage while it is asked for, with `go`, on which
         it asks for the run. Nobody waits in the queue for what is there, or for a refusal.
-
-        Each answer has a name of its own: of one that equals the last the page would hear nothing.
         """
-        named = {"answer": secrets.token_hex(4)}
         try:
             config, parts = self._asked(chain, values)
         except Exception as error:
-            return stage.failed(self._told(error)) | named, gr.skip(), *IDLE
+            return anew(stage.failed(self._told(error))), gr.skip(), *IDLE
         if config not in self.drawn or any(part not in self.links for part in parts):
             waits = {"phase": "queued", "status": both("status.queued"), "go": True}
-            return waits | named, gr.skip(), gr.skip(), gr.skip()
+            return anew(waits), gr.skip(), gr.skip(), gr.skip()
         value, *others = self._again(config, [self.links[part] for part in parts])
-        return value | named, *others
+        return anew(value), *others
 
     def _asked(self, chain: bool, values: Sequence[Any]) -> tuple[GenerateConfig, list]:
         """What the fields ask for, and what lies on its way. Raises what `wanted` does."""

@@ -16,7 +16,7 @@ from spf.portraits.description import TARGETS
 from spf.words import parted
 
 from .. import series, stage
-from ..components import HEAVY, QUICK, own, webp_of
+from ..components import HEAVY, QUICK, anew, own, webp_of
 from ..examples import Example
 from ..form import JOINT, Form
 from ..gpu import on_zero_gpu
@@ -264,7 +264,7 @@ def _connect_memory(page: Page, shown: Shown) -> None:
         """Shows a stored example: nothing is computed."""
         example = page.examples[event.key]
         fields = inputs_of(page.form, example.request, page.engine)
-        return [{**example.stage, "strip": []}, example.inside, *fields.values()]
+        return [anew(example.stage | {"strip": []}), example.inside, *fields.values()]
 
     def put_back(event: gr.EventData):
         """The settings of a pair that the browser shows again; its maps can be asked for."""
@@ -298,8 +298,8 @@ def agreed(page: Page, found: list) -> list:
         config = page.form.read(*values)
         for example in page.examples.values():
             if inputs_of(page.form, example.request, page.engine) == page.form.shown(config):
-                return [{**example.stage, "strip": []}, example.inside, *found]
-        return [{"phase": "asked", "request": config.carried()}, None, *found]
+                return [anew(example.stage | {"strip": []}), example.inside, *found]
+        return [anew({"phase": "asked", "request": config.carried()}), None, *found]
     return [gr.skip(), gr.skip(), *found]
 
 
@@ -358,7 +358,7 @@ def drawn(event: gr.EventData):
     """Fields for a comparison of like with like: every column held, or every column free."""
     held = event.way == "held"
     guided = GenerateConfig.settings()["guided"].default if held else ""
-    told = {"phase": "fields", "way": event.way}
+    told = anew({"phase": "fields", "way": event.way})
     return told, guided, "alike" if held else "free"
 
 

@@ -23,7 +23,7 @@ from spf.portraits.description import ATTRIBUTES
 from spf.words import parted
 
 from ..boundary import sentence
-from ..components import HEAVY, QUICK, enlarged, own
+from ..components import HEAVY, QUICK, anew, enlarged, own
 from ..gpu import lent_drawing
 from ..page import Page
 from ..texts import both
@@ -60,7 +60,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         found = next((one for one in tables if one.key == event.table), None)
         if found is not None:
             number = (event.method, event.aim, event.measure, event.order)
-            yield from drawn.pairs(found, *number, int(first))
+            yield from map(anew, drawn.pairs(found, *number, int(first)))
 
     def open_pair(event: gr.EventData):
         """Puts a pair's settings into Compare."""
