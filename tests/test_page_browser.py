@@ -934,6 +934,10 @@ def test_results_sort_and_lead_to_the_pairs_behind_them(visit, engine):
     page.click(".best-of button")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.get_attribute(".sheet .cell[aria-pressed=true]", "data-cell") == "hat spf purity"
+    page.click(".spf-pairs button[aria-label='Close the portraits']")
+    page.wait_for_selector(".spf-pairs", state="hidden")
+    page.click(".best-of button")
+    page.wait_for_selector(".spf-pairs[data-phase=done] .pair-card")
     page.click(".sheet tbody tr >> nth=0 >> .cell >> nth=1")
     page.wait_for_selector(".spf-pairs[data-phase=done]")
     assert page.locator(".pair-card img").count() == 4 and "pollution 0.10" in page.inner_text(
