@@ -433,6 +433,26 @@ def test_an_example_comes_back_after_a_pair_of_the_past(visit):
     page.wait_for_function(f"{SHOWN_SOURCE} === {json.dumps(example)}", timeout=10_000)
 
 
+def test_fine_tune_opens_with_the_target_of_compare_until_one_is_chosen(visit):
+    page = visit()
+    data = page.locator("#ft-data input")
+
+    def opened(target):
+        page.click("#tabs [role=tab]:has-text('Compare')")
+        page.fill("#target textarea", target)
+        page.click("#tabs [role=tab]:has-text('Fine-tune')")
+
+    for target, expected in (("Sunglasses", "sunglasses"), ("a bow + the dress", "dress")):
+        opened(target)
+        playwright.expect(data).to_have_value(expected)
+        page.wait_for_selector(f".spf-check:has-text('{expected}')")
+    data.click()
+    page.click("[role=option]:has-text('laughing')")
+    opened("a hat")
+    playwright.expect(data).to_have_value("laughing")
+    page.wait_for_selector(".spf-check:has-text('laughing')")
+
+
 SHOWN_SOURCE = "document.querySelector('figure[data-role=tuned] img').src"
 SILENT = """() => {
     const field = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value');

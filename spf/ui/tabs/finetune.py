@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from spf.config import JOIN
 from spf.errors import BadInput, SpfError
 from spf.jobs import Jobs, SlicedJobs
 from spf.portraits.description import TARGETS
 from spf.portraits.tailored import SIZE, tailored_set
 from spf.registry import METHODS
 from spf.settings import FinetuneConfig
+from spf.targets import known_targets
 from spf.userdata import target_of
+from spf.words import parted
 
 from ..components import QUICK, own, webp
 from ..gpu import may_train
@@ -83,7 +86,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             watch = Watch(page.jobs, buttons, allowed)
             checked = own("check", {})
     # a field of a tab that was never open tells its old value, so the set has a memory of its own
-    shown = gr.State(FinetuneConfig.data)
+    shown = gr.State()
     _connect_fields(chosen, checked, shown)
     if allowed:
         _connect_start(page, chosen, watch, buttons[0], hints)
@@ -98,9 +101,9 @@ def build(page: Page, tab: gr.Tab) -> None:
     page.blocks.load(watch.latest, None, watch.outputs, **QUICK)
     page.blocks.load(lambda: [learnt(page.jobs)] * 2, None, [chosen.data, shown], **QUICK)
     tab.select(
-        lambda source, data: preview(data) if source == "ready" else gr.skip(),
-        [chosen.source, shown],
-        checked,
+        opened,
+        [chosen.source, shown, page.fields["targets"]],
+        [chosen.data, checked],
         **QUICK,
     )
 
@@ -236,6 +239,16 @@ def learnt(jobs: Jobs) -> Any:
     return data if data in TARGETS else gr.skip()
 
 
+def opened(source: str, data: str | None, targets: str) -> tuple:
+    """Ready set and its pictures for the tab that opens: the set that was chosen, else that of the
+    target which stands in Compare."""
+    if source != "ready":
+        return gr.skip(), gr.skip()
+    compared = [target.name for target in known_targets(parted(targets, JOIN))]
+    name = data or next((name for name in compared if name in TARGETS), FinetuneConfig.data)
+    return name, preview(name)
+
+
 @lru_cache
 def preview(name: str) -> dict[str, Any]:
     """A ready set as static/check.js shows it: some of its pictures, and what they all share
@@ -280,7 +293,8 @@ def _connect_fields(chosen: Chosen, checked: gr.HTML, shown: gr.State) -> None:
     chosen.source.change(
         switch, [chosen.source, chosen.data], [chosen.data, chosen.upload.column, checked], **QUICK
     )
-    chosen.data.change(lambda data: (preview(data), data), chosen.data, [checked, shown], **QUICK)
+    chosen.data.change(preview, chosen.data, checked, **QUICK)
+    chosen.data.input(lambda data: data, chosen.data, shown, **QUICK)
     chosen.method.change(parts, chosen.method, list(chosen.parts.values()), **QUICK)
     chosen.preset.change(lambda name: PRESETS[name].steps, chosen.preset, chosen.steps, **QUICK)
 
