@@ -42,5 +42,12 @@ function update(value) {
   words.firstChild.textContent = t("words.known", { n: known?.length || 0 });
   words.lastChild.textContent = (known || []).join(", ");
 }
+/* Somebody writes the base text. Gradio keeps the first such event of a field that it filled itself
+   to itself. */
+function written({ type, target }) {
+  if (!element.isConnected) return document.removeEventListener(type, written, true);
+  if (target.closest?.("#base")) trigger("written");
+}
+document.addEventListener("input", written, true);
 watch("value", () => update(props.value));
 update(props.value);

@@ -234,7 +234,7 @@ def _connect_fields(page: Page, shown: Shown) -> None:
     )
     base, also = page.fields["base"], page.fields["also"]
     also.blur(None, also, None, js=EMPTIED, api_visibility="private")
-    base.input(None, also, also, js=COMPLETED, api_visibility="private")
+    page.hints.written(None, also, also, js=COMPLETED, api_visibility="private")
     page.hints.swap(swapped, [base, target], [base, target], **QUICK)
     page.hints.take(taken, target, [base, target], **QUICK)
     shown.picture.shorter(shorter, target, target, **QUICK)
