@@ -98,6 +98,17 @@ def load(places: Iterable[str | Path]) -> list[Table]:
     return [changed(one, name=_title(one.path, [other.path for other in tables])) for one in tables]
 
 
+def shown(tables: Iterable[Table], method: str) -> dict[str, tuple[int, int]]:
+    """By target in how many of how many pairs a method shows it, as the first table says that has
+    it."""
+    found: dict[str, tuple[int, int]] = {}
+    for row in (row for table in tables for row in table.rows):
+        if (row["method"], row["measure"]) == (method, "response") and _number(row.get("n")):
+            count = int(row["n"])
+            found.setdefault(row["target"], (round(row["value"] * count), count))
+    return found
+
+
 def _measured(table: Table) -> int:
     """Pairs behind the numbers of a table."""
     counts = (row.get("n") for row in table.rows if row["measure"] == "response")

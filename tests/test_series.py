@@ -2,6 +2,7 @@
 draws instead.
 """
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,33 @@ def test_one_edit_can_be_taken_out():
     assert compare.shorter("a hat + dress + laughing", SimpleNamespace(place=1)) == (
         "a hat + laughing"
     )
+
+
+def test_a_target_that_is_seldom_there_is_told_of_for_shipped_weights_only(
+    engine, tmp_path, monkeypatch
+):
+    rows = [
+        {"method": method, "target": name, "measure": "response", "value": value, "n": 8}
+        for method, name, value in (
+            ("spf", "hat", 0.0),
+            ("spf+held", "hat", 0.5),
+            ("spf+held", "freckles", 0.375),
+            ("spf+held", "laughing", 0.125),
+        )
+    ]
+    (tmp_path / "table.json").write_text(json.dumps({"rows": rows}))
+
+    def told(*targets, **changed):
+        desk = runs.Runs(engine, places=(tmp_path,))
+        values = FORM.shown(replace(CONFIG, targets=targets, **changed)).values()
+        return [notice["text"]["en"] for notice in desk.read(*values)["notices"]]
+
+    assert told("freckled skin") == [], "weights of somebody's own"
+    monkeypatch.setenv("SPF_CHECKPOINTS", str(engine.folder))
+    assert told("a hat") == told("laughing") == told("freckled skin", adapter="hat") == []
+    assert told("a hat", "freckled skin") == [
+        "This small model has hardly learnt “freckled skin”: of 8 measured pairs 3 show it."
+    ]
 
 
 def test_typing_is_told_what_is_lacking(engine):

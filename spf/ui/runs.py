@@ -6,16 +6,20 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from cachetools import LRUCache
 
+from spf import results
 from spf.config import AUTO, JOIN, GenerateConfig
 from spf.engine import Engine, Progress, Result
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.prompts import compose
+from spf.shelf import Shelf
 from spf.targets import known_targets
 from spf.words import parted
 
@@ -40,13 +44,15 @@ class Runs:
 
     links: portraits of earlier chains, so that a chain that grows is not drawn again from its
     start. drawn: stage and maps of the last pairs, so that the same pair asked for again is there
-    at once; of maps that nobody has asked for, how to ask.
+    at once; of maps that nobody has asked for, how to ask. places: folders with results.
     """
 
     LINKS, PAIRS = 60, 16
 
-    def __init__(self, engine: Engine, form: Form | None = None) -> None:
-        self.engine, self.form = engine, form or Form()
+    def __init__(
+        self, engine: Engine, form: Form | None = None, places: Sequence[Path] = ()
+    ) -> None:
+        self.engine, self.form, self.places = engine, form or Form(), places
         self.titles = self.form.titles() | called(seeds="series.count", kind="series.kind")
         self.links: LRUCache[GenerateConfig, dict] = LRUCache(self.LINKS)
         self.drawn: LRUCache[GenerateConfig, tuple[dict, dict, dict]] = LRUCache(self.PAIRS)
@@ -228,10 +234,28 @@ class Runs:
         written = " ".join((config.base, *config.targets))
         if chinese(written) and words.known:
             found, more = foreign_notice(written), {"known": words.known}
+        found += self._seldom(config)
         lacking = untaught(self.engine, config)
         if on_zero_gpu():
             found.append(stage.notice("quota", "info", s=self.engine.seconds(config)))
         return {"notices": found, "teach": lacking} | more
+
+    def _seldom(self, config: GenerateConfig) -> list[dict]:
+        """That a target is seldom there, for shipped adapters that show it in fewer than half of
+        the pairs that were measured."""
+        if config.adapter != AUTO:
+            return []
+        ours, here = Shelf.shipped().files(), self.engine.files()
+        picked = {target.name: target for target in known_targets(config.targets)}
+        return [
+            stage.notice("seldom", "info", target=asked_for(picked[name]), k=hits, n=count)
+            for name, (hits, count) in self._shown.items()
+            if name in picked and name in ours and ours[name] == here.get(name) and 2 * hits < count
+        ]
+
+    @cached_property
+    def _shown(self) -> dict[str, tuple[int, int]]:
+        return results.shown(results.load(self.places), "spf+held")
 
 
 def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:

@@ -190,7 +190,7 @@ def suggestions(engine: Engine) -> dict:
 
 def _connect_run(page: Page, shown: Shown) -> None:
     """Generate and Stop."""
-    runs = Runs(page.engine, page.form)
+    runs = Runs(page.engine, page.form, page.places)
     outputs = [shown.picture, page.trace, shown.go, shown.halt]
     asked = [page.chain, *page.inputs]
     shown.go.click(runs.known, asked, outputs, js=TELL, **QUICK)
