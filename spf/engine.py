@@ -17,7 +17,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import cached_property
 from pathlib import Path
@@ -25,13 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .answers import Column, Paper, Progress, Result, Words
 from .config import AUTO, EMBEDDED, JOIN, MODEL, GenerateConfig, follows
 from .errors import BadInput, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
-from .portraits.description import Target
 from .prompts import (
-    ComposedPrompt,
     compose,
     known_words,
     near_words,
@@ -42,116 +40,28 @@ from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterpart
 from .streaming import Check, Tell, streamed
 from .targets import known_targets, target_region
 from .traits import in_words
+from .watching import Watch
 from .weights import Loaded
 from .words import parted
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import CLIPTokenizer
 
     from .models import Base
     from .paths import Adapter
     from .rereading import Reading
     from .safety import Checker
-    from .sampling import Kept, PathTrace, Step, Trace
+    from .sampling import Kept, Trace
 
 log = logging.getLogger(__name__)
 
-ROLES = (ORIGINAL, TUNED, NAIVE)
-FRAMES = 10
-"""Pictures decoded on the way, per path: enough to watch, few enough not to slow the
-drawing down.
-"""
 KEPT = 2**28
 """Bytes of earlier drawings that are kept, so that a part that is asked for again is there."""
 BESIDE = 2
 """Tuned models that are drawn beside the first one at most: with the original, four columns."""
-
-
 ROW, SPARE, LONGEST = 0.04, 8, 120
 """Seconds of a lent GPU: for a row of the UNet before one was timed, beside the rows, at most."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Something to show while one waits.
-
-    what: loading, judging or the role being drawn. step of steps counts all roles. previews: uint8
-    [H,W,3] by role, only the ones that changed since the last progress. at of: the place in this
-    one drawing, in the steps that were asked for.
-    """
-
-    what: str
-    step: int = 0
-    steps: int = 0
-    seconds_left: float | None = None
-    previews: Mapping[str, np.ndarray] = field(default_factory=dict)
-    at: int = 0
-    of: int = 0
-
-
-@dataclass(frozen=True)
-class Words:
-    """What the model makes of a text: how it is composed, the words it lacks, the words beyond its
-    window, and what the text was completed with.
-
-    near: known words that are spelled like each unknown one. known: the whole vocabulary where
-    words are lacking.
-    """
-
-    prompt: ComposedPrompt
-    unknown: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    known: tuple[str, ...] = ()
-    also: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a portrait was drawn. method: that tuned the weights, or their name. guide: by which the
-    drawing stayed near the original, "" for none.
-    """
-
-    method: str
-    guide: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """One finished comparison; plain values and arrays only, so that it can be stored and sent.
-
-    config: with the adapter that was used. portraits: uint8 [H,W,3] by role. frames: uint8
-    [F,H,W,3] by role, the pictures that the steps `frame_steps` were heading for. reports:
-    report.json by role; the original has none.
-    region: bool [H,W], where the judges see the targets in either portrait; None without judges or
-    known targets.
-    columns: how each portrait beside the original's was drawn, by role. row_seconds: what a row of
-    the UNet takes at the base's own size; 0 where none was needed. strangers: bases of the
-    adapters that were tuned on other weights, by the adapters' names. unfit: adapters for
-    targets that were passed over, as none of them belongs to this base.
-    """
-
-    config: GenerateConfig
-    words: Words
-    targets: tuple[Target, ...]
-    portraits: Mapping[str, np.ndarray]
-    frames: Mapping[str, np.ndarray]
-    frame_steps: tuple[int, ...]
-    trace: Trace
-    reports: Mapping[str, dict]
-    region: np.ndarray | None = None
-    columns: Mapping[str, Column] = field(default_factory=dict)
-    row_seconds: float = 0.0
-    strangers: Mapping[str, str] = field(default_factory=dict)
-    unfit: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Paper:
-    """A receipt: its figures, and its page as PNG."""
-
-    found: Mapping[str, Any]
-    picture: bytes
 
 
 class Engine:
@@ -278,6 +188,10 @@ class Engine:
 
         pairs = zip(pictures, self.checker.finds(pictures), strict=True)
         return np.stack([mosaic(one) if found else one for one, found in pairs])
+
+    def _picture(self, latents: Tensor) -> np.ndarray:
+        """uint8 [H,W,3] on the way, of latents [1,C,h,w]."""
+        return self.screened(self.base.pictures(latents))[0]
 
     def require_shown(self, pictures: Sequence[np.ndarray]) -> None:
         """Raises Withheld where the safety checker finds one of the pictures [H,W,3]."""
@@ -508,7 +422,7 @@ class Engine:
         from .generate import edit_of, guide_of, way_of
         from .sampling import counting, sample_pair
 
-        watch = _Watch(self, config.steps, tell, check)
+        watch = Watch(config.steps, self._picture, self.kept, tell, check)
         adapters = {
             role: self._adapters(base, names) for role, names in self.variants(config).items()
         }
@@ -674,52 +588,3 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-class _Watch:
-    """The callback of one drawing: stops it on request, decodes a picture now and then, tells how
-    long it will take.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        steps: int,
-        tell: Tell,
-        check: Check,
-    ) -> None:
-        self.engine, self.tell, self.check, self.count = engine, tell, check, steps
-        every = -(-steps // FRAMES)
-        self.frame_steps = tuple(sorted({*range(0, steps, every), steps - 1}))
-        self.frames: dict[str, list[np.ndarray]] = {}
-        self.previews: dict[str, np.ndarray] = {}
-        self.calls: list[int] = []
-        self.area = 1.0
-        self.began, self.rows, self.spent = time.perf_counter(), 0, 0.0
-
-    @property
-    def row_seconds(self) -> float:
-        """Of a row of the base's own size."""
-        return self.spent / self.rows / self.area if self.rows else 0.0
-
-    def known(self, role: str, path: PathTrace) -> None:
-        """Takes over the frames of a path that was drawn before, and shows its picture at once."""
-        frames = self.engine.kept.get(("frames", *path.key)) or []
-        self.frames[role] = frames or [path.images[0]] * len(self.frame_steps)
-        self.previews[role] = self.frames[role][-1]
-
-    def __call__(self, step: Step) -> None:
-        self.check()
-        drawn = step.clean is not None
-        if step.index == 0 and drawn:
-            self.frames[step.path] = []
-        new = {}
-        if step.index in self.frame_steps and drawn:
-            pictures = self.engine.base.pictures(step.clean)
-            new[step.path] = self.engine.screened(pictures)[0]
-            self.frames[step.path].append(new[step.path])
-        previews, self.previews = self.previews | new, {}
-        before, self.rows, self.spent = self.rows, sum(self.calls), time.perf_counter() - self.began
-        left = (step.total - step.done) * (self.rows - before) * self.row_seconds * self.area
-        place = (step.index + 1, self.count)
-        self.tell(Progress(step.path, step.done, step.total, left, previews, *place))

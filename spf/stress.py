@@ -38,9 +38,10 @@ import psutil
 from PIL import Image
 
 from . import userdata
+from .answers import Result
 from .config import GenerateConfig
 from .encodings import decoded
-from .engine import Engine, Result
+from .engine import Engine
 from .errors import SpfError
 from .files import load_tensors, read_json
 from .images import open_image

@@ -17,7 +17,8 @@ import torch
 from portrait_world import sure_reading
 from safetensors.numpy import save_file
 
-from spf.engine import ORIGINAL, TUNED, Engine, Progress, Words
+from spf.answers import Progress, Words
+from spf.engine import Engine
 from spf.models import as_pixels
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
@@ -25,6 +26,7 @@ from spf.prompts import PAD, compose, near_words
 from spf.rereading import Reading
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
+from spf.shelf import ORIGINAL, TUNED
 from spf.targets import known_targets
 from spf.weights import Loaded
 

@@ -81,6 +81,7 @@ TESTS = {
     "spf/own_portraits.py": ["test_numbers.py", "test_finetune.py"],
     "spf/generate.py": ["test_numbers.py", "test_generate.py"],
     "spf/engine.py": ["test_engine.py"],
+    "spf/watching.py": ["test_engine.py"],
     "spf/files.py": ["test_files.py"],
     "spf/images.py": ["test_files.py", "test_faults.py"],
     "spf/userdata/checking.py": ["test_userdata.py", "test_own_pictures.py"],

@@ -54,6 +54,7 @@ FLOORS = [
     ["spf.bases.hub"],
     ["spf.bases.finding"],
     [
+        "spf.answers",
         "spf.control",
         "spf.models",
         "spf.safety",
@@ -68,6 +69,7 @@ FLOORS = [
         "spf.traits.reading",
         "spf.traits.telling",
         "spf.userdata",
+        "spf.watching",
     ],
     [
         "spf.exchange",

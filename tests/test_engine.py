@@ -15,19 +15,14 @@ from conftest import new_tiny_base
 from fake_engine import FakeEngine
 from safetensors.torch import save_file
 
+from spf.answers import Progress, Result
 from spf.config import AUTO, GenerateConfig
-from spf.engine import (
-    NAIVE,
-    ORIGINAL,
-    TUNED,
-    Engine,
-    Progress,
-    Result,
-)
+from spf.engine import Engine
 from spf.errors import BadInput, NotFinite, SpfError, UnsafeFile
 from spf.files import load_tensors
 from spf.paths import Adapter, save_adapter
 from spf.sampling import Kept, counting
+from spf.shelf import NAIVE, ORIGINAL, TUNED
 from spf.streaming import Crashed
 from spf.weights import note
 

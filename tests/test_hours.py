@@ -8,8 +8,8 @@ import fake_engine
 import pytest
 from cachetools import LRUCache
 
+from spf.answers import Result
 from spf.config import AUTO
-from spf.engine import Result
 from spf.ui import runs, stage
 from spf.ui.tabs import vote
 from spf.votes import Votes

@@ -26,9 +26,9 @@ from safetensors.numpy import save_file
 
 from spf import results as tables
 from spf import space, userdata
+from spf.answers import Progress, Result, Words
 from spf.bases.pinned import PINNED, PINNED_CLIP, preloaded
 from spf.config import AUTO, GenerateConfig, Options
-from spf.engine import NAIVE, ORIGINAL, TUNED, Progress, Result, Words
 from spf.errors import BadInput, SpfError, placeless
 from spf.evaluation.measured import MEANINGS
 from spf.files import write_json
@@ -38,6 +38,7 @@ from spf.packing import unpacked
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.tailored import SIZE
 from spf.prompts import PAD, compose
+from spf.shelf import NAIVE, ORIGINAL, TUNED
 from spf.ui import (
     build,
     components,
@@ -497,7 +498,9 @@ def test_a_pair_that_is_there_and_a_refusal_need_no_queue(engine):
         *_, (drawn, inside, *_) = desk.run(request, chain, *fields)
         done = engine.steps_done
         value, again, go, halt = desk.known(chain, *fields)
+        named = value.pop("answer")
         assert (value, again) == (drawn, inside) and engine.steps_done == done
+        assert desk.known(chain, *fields)[0]["answer"] != named
         assert len(value["strip"]) == 2 * chain and "go" not in value
         assert go["interactive"] and not halt["interactive"]
     told, _, go, _ = desk.known(False, "", *fields[1:])

@@ -5,9 +5,10 @@ import json
 import pytest
 from portrait_world import random_adapters
 
+from spf.answers import Result
 from spf.config import AUTO, GenerateConfig
 from spf.convert import convert
-from spf.engine import Engine, Result
+from spf.engine import Engine
 from spf.errors import BadInput, placeless
 from spf.evaluation.entries import find_adapters
 from spf.exchange import load_adapter

@@ -9,7 +9,7 @@ from PIL import Image
 from portrait_world import new_judges, new_portrait_base, random_adapters
 
 from spf import receipt as r
-from spf.engine import Paper
+from spf.answers import Paper
 from spf.errors import BadInput
 from spf.evaluation.readers import CLIP, JUDGES, NOBODY, Read, Reader, reader_for
 from spf.paths import Adapter

@@ -10,8 +10,9 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPConfig
 
 import app
+from spf.answers import Progress
 from spf.config import GenerateConfig
-from spf.engine import Engine, Progress
+from spf.engine import Engine
 from spf.errors import UnsafeFile, Withheld
 from spf.safety import checker_folder, load_checker, mosaic
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine
 
+from spf.answers import Column, Words
 from spf.config import AUTO, GenerateConfig
-from spf.engine import NAIVE, ORIGINAL, TUNED, Column, Words
 from spf.errors import BadInput
 from spf.evaluation.named import contradicted, disobeyed, named
 from spf.jobs import _ending
 from spf.portraits.captions import caption
 from spf.portraits.description import TARGETS, sample_portrait
 from spf.prompts import MOST_TARGETS, compose
+from spf.shelf import NAIVE, ORIGINAL, TUNED
 from spf.ui import runs, series, stage
 from spf.ui.foreign import chinese, translated
 from spf.ui.form import Form

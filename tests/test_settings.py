@@ -18,10 +18,10 @@ from starlette.datastructures import QueryParams
 from typer.testing import CliRunner
 
 from spf.config import AUTO, GenerateConfig, choice, flag, real, whole
-from spf.engine import TUNED
 from spf.errors import BadInput
 from spf.evaluation.plan import EvaluateConfig
 from spf.options import options
+from spf.shelf import TUNED
 from spf.ui import build, stage
 from spf.ui.form import Form
 from spf.ui.page import inputs_of, wanted

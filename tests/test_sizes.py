@@ -8,10 +8,11 @@ import torch
 from drawings import adapter
 from real_world import new_cut_base
 
+from spf.answers import Result
 from spf.attention import aggregate, record
 from spf.config import GenerateConfig
 from spf.edits import build
-from spf.engine import Engine, Result
+from spf.engine import Engine
 from spf.errors import BadInput
 from spf.exchange.checkpoint import pipeline_of
 from spf.generate import draw

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from spf import results as tables
-from spf.engine import Result
+from spf.answers import Result
 from spf.errors import BadInput, SpfError, placeless
 from spf.settings import FinetuneConfig
 

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spf.answers import Column, Result
 from spf.config import GenerateConfig
-from spf.engine import NAIVE, TUNED, Column, Engine, Result
+from spf.engine import Engine
+from spf.shelf import NAIVE, TUNED
 
 from . import stage
 from .components import enlarged

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import gradio as gr
 
+from spf.answers import Progress, Result
 from spf.config import GenerateConfig
-from spf.engine import Engine, Progress, Result
+from spf.engine import Engine
 from spf.errors import SpfError, placeless
 from spf.worker import Worker
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spf.engine import ORIGINAL, TUNED, Result
+from spf.answers import Result
 from spf.packing import Blob
 from spf.prompts import PAD
+from spf.shelf import ORIGINAL, TUNED
 
 from .components import webp
 from .texts import both, same

@@ -14,8 +14,9 @@ import gradio as gr
 from cachetools import LRUCache
 
 from spf import results
+from spf.answers import Progress, Result
 from spf.config import AUTO, JOIN, GenerateConfig
-from spf.engine import Engine, Progress, Result
+from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.prompts import compose

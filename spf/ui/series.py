@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from spf.answers import Result
 from spf.config import LARGEST_SEED, GenerateConfig
-from spf.engine import ORIGINAL, TUNED, Result
 from spf.errors import BadInput
+from spf.shelf import ORIGINAL, TUNED
 
 from . import stage
 from .texts import both, same

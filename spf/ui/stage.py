@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spf.answers import Column, Progress, Result, Words
 from spf.config import EMBEDDED, JOIN
-from spf.engine import ORIGINAL, TUNED, Column, Progress, Result, Words
 from spf.evaluation.named import contradicted
+from spf.shelf import ORIGINAL, TUNED
 from spf.words import parted
 
 from .components import enlarged, png, webp

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from spf.config import AUTO, GenerateConfig
-from spf.engine import ORIGINAL, TUNED, Engine
+from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
+from spf.shelf import ORIGINAL, TUNED
 from spf.words import parted
 
 from .. import series, stage

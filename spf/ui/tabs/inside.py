@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from spf.engine import Progress
+from spf.answers import Progress
 
 from .. import maps, stage
 from ..components import HEAVY, own

@@ -12,7 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from spf.engine import Engine, Paper, Progress
+from spf.answers import Paper, Progress
+from spf.engine import Engine
 
 from ..boundary import sentence
 from ..components import HEAVY, QUICK, own

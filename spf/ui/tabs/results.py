@@ -16,10 +16,12 @@ from cachetools import LRUCache
 from PIL import Image
 
 from spf import results
+from spf.answers import Result
 from spf.config import JOIN, GenerateConfig
-from spf.engine import ORIGINAL, TUNED, Engine, Result
+from spf.engine import Engine
 from spf.evaluation.measures import SURE
 from spf.portraits.description import ATTRIBUTES
+from spf.shelf import ORIGINAL, TUNED
 from spf.words import parted
 
 from ..boundary import sentence

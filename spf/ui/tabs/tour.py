@@ -12,11 +12,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from spf.engine import NAIVE, ORIGINAL, ROLES, TUNED
 from spf.packing import unpacked
 from spf.portraits.description import TARGETS
 from spf.portraits.render import render
 from spf.portraits.tailored import tailored_set
+from spf.shelf import NAIVE, ORIGINAL, TUNED
 
 from ..components import QUICK, enlarged, own, webp
 from ..examples import Example
@@ -82,7 +82,7 @@ def steps(examples: Mapping[str, Example]) -> list[dict[str, Any]]:
         step(4, [portrait(ORIGINAL), control(example)], way=".held" if held(example) else ""),
         step(
             5,
-            [portrait(role) for role in ROLES],
+            [portrait(role) for role in (ORIGINAL, TUNED, NAIVE)],
             tuned.get("changed", []),
             verdict=tuned.get("sentence", ""),
         ),

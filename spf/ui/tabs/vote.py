@@ -19,12 +19,13 @@ from typing import Any
 import gradio as gr
 from cachetools import LRUCache
 
+from spf.answers import Result
 from spf.config import AUTO, GenerateConfig
-from spf.engine import NAIVE, ORIGINAL, TUNED, Engine, Result
+from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
-from spf.shelf import adapter_name
+from spf.shelf import NAIVE, ORIGINAL, TUNED, adapter_name
 from spf.votes import QUESTIONS, Votes
 
 from ..boundary import sentence
