@@ -302,11 +302,13 @@ def _pair_fits(
 
 
 def save_adapter(adapter: Adapter, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes an adapter atomically as safetensors. Raises BadInput (metadata missing) or
-    NotFinite.
+    """Writes an adapter atomically as safetensors, numbers that are wider than `dtype` in that.
+    Raises BadInput (metadata missing) or NotFinite.
     """
     if missing := [key for key in METADATA if not isinstance(adapter.metadata.get(key), str)]:
         raise BadInput(f"metadata lacks {', '.join(missing)}; an adapter must say how it was made.")
-    save_tensors(
-        path, {name: value.to(dtype) for name, value in adapter.tensors.items()}, adapter.metadata
-    )
+    narrow = {
+        name: value.to(dtype) if value.element_size() > dtype.itemsize else value
+        for name, value in adapter.tensors.items()
+    }
+    save_tensors(path, narrow, adapter.metadata)

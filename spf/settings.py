@@ -36,7 +36,9 @@ class FinetuneConfig(Config):
     start: str = text(
         help="adapter to start from, such as the result of a first stage: a name or a file"
     )
-    rank: int = whole(0, 0, 4096, "largest rank of the stored differences; 0 stores them whole")
+    rank: int = whole(
+        0, 0, 4096, "size of the stored differences, as of pairs of this rank; 0 stores them whole"
+    )
     accumulate: int = whole(1, 1, 1024, "batches whose gradients make one step")
     eight_bit: bool = flag(False, "the optimiser remembers in 8 bits; needs CUDA and bitsandbytes")
     checkpointing: bool = flag(

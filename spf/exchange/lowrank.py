@@ -7,7 +7,8 @@ error that is stated is always measured on the pair as it is stored, never estim
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from spf.paths import DOWN, UP, Adapter
 
 OVERSAMPLING, ITERATIONS = 16, 6
+WIDEST = 4
+"""Times the rank that is asked for, which one matrix may take of the room of the others."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,28 @@ class Loss:
     worst: tuple[str, float] = ("", 0.0)
 
 
-def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """(up [rows,r], down [r,columns]) of the nearest matrix of that rank, the singular values
-    shared between both.
+def components(matrix: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(u [rows,r], s [r], vh [r,columns]): its largest singular values, at most so many, with their
+    vectors.
     """
-    rank = min(rank, *matrix.shape)
-    if min(matrix.shape) <= 4 * (rank + OVERSAMPLING):
+    most = min(most, *matrix.shape)
+    if min(matrix.shape) <= 4 * (most + OVERSAMPLING):
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            u, s, v = torch.svd_lowrank(matrix, rank + OVERSAMPLING, ITERATIONS)
+            u, s, v = torch.svd_lowrank(matrix, most + OVERSAMPLING, ITERATIONS)
         vh = v.mT
-    half = s[:rank].sqrt()
-    return u[:, :rank] * half, half[:, None] * vh[:rank]
+    return u[:, :most], s[:most], vh[:most]
+
+
+def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """(up [rows,r], down [r,columns]) of the nearest matrix of that rank, the singular values
+    shared between both.
+    """
+    u, s, vh = components(matrix, rank)
+    half = s.sqrt()
+    return u * half, half[:, None] * vh
 
 
 def pair_factors(up: Tensor, down: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -59,18 +70,49 @@ def pair_factors(up: Tensor, down: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def low_rank(adapter: Adapter, rank: int) -> Adapter:
-    """The adapter with each whole matrix as a pair of at most this rank, where that is smaller;
-    pairs and vectors stay.
+    """The adapter with its whole matrices as pairs that together take no more room than pairs of
+    this rank in half precision would; pairs, vectors and matrices that are smaller stay.
+
+    The `down` of a pair is of 8 bits, and the rank of a matrix, up to WIDEST times the given one,
+    goes where it explains most for its size (our choice).
     """
-    tensors = {}
+    tensors, found, room = {}, {}, 0
     for name, value in adapter.tensors.items():
         rows, columns = value.shape[0], value[0].numel() if value.ndim > 1 else 0
         if rank * (rows + columns) >= rows * columns or name.endswith((DOWN, UP)):
             tensors[name] = value
             continue
-        up, down = factors(value.float().reshape(rows, columns), rank)
-        tensors[name + UP], tensors[name + DOWN] = up, down
+        found[name] = components(value.float().reshape(rows, columns), WIDEST * rank)
+        room += 2 * rank * (rows + columns)
+
+    for name, count in ranks(found, room).items():
+        u, s, vh = found[name]
+        tensors[name + UP], tensors[name + DOWN] = eight_bits((u * s)[:, :count], vh[:count])
     return Adapter(adapter.metadata, tensors)
+
+
+def ranks(found: Mapping[str, tuple[Tensor, Tensor, Tensor]], room: int) -> dict[str, int]:
+    """How many components each matrix keeps in so many bytes: those first that explain most for
+    their size; what keeps none is left out.
+    """
+    worth = []
+    for name, (u, s, vh) in found.items():
+        size = 2 * len(u) + vh.shape[1]
+        worth += [(value**2 / size, size, name) for value in s.tolist()]
+    kept: Counter[str] = Counter()
+    for _, size, name in sorted(worth, reverse=True):
+        if size <= room:
+            kept[name] += 1
+            room -= size
+    return dict(kept)
+
+
+def eight_bits(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """The same pair with `down` in 8-bit floats, which keep most of rows that reach to 1; `up`
+    bears the scale.
+    """
+    scale = down.abs().amax(1)
+    return up * scale, (down / scale[:, None]).to(torch.float8_e4m3fn)
 
 
 @torch.no_grad()

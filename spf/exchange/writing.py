@@ -4,7 +4,7 @@ form leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,8 @@ def write(
     if form not in FORMS:
         raise BadInput(f"form is {form!r} but must be one of {', '.join(FORMS)}.")
     loss = Loss()
+    if form != "own":
+        adapter = Adapter(adapter.metadata, _without_bytes(adapter.tensors, dtype))
     if not FORMS[form].lossless:
         adapter, loss = as_pairs(_without_tables(adapter), rank, dtype, show)
     tensors = FORMS[form].tensors(adapter, layout)
@@ -138,7 +140,7 @@ def write(
     ranks = [len(value) for name, value in adapter.tensors.items() if name.endswith(DOWN)]
     largest = max(ranks, default=0)
     if form == "own":
-        save_adapter(adapter, path, next(iter(adapter.tensors.values())).dtype)
+        save_adapter(adapter, path, torch.float32)
     else:
         about = kohya_metadata(layout, largest) if form != "diffusers" else {}
         save_tensors(path, tensors, adapter.metadata | about)
@@ -175,6 +177,14 @@ def kohya_metadata(layout: Layout, rank: int) -> dict[str, str]:
             "modelspec.architecture": f"stable-diffusion-{version[-2:]}/lora",
         }
     return said
+
+
+def _without_bytes(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """8-bit floats, which other programs do not read, in `dtype`."""
+    return {
+        name: value.to(dtype) if value.element_size() == 1 else value
+        for name, value in tensors.items()
+    }
 
 
 def _without_tables(adapter: Adapter) -> Adapter:
