@@ -52,6 +52,13 @@ def without_joiners(text: str) -> str:
     return text.translate(_JOINING)
 
 
+def legible(text: str) -> str:
+    """The text with an escape for what no file can hold, such as a letter of a name that the
+    system cannot read.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def signs(text: str) -> list[str]:
     """The emoji and other little pictures of a text, those that are joined in one."""
     return [match[0] for match in re.finditer(rf"(?:{_SIGN.pattern})+", text)]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import unicodedata
 import zipfile
@@ -15,6 +16,7 @@ from spf import userdata
 from spf.errors import BadInput
 from spf.userdata import Wish
 from spf.userdata.captions import mentions, texts, unweighted
+from spf.userdata.reading import Places
 from spf.userdata.sheet import write_report
 
 HAT = Wish("a hat", name="hat")
@@ -179,12 +181,17 @@ def test_only_a_newline_ends_a_line_of_a_table(tmp_path, mark):
         " File ;Caption;note\n{0};man {n}, a hat;\n",
         "image\ttext\n{0}\tman {n}, a hat\n",
         "'file_name','text'\n'{0}','man {n}, a hat'\n",
+        "sep=;\nfile_name;text\n{0};man {n}, a hat\n",
+        "\n\nfile_name,text,text\n{0},'man {n}, a hat',,\n",
+        "file_name,text\r{0},'man {n}, a hat'\r",
+        "file_name,base,text,image\n{0},NaN,'man {n}, a hat',/home/me/{0}\n",
     ],
 )
 def test_tables_of_every_program_are_read(tmp_path, table):
-    head, line = table.replace("'", '"').splitlines()
+    end = "\r" if "\r" in table else "\n"
+    *head, line = table.replace("'", '"').rstrip(end).split(end)
     rows = [line.format(name, n=n) for n, name in enumerate(pictures(tmp_path))]
-    (tmp_path / "metadata.csv").write_text("\n".join([head, *rows]), encoding="utf-8")
+    (tmp_path / "metadata.csv").write_text(end.join([*head, *rows]), encoding="utf-8", newline="")
     report = userdata.check(tmp_path, HAT)
     assert [item.base_text for item in report.items] == [f"man {n}" for n in range(5)]
 
@@ -205,6 +212,11 @@ def test_tables_of_every_program_are_read(tmp_path, table):
         ("captions.jsonl", '{"file_name": {"a": 1}, "text": "a"}', "line 1: no picture"),
         ("captions.jsonl", "[" * 5000, "line 1: not JSON"),
         ("captions.jsonl", "3", "line 1: not an object"),
+        ("metadata.csv", "file_name,text\n0.png,nan\n", "line 2: no caption"),
+        ("metadata.csv", "file_name,text,caption\n0.png,a,b\n", "line 2: text and caption say"),
+        ("metadata.csv", "file_name,image,text\n0.png,1.png,b\n", "file_name and image say"),
+        ("metadata.csv", "file_name,text,text\n0.png,a,b\n", "line 2: the caption is no text, or"),
+        ("captions.jsonl", '{"file": "0.png", "text": "a", "text": "b"}', "or there are two"),
     ],
 )
 def test_a_fault_in_a_table_is_told_with_its_line(tmp_path, name, table, why):
@@ -212,6 +224,17 @@ def test_a_fault_in_a_table_is_told_with_its_line(tmp_path, name, table, why):
     (tmp_path / name).write_text(table)
     report = userdata.check(tmp_path, HAT)
     assert why in found(report)["table"].names[0] and not report.items
+
+
+def test_a_table_without_endings_costs_time_in_proportion(monkeypatch):
+    """However many pictures there are, a line looks a name up."""
+    looked = []
+    monkeypatch.setattr("spf.userdata.reading._stem", lambda key: looked.append(key) or key[:-4])
+    places = Places([f"{number}.png" for number in range(50)])
+    assert [places.named(str(number), "") for number in range(50)] == [
+        [f"{number}.png"] for number in range(50)
+    ]
+    assert len(looked) <= 100
 
 
 def test_a_json_list_and_other_caption_files_are_read(tmp_path):
@@ -284,6 +307,36 @@ def test_everything_that_is_not_read_is_told_by_its_kind(tmp_path):
     states = {entry.name: entry.state for entry in report.entries}
     assert states["movie.MP4"] == "not read" and states["0.png"] == "used"
     assert states["scan.jfif"] == "left out" and states["0.txt"] == "captions"
+
+
+def test_names_that_no_file_can_hold_are_told_and_take_nothing_down(tmp_path):
+    source = tmp_path / "set"
+    for number, name in enumerate(pictures(source)):
+        (source / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    try:
+        os.rename(source / "0.png", os.fsencode(source) + b"/\xff.png")
+    except OSError:
+        pytest.skip("every name of a file is Unicode here")
+    (source / "captions.jsonl").write_text('{"file_name": "\\ud800.png", "text": "a man"}')
+    report = userdata.check(source, HAT)
+    assert found(report)["name"].names == ("\\udcff.png",) and len(report.items) == 4
+    assert "\\ud800.png" in found(report)["orphan"].names
+    page = write_report(report, tmp_path / "report.html", "set \ud800", lambda one: str(one.names))
+    assert "\\udcff.png" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["//{}", "\\\\{}", "a.png", "a.png/0.png"])
+def test_no_member_of_an_archive_leaves_its_folder_or_takes_the_place_of_one(tmp_path, name):
+    """Names that begin like those of a network are as any other; a file cannot be a folder too."""
+    pictures(tmp_path / "set", 4)
+    path = zipped(tmp_path / "set", tmp_path / "x.zip")
+    outside = tmp_path / "out.png"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a.png" if "/0" in name else "a.png/0.png", b"x")
+        archive.writestr(name.format(outside.as_posix().lstrip("/")), b"x")
+    files = userdata.unpacked([path], tmp_path / "in")
+    assert all(file.is_relative_to(tmp_path / "in") for file in files) and not outside.exists()
+    assert files.unread.get("name", []) == ([name] if "a.png" in name else [])
 
 
 @pytest.mark.parametrize("damage", ["inside", "cut", "locked", "many"])
