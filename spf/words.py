@@ -27,6 +27,8 @@ LOOKALIKES = str.maketrans(
 """Quotes and hyphens that are told apart by typesetters only; each becomes one character, so
 that places stay.
 """
+NARROW = {0xFF01 + place: 0x21 + place for place in range(94)}
+"""Letters and marks as wide as Chinese ones -> the usual ones."""
 ARTICLES = ("a", "an", "the")
 _HIDDEN = str.maketrans(dict.fromkeys(INVISIBLE))
 _JOINING = str.maketrans(dict.fromkeys(JOINERS))
@@ -69,6 +71,16 @@ def plain(text: str) -> str:
     return text.translate(LOOKALIKES)
 
 
+def narrow(text: str) -> str:
+    """The same length of text with usual letters in place of those as wide as Chinese ones."""
+    return text.translate(NARROW)
+
+
+def worded(text: str) -> bool:
+    """Whether a text says anything: it has a letter, a digit or a little picture."""
+    return any(map(str.isalnum, text)) or bool(signs(text))
+
+
 def parted(text: str, by: str) -> list[str]:
     """The parts of a list that travels as a text, those with something in them."""
     return [part for one in text.split(by.strip()) if (part := one.strip())]
@@ -78,7 +90,7 @@ def normal(text: str) -> str:
     """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks,
     leading article, or little pictures beside the words.
     """
-    line = plain(cleaned(text))
+    line = narrow(plain(cleaned(text)))
     line = " ".join(_SIGN.sub(" ", line).split()) or line
     line = without_joiners(line).casefold().strip(_TRAILING)
     return _ARTICLE.sub("", line, count=1) if _ARTICLE.match(line) else line
