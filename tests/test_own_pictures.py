@@ -565,7 +565,10 @@ def test_a_caption_of_many_pages_is_refused_and_named(tmp_path):
     for number, name in enumerate(pictures(tmp_path)):
         (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
     (tmp_path / "0.txt").write_text("wearing a hat, " * 4000)
-    assert "0.png (caption has" in found(userdata.check(tmp_path, HAT))["text"].names[0]
+    (tmp_path / "1.txt").write_text("a man " + "x" * 990)
+    names = found(userdata.check(tmp_path, HAT))["text"].names
+    assert names[0].startswith("0.png (caption has 59999 ")
+    assert names[1].startswith("1.png (caption has 1003 characters with the target")
 
 
 def test_what_was_written_is_what_is_trained_on(tmp_path):

@@ -169,6 +169,11 @@ def texts(caption: str, base: str, wish: Wish) -> Said:
     else:
         prompt = compose(left, (wish.target,), wish.mode, wish.replace)
         pair = prompt.base, prompt.complete
+    if len(pair[1]) > LONGEST_TEXT:
+        raise BadInput(
+            f"caption has {len(pair[1])} characters with the target but at most {LONGEST_TEXT} are "
+            "allowed."
+        )
     doubts = (
         *(("still",) if names(left, wish.target) else ()),
         *(() if reads(left) and not (shown and _UNSPACED.search(wish.target)) else ("rest",)),
