@@ -76,7 +76,7 @@ def open_image(
             with _header(path) as image:
                 _require_size(image, Path(path), largest)
                 factor = max(1, min(image.size) // side) if side else 1
-                if image.format == "JPEG":
+                if _kind(image) == "JPEG":
                     image.draft("RGB", (image.width // factor, image.height // factor))
                     factor = max(1, min(image.size) // side) if side else 1
                 image.load()
@@ -102,26 +102,38 @@ def _header(path: str | Path) -> Image.Image:
         raise BadInput(
             f"{Path(path).name} has {size >> 20} MiB but at most {PICTURE_BYTES >> 20} are allowed."
         )
-    source = _without_texts(path) if png else path
+    source = _bare(path) if png else path
     return Image.open(source, formats=readable())
 
 
+def _kind(image: Image.Image) -> str:
+    """The format of a picture; a JPEG that carries further pictures, as of many telephones, is
+    one of its first.
+    """
+    return "JPEG" if image.format == "MPO" else image.format
+
+
 _PNG = b"\x89PNG\r\n\x1a\n"
+_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 
 
-def _without_texts(path: str | Path) -> IO[bytes]:
-    """A PNG without the chunks that programs write their workflows into, which Pillow would
-    refuse above a size.
+def _bare(path: str | Path) -> IO[bytes]:
+    """A PNG of the chunks that its pixels are made of: programs write their workflows into others,
+    which Pillow would refuse above a size, or hold in memory as a whole.
     """
     kept = tempfile.SpooledTemporaryFile(max_size=SPOOLED)
     with Path(path).open("rb") as file:
         kept.write(file.read(len(_PNG)))
         while len(lead := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", lead)
-            if kind in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            if kind not in _NEEDED or (kind == b"eXIf" and length > SPOOLED):
                 file.seek(length + 4, os.SEEK_CUR)
                 continue
-            kept.write(lead + file.read(length + 4))
+            kept.write(lead)
+            left = length + 4
+            while left and (piece := file.read(min(left, SPOOLED))):
+                kept.write(piece)
+                left -= len(piece)
             if kind == b"IEND":
                 break
     kept.seek(0)
@@ -133,13 +145,13 @@ def _require_size(image: Image.Image, path: Path, largest: int) -> None:
     shown = f"{path.name} has {image.width}x{image.height} pixels"
     if max(image.size) > largest:
         raise BadInput(f"{shown} but at most {largest}x{largest} are allowed.")
-    cost = PROGRESSIVE if image.info.get("progressive") else COST[image.format]
-    held = path.stat().st_size if image.format in WHOLE else 0
+    kind = _kind(image)
+    cost = PROGRESSIVE if image.info.get("progressive") else COST[kind]
+    held = path.stat().st_size if kind in WHOLE else 0
     most = max(0, PICTURE_BYTES - held) // cost
     if image.width * image.height > most:
         raise BadInput(
-            f"{shown} but as {image.format} at most {most / 1e6:.1f} million are allowed; make it "
-            "smaller."
+            f"{shown} but as {kind} at most {most / 1e6:.1f} million are allowed; make it smaller."
         )
 
 
@@ -179,13 +191,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Pictures with 16 bits in a channel at 8; every other mode as it is. Raises ValueError for
     a range that is not told.
     """
-    if image.mode == "F":
-        raise ValueError("pixels of floating point have no range")
+    if image.mode in ("F", "I"):
+        raise ValueError("pixels of 32 bits have no range")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() >= SAMPLES:
-        raise ValueError("more than 16 bits")
     scaled = Image.fromarray((values * 255 // (SAMPLES - 1)).astype(np.uint8))
     if isinstance(clear := image.info.get("transparency"), int):
         alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .config import check_choice, check_text, check_texts
 from .errors import BadInput
-from .words import plain, signs, trimmed
+from .words import plain, signs, trimmed, worded
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -52,6 +52,19 @@ JOINS = (
 _CUT = re.compile(rf"[^\w\s'-]|(?<![\w-])(?:{'|'.join(JOINS)})(?![\w-])", re.IGNORECASE)
 _LEAD = re.compile(r"\s*(?:(?:an?|the|his|her|their)(?:\s+|$))*", re.IGNORECASE)
 ARTICLE = re.compile(r"(?<!\w)(an?)\s$", re.IGNORECASE)
+ARTICLES = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
+_DETERMINED = re.compile(
+    rf"(?<![\w-])(?:an?|the|his|her|their|its|my|our|your|this|that)\s"
+    rf"(?:(?!(?:{'|'.join(JOINS)})\s)[\w'’-]+\s){{0,4}}$",
+    re.IGNORECASE,
+)
+"""A text that ends in an article with or without adjectives, so that only a noun can follow."""
+_VOWEL = re.compile(
+    r"(?!uni(?!n|m|dent)|us[aeiu]|eu|ewe|one\b|once\b|ut[ei])[aeiou]|8|1[18]\b|"
+    r"hour|hon(?:est|o)|heir",
+    re.IGNORECASE,
+)
+"""What begins like a vowel when it is spoken."""
 
 _WORD = re.compile(r"[^\W\d_][^\W\d_\u0300-\u036f\u200c\u200d]*(?:['’][^\W\d_]+)?")
 """A word in any script; what is written without spaces is one."""
@@ -146,11 +159,12 @@ def compose(
     base = check_text("base", base).rstrip(" ,.;")
     targets = tuple(trimmed(target) for target in check_texts("targets", targets, MOST_TARGETS))
     mode, replace = check_choice("mode", mode, MODES), trimmed(check_text("replace", replace))
-    if not base:
+    if not worded(base):
+        shown = repr(base[:60]) if base else "empty"
         raise BadInput(
-            "base is empty but must describe a portrait, for example: a photo of a young woman."
+            f"base is {shown} but must describe a portrait, for example: a photo of a young woman."
         )
-    if not all(targets):
+    if not all(map(worded, targets)):
         raise BadInput(
             "targets has an entry without words; name what should change, for example: freckled "
             "skin."
@@ -169,9 +183,9 @@ def compose(
                 f'replace is "{replace}" but must be words of the base text, with a target to take '
                 "their place."
             )
-        head = agree(base[: cut[0]], targets[0])
-        spoken = [(len(head), len(head) + len(targets[0]))]
-        complete = head + targets[0] + base[cut[1] :]
+        head, put = fitted(base[: cut[0]], targets[0])
+        spoken = [(len(head), len(head) + len(put))]
+        complete = head + put + base[cut[1] :]
     kept = [
         span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)
     ]
@@ -217,12 +231,22 @@ def paired(base: str, complete: str, target: str, places: Sequence[Span]) -> Com
     return ComposedPrompt(base, (target,), "append", "", complete, phrases, aimed, composed=False)
 
 
+def fitted(head: str, words: str) -> tuple[str, str]:
+    """A text and what comes after it, so that they have one article: "in a red " and "a hat" make
+    "in a red hat", "in a " and "umbrella" make "in an umbrella".
+    """
+    own = ARTICLES.match(words)
+    if own and own.end() < len(words) and _DETERMINED.search(head):
+        words = words[own.end() :]
+    return agree(head, words), words
+
+
 def agree(head: str, word: str) -> str:
     """Turns "a " at the end of `head` into "an " before a vowel, and back."""
     found = ARTICLE.search(head)
     if not found:
         return head
-    article = found[1][0] + ("n" if word[0].lower() in "aeiou" else "")
+    article = found[1][0] + ("n" if _VOWEL.match(word) else "")
     return head[: found.start(1)] + article + " "
 
 

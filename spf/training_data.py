@@ -87,7 +87,8 @@ def tailored_rows(
 def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
     """Encodes pictures of one's own and their captions as `tailored_rows` does drawn ones.
 
-    Raises BadInput for a method that learns from exact regions, which only drawn pictures have.
+    Raises BadInput for a method that learns from exact regions, which only drawn pictures have,
+    and for a caption whose target the model would not see, before a picture is encoded.
     """
     if method.wants_words:
         raise BadInput(
@@ -99,6 +100,11 @@ def user_rows(base: Base, chosen: UserSet, method: Method) -> Data:
         return np.stack([chosen.items[i].pixels(base.image_size) for i in part])
 
     prompts = [item.prompt(chosen.wish) for item in chosen.items]
+    for item, prompt in zip(chosen.items, prompts, strict=True):
+        try:
+            prompt.require_targets(base.tokenizer)
+        except BadInput as error:
+            raise BadInput(f"{item.name} cannot be learnt from: {error}") from error
     return _rows(base, pictures, prompts, chosen.target, method.config)
 
 

@@ -27,6 +27,8 @@ LOOKALIKES = str.maketrans(
 """Quotes and hyphens that are told apart by typesetters only; each becomes one character, so
 that places stay.
 """
+NARROW = {0xFF01 + place: 0x21 + place for place in range(94)}
+"""Letters and marks as wide as Chinese ones -> the usual ones."""
 ARTICLES = ("a", "an", "the")
 _HIDDEN = str.maketrans(dict.fromkeys(INVISIBLE))
 _JOINING = str.maketrans(dict.fromkeys(JOINERS))
@@ -52,6 +54,13 @@ def without_joiners(text: str) -> str:
     return text.translate(_JOINING)
 
 
+def legible(text: str) -> str:
+    """The text with an escape for what no file can hold, such as a letter of a name that the
+    system cannot read.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def signs(text: str) -> list[str]:
     """The emoji and other little pictures of a text, those that are joined in one."""
     return [match[0] for match in re.finditer(rf"(?:{_SIGN.pattern})+", text)]
@@ -60,6 +69,16 @@ def signs(text: str) -> list[str]:
 def plain(text: str) -> str:
     """The same length of text with plain quotes and hyphens, for finding places in it."""
     return text.translate(LOOKALIKES)
+
+
+def narrow(text: str) -> str:
+    """The same length of text with usual letters in place of those as wide as Chinese ones."""
+    return text.translate(NARROW)
+
+
+def worded(text: str) -> bool:
+    """Whether a text says anything: it has a letter, a digit or a little picture."""
+    return any(map(str.isalnum, text)) or bool(signs(text))
 
 
 def parted(text: str, by: str) -> list[str]:
@@ -71,7 +90,7 @@ def normal(text: str) -> str:
     """What is compared: cleaned, plain quotes and hyphens, small letters, no joiners, end marks,
     leading article, or little pictures beside the words.
     """
-    line = plain(cleaned(text))
+    line = narrow(plain(cleaned(text)))
     line = " ".join(_SIGN.sub(" ", line).split()) or line
     line = without_joiners(line).casefold().strip(_TRAILING)
     return _ARTICLE.sub("", line, count=1) if _ARTICLE.match(line) else line

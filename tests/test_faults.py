@@ -44,11 +44,15 @@ def test_the_trial_sees_a_reader_that_fails(monkeypatch, tmp_path):
     assert len(made) > 40
 
 
-def header(width, height, kind=2, bits=8):
-    """A PNG that says its size and holds nothing."""
+def header(width, height, kind=2, bits=8, pixels=b"", aside=b""):
+    """A PNG that says its size, by default without pixels; they are in one piece, unpacked.
+
+    aside: what a chunk holds that no picture needs.
+    """
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"")),
+        (b"prVt", aside),
+        (b"IDAT", zlib.compress(pixels, 0)),
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -86,7 +90,9 @@ def memory_of(path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own count")
-@pytest.mark.parametrize("kind", ["bomb", "alpha", "sixteen", "webp", "progressive"])
+@pytest.mark.parametrize(
+    "kind", ["bomb", "alpha", "sixteen", "webp", "progressive", "chunk", "aside"]
+)
 def test_no_picture_takes_more_than_its_share_of_memory(tmp_path, kind):
     path = tmp_path / "a"
     if kind == "bomb":
@@ -95,6 +101,10 @@ def test_no_picture_takes_more_than_its_share_of_memory(tmp_path, kind):
         Image.new("RGBA", (4096, 4096), (1, 2, 3, 4)).save(path, "PNG")
     elif kind == "sixteen":
         Image.fromarray(np.zeros((4096, 4096), np.uint16)).save(path, "PNG")
+    elif kind == "chunk":
+        path.write_bytes(header(4096, 4096, 6, pixels=bytes(4096 * (1 + 4 * 4096))))
+    elif kind == "aside":
+        path.write_bytes(header(64, 64, pixels=bytes(64 * (1 + 3 * 64)), aside=bytes(90 << 20)))
     elif kind == "webp":
         side = int((PICTURE_BYTES / COST["WEBP"]) ** 0.5) - 40
         Image.new("RGBA", (side, side), (9, 9, 9, 9)).save(path, "WEBP")
@@ -132,6 +142,23 @@ def test_sixteen_bits_keep_their_ramp(tmp_path):
         Image.fromarray(ramp).save(tmp_path / "a", kind)
         row = np.asarray(open_image(tmp_path / "a"))[5, :, 0].astype(int)
         assert abs(row - np.arange(256)).max() <= 1
+
+
+def test_pixels_of_32_bits_have_no_range_and_are_refused(tmp_path):
+    for kind in (np.int32, np.float32):
+        Image.fromarray(np.full((64, 64), 200, kind)).save(tmp_path / "a", "TIFF")
+        with pytest.raises(BadInput, match="a is not a readable picture"):
+            open_image(tmp_path / "a")
+
+
+def test_a_jpeg_with_further_pictures_is_its_first(tmp_path):
+    """As telephones store them: one for depth, or a smaller one for a glance."""
+    first, other = (Image.new("RGB", (96, 64), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[other])
+    with Image.open(tmp_path / "a.jpg") as held:
+        assert held.format == "MPO"
+    shown = open_image(tmp_path / "a.jpg", 16)
+    assert shown.size == (24, 16) and shown.getpixel((9, 9))[0] > 250
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

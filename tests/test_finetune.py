@@ -1,6 +1,7 @@
 """Fine-tuning end to end on the tiny random base: data, loop, resume, and the adapter file."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -359,6 +360,11 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
     assert (
         rows.rows.latents.shape[0] == 5 and rows.texts[1] == "a photo of a woman with long hair 1"
     )
+    chosen = userdata.load(folder)
+    words = f"{'a photo of a woman, ' * 20}a straw hat"
+    long = replace(chosen.items[3], complete_text=words, name="sub/3.png")
+    with pytest.raises(BadInput, match="sub/3.png cannot be learnt from: .+ is too long"):
+        user_rows(base, replace(chosen, items=(*chosen.items[:3], long)), build("spf", SMALL))
     path = finetune(base, config(data=str(folder), steps=2), tmp_path / "run", settings=SMALL)
     assert path.name == "strawhat.safetensors"
     metadata = load_adapter(path, base).metadata

@@ -124,10 +124,19 @@ def test_a_target_takes_the_place_of_words_and_the_rest_moves():
         ("an old man", "old", "young", "a young man"),
         ("An old man", "old", "young", "A young man"),
         ("a man in a hat", "a hat", "sunglasses", "a man in sunglasses"),
+        ("a man in a cap", "cap", "a hat", "a man in a hat"),
+        ("a man in a red cap", "cap", "an old hat", "a man in a red old hat"),
+        ("a man in his cap", "cap", "a hat", "a man in his hat"),
+        ("a man wearing caps", "caps", "a hat", "a man wearing a hat"),
+        ("a man in a cap", "cap", "uniform", "a man in a uniform"),
+        ("a man with a cup", "cup", "hourglass", "a man with an hourglass"),
     ],
 )
 def test_articles_agree_with_the_new_word(base, replace, target, complete):
-    assert compose(base, target, "replace", replace).complete == complete
+    prompt = compose(base, target, "replace", replace)
+    assert prompt.complete == complete
+    spoken = [complete[slice(*span)] for span in prompt.target_phrases[0].complete]
+    assert spoken == [target] or [f"{target.split()[0]} {spoken[0]}"] == [target]
 
 
 def test_without_a_target_the_complete_text_is_the_base_text():
@@ -152,6 +161,8 @@ def test_without_a_target_the_complete_text_is_the_base_text():
         ("a\x00b", "a hat"),
         ("a <|endoftext|> woman", "a hat"),
         ("a" * 2000,),
+        ("?!",),
+        ("a woman", "-"),
     ],
 )
 def test_bad_texts_are_refused_in_one_sentence(arguments):

@@ -208,8 +208,18 @@ def test_an_archive_cannot_unpack_without_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"target": ""}, {"target": "x", "mode": "replace"}, {"target": "x", "name": "../x"}]
+    "bad",
+    [
+        {"target": ""},
+        {"target": "x", "mode": "replace"},
+        {"target": "x", "name": "../x"},
+        {"target": "?!"},
+        {"target": "(a hat:1.2)"},
+        {"target": "<lora:hat:1>"},
+        {"target": "a <|hat|>"},
+        {"target": "x", "mode": "replace", "replace": "..."},
+    ],
 )
 def test_wishes_are_checked(bad):
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput, match=r"target|replace|name"):
         Wish(**bad)

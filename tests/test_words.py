@@ -16,7 +16,14 @@ from spf.words import cleaned, normal, same_name, signs
 @pytest.mark.parametrize(
     "text",
     ["a hat", "A Hat", "the hat", "hat", "a hat.", "“a hat”", "'a hat'", " a  hat ,", "a\u00a0hat!"]
-    + ["a h\u200bat", "a hat\u200d", "\ufeffa hat", "a ha\u00adt", "（a hat）".strip("（）")],
+    + [
+        "ａ　Ｈａｔ",
+        "a h\u200bat",
+        "a hat\u200d",
+        "\ufeffa hat",
+        "a ha\u00adt",
+        "（a hat）".strip("（）"),
+    ],
 )
 def test_one_thing_is_one_thing_however_it_is_written(text):
     assert normal(text) == "hat"

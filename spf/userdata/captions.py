@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import LONGEST_TEXT
 from ..errors import BadInput
-from ..prompts import ComposedPrompt, agree, compose, paired
-from ..words import cleaned, normal, plain
+from ..prompts import ComposedPrompt, agree, compose, fitted, paired
+from ..words import cleaned, narrow, normal, plain, worded
 
 if TYPE_CHECKING:
     from .sets import Wish
@@ -32,19 +33,19 @@ def _set(words: str) -> frozenset[str]:
 
 DETERMINERS = _set(
     "a an the his her hers their its my our your this that these those some any another each both "
-    "one two three four five six several many no"
+    "one two three four five six several many no zero"
 )
 TIES = _set(
     "with wearing wears wear wore worn in has have had having holding holds sporting featuring "
-    "under beneath is are was were who dressed while plus including shows showing of has on"
+    "under beneath is are was were who dressed while plus including shows showing of has on w/"
 )
 """Words before a target that go with it, where they stand directly before it."""
-NOUN_TIES = _set("with wearing wears wear in has have having holding holds sporting plus of")
+NOUN_TIES = _set("with wearing wears wear in has have having holding holds sporting plus of w/")
 """Those of them that can stay when another noun takes the target's place."""
-JOINED = ("and", "&", "or", "nor")
+JOINED = ("and", "&", "or", "nor", "/", "|")
 EDGES = TIES | _set(
-    "and & or nor by at near before behind beside against over above from to for as but looking "
-    "smiling laughing standing sitting posing walking next front outside inside"
+    "and & or nor / | by at near before behind beside against over above from to for as but "
+    "looking smiling laughing standing sitting posing walking next front outside inside"
 )
 """Words that end a noun and its adjectives, on either side."""
 PERSONS = _set(
@@ -57,10 +58,20 @@ ADJECTIVES = _set(
     "light bright colorful colourful striped pretty beautiful fancy simple plain elegant"
 )
 DENIALS = _set(
-    "without no not never lacks lacking lack minus sans off removed except cannot neither "
-    "missing hides instead rather"
+    "without no not never lacks lacking lack minus sans off except cannot neither "
+    "missing hides instead rather w/o lost losing removes removing w/out"
 )
 SHORTENED = ("n't", "nt")
+ABSENT = ("less", "removed", "off", "- less", "- free")
+"""What stands directly after a target that is not there."""
+DENYING = _set("no non zero 0 without")
+GONE = _set("missing gone no none false")
+"""The same at the end of a phrase, after one of `SAYING`."""
+SAYING = ("is", "are", ":", "=", "?")
+UNSPACED_DENIALS = "没沒不无無未"
+UNSPACED_TIES = "戴带帶穿著着有"
+UNSPACED_ABSENT = re.compile(r"[がはもの]?(?:なし|無し|ない)|[가는은이도]?없")
+"""In scripts whose words nothing parts: what denies, and what ties a thing to a person."""
 BODY = _set(
     "head heads face eyes eye nose neck hair forehead brow ears ear shoulders cheeks chest lap "
     "hand hands chin top wrist"
@@ -73,19 +84,29 @@ TRIMMINGS = _set(
 CLAD = ("wearing", "clad", "bearing")
 VERBAL = ("is", "are", "was", "he", "she", "they", "it", "who")
 VERBS = _set("smiles laughs looks stands sits walks poses holds wears has stares gazes talks reads")
-QUOTES = {'"', "'"}
+MARKS = {**dict.fromkeys("\"'*`~"), "(": ")", "[": "]", "{": "}"}
+"""What stands around words -> what closes it, where that is another mark."""
+ALWAYS_PLURAL = _set("glasses braces shades")
+"""Words that mean something else without their ending."""
 PAIRS = _set("pair pairs set kind piece bit sort type style")
 LONGEST_PHRASE = 12
 """Words that a noun and what belongs to it may have."""
 _TOKEN = re.compile(
-    r"[\u2e80-\u9fff\uac00-\ud7af]|[^\W_\u2e80-\u9fff\uac00-\ud7af]+(?:'[a-z]+)?|\S"
+    r"\bw/(?:o(?:ut)?\b)?|[\u2e80-\u9fff\uac00-\ud7af]|"
+    r"[^\W_\u2e80-\u9fff\uac00-\ud7af](?:[\u0300-\u036f]|[^\W_\u2e80-\u9fff\uac00-\ud7af])*"
+    r"(?:'[a-z]+)?|[^\s_]",
+    re.IGNORECASE,
 )
 _UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]")
 """Scripts whose words nothing parts, so that what is left of a sentence cannot be judged."""
 _LORA = re.compile(r"<\w{1,20}:[^<>]{0,200}>")
 _WEIGHT = re.compile(r"\s*:\s*[-+]?(?:\d{1,4}\.?\d{0,6}|\.\d{1,6})\s*$")
 _AFTER = re.compile(r"[-+]?(?:\d{0,4}\.\d{1,6})(?![\w.])|\+{1,5}|-{1,5}(?!\w)")
-_PLUS = re.compile(r"(?<=\w)(?:\+{1,5}|-{2,5})(?![\w+-])")
+_PLUS = re.compile(
+    r"(?<=\w)(?:\+{1,5}|-{2,5})(?![\w+-])|(?<=[^\W\d_]):{1,2}[-+]?\d?\.\d{1,3}(?![\w.])"
+)
+_DANGLING = re.compile(r"^[!?:;/|=&+)\]}>.,-]|[:/|=&+<(\[{-]$|[{}<>=|\\]|([*`~])\s?\1")
+"""Marks that belong to no English: alone at an end, around nothing, or those of programs."""
 
 
 class Token(NamedTuple):
@@ -137,12 +158,22 @@ def texts(caption: str, base: str, wish: Wish) -> Said:
         left = _exchanged(bare, shown, wish.replace)
     else:
         left = _without(bare, shown) if shown else bare
+    if not worded(left):
+        name, value = ("base", base) if base else ("caption", line)
+        raise BadInput(
+            f"{name} is {value[:60]!r} but must say more than the target: what else is to be seen."
+        )
     if shown:
         check = compose(left, wish.target)  # refuses what no text may hold
         pair = check.base, compose(bare).base
     else:
         prompt = compose(left, (wish.target,), wish.mode, wish.replace)
         pair = prompt.base, prompt.complete
+    if len(pair[1]) > LONGEST_TEXT:
+        raise BadInput(
+            f"caption has {len(pair[1])} characters with the target but at most {LONGEST_TEXT} are "
+            "allowed."
+        )
     doubts = (
         *(("still",) if names(left, wish.target) else ()),
         *(() if reads(left) and not (shown and _UNSPACED.search(wish.target)) else ("rest",)),
@@ -152,13 +183,14 @@ def texts(caption: str, base: str, wish: Wish) -> Said:
 
 def unweighted(line: str) -> str:
     """A text without the weights and tags that programs read: "(a hat:1.3)", "((hat))", "hat++",
-    "<lora:name:1>".
+    "<lora:name:1>", and with the signs that "&amp;" and others stand for. One that has none of
+    this is returned as it is.
     """
-    bare = _LORA.sub(" ", line)
+    bare = unescape(_LORA.sub(" ", line))
     weighted = bare != line or ":" in bare or "((" in bare or "[[" in bare or "{{" in bare
     if weighted or "\\" in bare or "++" in bare or "--" in bare or _AFTER.search(bare):
         bare = _PLUS.sub("", _unbracketed(bare))
-    return _tidied(bare)
+    return _tidied(bare) if bare != line else line
 
 
 def _unbracketed(line: str) -> str:
@@ -212,7 +244,7 @@ def tokens(line: str) -> list[Token]:
     """Words and marks of a text, a hyphen being a mark."""
     return [
         Token(*match.span(), word := match[0].casefold(), _stem(word))
-        for match in _TOKEN.finditer(plain(line))
+        for match in _TOKEN.finditer(narrow(plain(line)))
     ]
 
 
@@ -220,6 +252,8 @@ def _stem(word: str) -> str:
     """A word without the ending of its plural: hats and hat, dresses and dress, scarves and
     scarf are the same.
     """
+    if word in ALWAYS_PLURAL:
+        return word
     if len(word) > 4 and word.endswith("ves"):
         return word[:-3] + "f"
     if len(word) > 4 and word.endswith("ies"):
@@ -253,23 +287,33 @@ def mentions(line: str, target: str) -> list[Mention]:
                 found.append(Mention(at, at + 1, at, at + 1, True, place))
             at += 1
             continue
-        floor, core = (found[-1].last if found else 0), at
-        if floor < at and until < len(words) and {words[at - 1].word, words[until].word} <= QUOTES:
-            core, until = at - 1, until + 1
-        first, last = _before(words, core, floor), _after(words, until)
+        floor = found[-1].last if found else 0
+        core, until = _marked(words, at, until, floor)
+        first, last = _marked(words, _before(words, core, floor), _after(words, until), floor)
         follows = words[until].word if until < len(words) else ""
         if follows == "-" and until + 1 < len(words) and words[until + 1].word in CLAD:
             first, last, until, follows = core, until + 2, until + 2, ""  # "a hat-wearing man"
         attached = last == until and _is_word(follows) and not _ends(follows)
-        if attached and counted:  # "a hat shop" is no hat
+        place = words[at].start, words[until - 1].end
+        if attached and counted:  # "a hat shop" is no hat, but a "no-hat shop" denies it
+            if DENYING & {word.word for word in words[max(0, at - 2) : at]}:
+                found.append(Mention(at, until, at, until, True, place))
             at = until
             continue
         if attached:  # "a laughing woman"
-            first, last = at, until
-        place = words[at].start, words[until - 1].end
-        found.append(Mention(first, last, at, until, _denied(words, first, at, until), place))
+            first, last = core, until
+        found.append(Mention(first, last, core, until, _denied(words, first, core, until), place))
         at = max(last, until)
     return found
+
+
+def _marked(words: Sequence[Token], first: int, last: int, floor: int) -> tuple[int, int]:
+    """Tokens [first, last) with the quotes, brackets or other marks that stand around them."""
+    while first > floor and last < len(words) and (opens := words[first - 1].word) in MARKS:
+        if words[last].word != (MARKS[opens] or opens):
+            break
+        first, last = first - 1, last + 1
+    return first, last
 
 
 def _matched(words: Sequence[Token], at: int, wanted: Sequence[str]) -> int | None:
@@ -291,7 +335,7 @@ def _is_word(word: str) -> bool:
 
 def _ends(word: str) -> bool:
     """Whether a word cannot belong to the noun before it."""
-    return word in EDGES or word in VERBS or word.endswith(("ing", "ed")) or word in VERBAL
+    return word in EDGES | VERBS | GONE or word.endswith(("ing", "ed")) or word in VERBAL
 
 
 def _before(words: Sequence[Token], core: int, floor: int) -> int:
@@ -371,12 +415,16 @@ def _denied(words: Sequence[Token], first: int, core: int, until: int) -> bool:
         word = words[place].word
         return word in DENIALS or word.endswith(SHORTENED[0]) or word in ("isnt", "doesnt", "dont")
 
-    if any(words[place].word in ("no", "without") for place in range(first, core)):
+    if any(words[place].word in DENYING for place in range(first, core)):
         return True
-    following = words[until : until + 2]
-    if [token.word for token in following[:1]] in (["less"], ["removed"], ["off"]) or [
-        token.word for token in following
-    ] in (["-", "less"], ["-", "free"]):
+    if _UNSPACED.match(words[core].word) and _denied_unspaced(words, core, until):
+        return True
+    after = [token.word for token in words[until : until + 3]]
+    if any(" ".join(after[:count]) in ABSENT for count in (1, 2)):
+        return True
+    at = 1 if after[:1] and after[0] in SAYING else 0
+    ends = len(after) == at + 1 or (len(after) > at + 1 and not _is_word(after[at + 1]))
+    if ends and after[at] in GONE - (set() if at else {"no", "none", "false"}):
         return True
     for place in range(first - 1, max(-1, first - 8), -1):
         word = words[place].word
@@ -388,6 +436,19 @@ def _denied(words: Sequence[Token], first: int, core: int, until: int) -> bool:
             near = range(max(0, place - 3), place)
             return any(denies(earlier) and _reaches(words, earlier, place) for earlier in near)
     return False
+
+
+def _denied_unspaced(words: Sequence[Token], core: int, until: int) -> bool:
+    """The same for a target between words that nothing parts: "没有帽子", "帽子なし"."""
+    tied = False
+    for place in range(core - 1, max(-1, core - 8), -1):
+        word = words[place].word
+        if word in UNSPACED_DENIALS and (tied or place == core - 1):
+            return True
+        if not _is_word(word) or (tied and word not in UNSPACED_TIES):
+            break
+        tied = tied or word in UNSPACED_TIES
+    return bool(UNSPACED_ABSENT.match("".join(token.word for token in words[until : until + 4])))
 
 
 def _reaches(words: Sequence[Token], denial: int, tie: int) -> bool:
@@ -408,7 +469,7 @@ def _without(line: str, found: Sequence[Mention]) -> str:
     """A text without the mentions and the words that tie them in."""
     words = tokens(line)
     dropped = [False] * len(words)
-    for mention in found:
+    for mention in _in_a_row(words, found):
         for place in range(*_tied(words, mention, dropped)):
             dropped[place] = True
     kept: list[str] = []
@@ -426,9 +487,25 @@ def _without(line: str, found: Sequence[Mention]) -> str:
     return _tidied("".join(kept) + line[at:])
 
 
+def _in_a_row(words: Sequence[Token], found: Sequence[Mention]) -> list[Mention]:
+    """The mentions, those that only a comma or an "and" parts as one."""
+    rows: list[Mention] = []
+    for one in found:
+        between = words[rows[-1].last : one.first] if rows else []
+        if rows and between and all(token.word in (*JOINED, ",") for token in between):
+            one = rows.pop()._replace(last=one.last, until=one.until)
+        rows.append(one)
+    return rows
+
+
 def _tied(words: Sequence[Token], mention: Mention, dropped: Sequence[bool]) -> tuple[int, int]:
     """Tokens [first, last) that go with a mention."""
     first, last = mention.first, mention.last
+    if _UNSPACED.match(words[mention.core].word):
+        while first and words[first - 1].word in UNSPACED_TIES and not dropped[first - 1]:
+            first -= 1
+        tied = first < mention.first and last < len(words) and words[last].word == "的"
+        return first, last + tied
     if (mention.first, mention.last) == (mention.core, mention.until) and _attributive(
         words, mention
     ):
@@ -437,9 +514,10 @@ def _tied(words: Sequence[Token], mention: Mention, dropped: Sequence[bool]) -> 
     while ties and words[ties - 1].word in TIES and not dropped[ties - 1]:
         ties -= 1
     follows = words[last].word if last < len(words) else ""
-    if follows in ("and", "&", "plus") and last + 1 < len(words):
+    if follows in ("and", "&", "plus", "but", "/", "|") and last + 1 < len(words):
         other = words[last + 1].word
         clause = other in TIES | VERBS or other in VERBAL or other.endswith("ing")
+        clause = clause or other in DENIALS - {"no"}
         listed = ties < first and words[first - 1].word in NOUN_TIES
         if ties < first and words[first - 1].word in VERBS and other in VERBS:
             return ties, last + 1  # "she wears a hat and smiles"
@@ -472,7 +550,7 @@ def _exchanged(line: str, found: Sequence[Mention], replace: str) -> str:
     left, at = "", 0
     for mention in found:
         start, end = mention.characters
-        left = agree(left + line[at:start], replace) + replace
+        left += "".join(fitted(line[at:start], replace))
         at = end
     return left + line[at:]
 
@@ -480,16 +558,20 @@ def _exchanged(line: str, found: Sequence[Mention], replace: str) -> str:
 def _tidied(line: str) -> str:
     line = re.sub(r"([(\[{])\s*[,;]*\s*([)\]}])", "", " ".join(line.split()))
     line = re.sub(r" +([,.;:!?)\]}])", r"\1", line)
-    line = re.sub(r"(?:[,;] ?)+([,;.])", r"\1", line)
-    return line.strip(" ,;")
+    line = re.sub(r"(?:[,;，；、] ?)+([,;.，；、。])", r"\1", line)
+    return line.strip(" ,;，；、")
 
 
 def reads(line: str) -> bool:
     """Whether a text that something was taken out of still looks like English: nothing dangles."""
     words = [token.word for token in tokens(line)]
+    if _DANGLING.search(line):
+        return False
     if not any(map(_is_word, words)):
         return False
-    joins = _set("with wearing in of and or on by at from under") | DETERMINERS - _set(
+    joins = _set(
+        "with wearing in of and or on by at from under but nothing w/ w/o"
+    ) | DETERMINERS - _set(
         "that this these those one two three four five six each both several many some any her his"
     )
     if words[-1] in joins - {"on", "in", "under"} or words[0] in _set(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import BadInput, SpfError
 from ..images import open_image
-from ..words import same_name
+from ..words import cleaned, same_name
 from .captions import texts
 from .reading import Captions, Claim, Source, captions, listed
 from .sets import FEWEST, MOST, SCARCE, STORED, Item, Wish, squared
@@ -194,7 +194,7 @@ def _sole(pictures: Sequence[str], told: Captions, notes: _Notes) -> dict[str, C
                 users[claim.where].append(name)
     chosen: dict[str, Claim] = {}
     for name in pictures:
-        claims = [claim for claim in told.of[name] if claim.caption.strip()]
+        claims = [claim for claim in told.of[name] if cleaned(claim.caption)]
         tables = [claim for claim in claims if claim.table]
         if len(keys[same_name(name)]) > 1:
             notes.note("clash", name)

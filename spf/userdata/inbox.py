@@ -11,7 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from lzma import LZMAError
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..encodings import decoded
 from ..errors import BadInput
@@ -23,6 +23,8 @@ BYTES = 1 << 30
 MEMBERS = 10_000
 """Of an archive."""
 CHUNK = 1 << 20
+LONGEST_NAME = 100
+"""Characters of a name that is told because it cannot be kept."""
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -54,7 +56,7 @@ class Unpacked(list):
 
     def place(self, name: str) -> Path | None:
         """Where a file of this name goes. Two that would overwrite one another are both left
-        out.
+        out, as is what would lie outside the root.
         """
         key = same_name(name)
         if key in self.taken or key in self.clashing:
@@ -66,9 +68,13 @@ class Unpacked(list):
             return None
         path = self.root / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            fits = path.resolve().is_relative_to(self.root.resolve()) and not path.is_dir()
+            if fits:
+                path.parent.mkdir(parents=True, exist_ok=True)
         except OSError:  # a file has the name of the folder, or the name is too long
-            self.unread["name"].append(name)
+            fits = False
+        if not fits:
+            self.unread["name"].append(name[:LONGEST_NAME])
             return None
         self.taken[key] = path
         return path
@@ -149,14 +155,11 @@ def _names(members: Iterable[zipfile.ZipInfo]) -> list[str]:
 def _take(
     path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, found: Unpacked, folder
 ) -> None:
-    parts = [
-        part
-        for part in PurePosixPath(name.replace("\\", "/")).parts
-        if part not in ("/", "..", ".")
-    ]
-    name = "/".join([*([folder] if folder else []), *(part.strip("\0") for part in parts)])
-    if info.is_dir() or not parts or name.endswith("/"):
+    nowhere = ("", ".", "..")
+    parts = [part.strip("\0") for part in name.replace("\\", "/").split("/")]
+    if parts[-1] in nowhere:  # a folder
         return
+    name = "/".join(part for part in (folder, *parts) if part not in nowhere)
     if stat.S_ISLNK(info.external_attr >> 16):
         found.unread["link"].append(name)
         return
@@ -164,7 +167,7 @@ def _take(
         found.unread[kind].append(name)
         return
     if any(len(part.encode()) > 200 or not part.isprintable() for part in name.split("/")):
-        found.unread["name"].append(name[:100])
+        found.unread["name"].append(name[:LONGEST_NAME])
         return
     place = found.place(name)
     if place is None:

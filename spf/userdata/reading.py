@@ -11,8 +11,9 @@ import csv
 import io
 import json
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -20,13 +21,17 @@ from typing import Any, NamedTuple
 from ..encodings import code_page, decoded, unicode_text
 from ..errors import BadInput
 from ..images import FORMATS, can_open
-from ..words import same_name
+from ..words import cleaned, legible, same_name
 
 TABLES = ("captions.jsonl", "metadata.jsonl", "metadata.csv", "captions.csv")
 CAPTIONS = (".txt", ".caption")
 FILE_COLUMNS = ("file_name", "file", "image", "filename")
 TEXT_COLUMNS = ("text", "caption", "prompt", "complete")
 DELIMITERS = (",", ";", "\t", "|")
+NOTHING = ("", "nan", "null", "none", "n/a", "na", "<na>")
+"""What programs write into a table, in small letters, where there is nothing."""
+LONGEST_LEAD = 20
+"""Lines that may stand above the header of a table."""
 LONGEST_CAPTION, LARGEST_TABLE = 1 << 20, 64 << 20
 """Bytes of a caption file and of a table."""
 MOST_FILES = 20_000
@@ -96,7 +101,9 @@ def listed(source: str | Path | Sequence[str | Path]) -> Source:
         raise BadInput(f"source has {len(paths)} files but at most {MOST_FILES} are allowed.")
     for path in paths:
         name = path.relative_to(root).as_posix()
-        if (kind := unread_kind(name)) is None:
+        if legible(name) != name:
+            found.unread["name"].append(legible(name))
+        elif (kind := unread_kind(name)) is None:
             found.files[name] = path
         else:
             found.unread[kind].append(name)
@@ -184,12 +191,14 @@ class Places:
         self.stem: dict[str, list[str]] = defaultdict(list)
         self.short: dict[str, list[str]] = defaultdict(list)
         self.kept: dict[str, list[str]] = defaultdict(list)
+        self.bare: dict[str, list[str]] = defaultdict(list)
         for name in pictures:
             key = same_name(name)
             self.whole[key].append(name)
             self.stem[_stem(key)].append(name)
             self.short[PurePosixPath(key).name].append(name)
             self.kept[_upload_name(PurePosixPath(key).name)].append(name)
+            self.bare[PurePosixPath(_stem(key)).name].append(name)
 
     def beside(self, caption: str) -> list[str]:
         """The pictures that a caption file stands beside: 0.txt and 0.png.txt of 0.png."""
@@ -211,18 +220,10 @@ class Places:
             for found in (
                 self.short.get(short, []),
                 self.kept.get(_upload_name(short), []),
-                [] if _has_ending(short) else self._without_ending(short),
+                [] if _has_ending(short) else self.bare.get(short, []),
             )
         ]
         return next(filter(None, below), [])
-
-    def _without_ending(self, stem: str) -> list[str]:
-        return [
-            picture
-            for key, found in self.stem.items()
-            if PurePosixPath(key).name == stem
-            for picture in found
-        ]
 
 
 def _has_ending(name: str) -> bool:
@@ -270,25 +271,54 @@ Row = tuple[str, str, str]
 
 def _row(values: Mapping[str, Any]) -> Row | str:
     """A line by its columns; a sentence where it does not say of which picture it speaks, or
-    what.
+    what, or says it twice.
     """
-    name = next((values[key] for key in FILE_COLUMNS if values.get(key)), None)
-    words = next((values[key] for key in TEXT_COLUMNS if values.get(key)), "")
-    base = values.get("base") or ""
-    if not isinstance(name, str) or not name.strip():
+    names, words = _given(values, FILE_COLUMNS), _given(values, TEXT_COLUMNS)
+    base = next(iter(_given(values, ("base",)).values()), "")
+    for given, meant in ((names, _short), (words, cleaned)):
+        texts = [value for value in given.values() if isinstance(value, str)]
+        if len(set(map(meant, texts))) > 1:
+            return f"{' and '.join(given)} say different things; keep one of them"
+    name, caption = (next(iter(given.values()), "") for given in (names, words))
+    if not name or not isinstance(name, str):
         return f"no picture under {', '.join(FILE_COLUMNS[:3])}"
-    if not isinstance(words, str) or not isinstance(base, str):
-        return "the caption is no text"
-    if not (words.strip() or base.strip()):
+    if not isinstance(caption, str) or not isinstance(base, str):
+        return "the caption is no text, or there are two"
+    if not (caption or base):
         return f"no caption under {', '.join(TEXT_COLUMNS[:2])}"
-    return name.strip(), words, base
+    return legible(name.strip()), caption, base
+
+
+def _given(values: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """What stands in some columns, without those where programs write that there is nothing."""
+    return {
+        key: value
+        for key in columns
+        if (value := values.get(key))
+        and not (isinstance(value, str) and cleaned(value).casefold() in NOTHING)
+    }
+
+
+def _short(name: str) -> str:
+    return PurePosixPath(same_name(name.strip())).name
+
+
+def _columns(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by column. One that is there several times keeps them all, as a list, which is no
+    text.
+    """
+    held: dict[str, Any] = {}
+    for key, value in pairs:
+        earlier = held.get(key)
+        held[key] = [earlier, value] if earlier and value and earlier != value else earlier or value
+    return held
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Row | str]]:
     """One object a line, or one list of them; only a newline ends a line."""
     if text.lstrip()[:1] == "[":
         try:
-            rows = json.loads(text)
+            rows = json.loads(text, object_pairs_hook=_columns)
         except (ValueError, RecursionError):
             yield 1, "not JSON"
             return
@@ -298,7 +328,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, Row | str]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_columns)
         except (ValueError, RecursionError):
             yield number, "not JSON"
             continue
@@ -313,14 +343,16 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Row | str]]:
     """Lines under a header, with the delimiter that makes one of it. A line with more columns
     than the header is a fault.
     """
-    head = text.split("\n", 1)[0]
+    lines = re.split(r"\r\n?|\n", text, maxsplit=LONGEST_LEAD)
+    above = next((n for n, line in enumerate(lines) if not _leads(line)), 0)
     columns = delimiter = None
     for delimiter in DELIMITERS:
-        columns = [part.strip().strip('"').strip().casefold() for part in head.split(delimiter)]
+        head = next(csv.reader([lines[above]], delimiter=delimiter, skipinitialspace=True), [])
+        columns = [part.strip().casefold() for part in head]
         if set(columns) & set(FILE_COLUMNS) and set(columns) & {*TEXT_COLUMNS, "base"}:
             break
     else:
-        yield 1, f"no header with {FILE_COLUMNS[0]} and {TEXT_COLUMNS[0]}"
+        yield above + 1, f"no header with {FILE_COLUMNS[0]} and {TEXT_COLUMNS[0]}"
         return
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
@@ -334,9 +366,14 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Row | str]]:
         except csv.Error:
             yield line, "a quote that is not closed"
             return
-        if line == 1 or not any(part.strip() for part in fields):
+        if line <= above + 1 or not any(part.strip() for part in fields):
             continue
-        if len(fields) > len(columns):
+        if any(part.strip() for part in fields[len(columns) :]):
             yield line, f"{len(fields)} columns but {len(columns)} in the header; quote the caption"
         else:
-            yield line, _row(dict(zip(columns, fields, strict=False)))
+            yield line, _row(_columns(zip(columns, fields, strict=False)))
+
+
+def _leads(line: str) -> bool:
+    """Whether a line stands above a header: it is empty, or tells a spreadsheet the delimiter."""
+    return not line.strip() or line.casefold().startswith("sep=")

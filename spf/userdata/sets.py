@@ -22,7 +22,8 @@ from ..files import require_room, write_json
 from ..images import open_image
 from ..portraits.description import Target, get_target
 from ..prompts import ComposedPrompt, compose
-from .captions import written
+from ..words import worded
+from .captions import unweighted, written
 
 FEWEST, MOST = 4, 500
 """Pictures of a set."""
@@ -51,13 +52,20 @@ class Wish(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.target:
+        if not worded(self.target):
+            shown = repr(self.target[:60]) if self.target else "empty"
             raise BadInput(
-                "target is empty but must say what the pictures show, for example: a straw hat."
+                f"target is {shown} but must say what the pictures show, for example: a straw hat."
             )
-        if self.mode == "replace" and not self.replace:
+        if unweighted(self.target) != self.target:
             raise BadInput(
-                "replace is empty but must be the words that the target replaces, "
+                f"target is {self.target[:60]!r} but must be words alone, without weights and tags."
+            )
+        compose("a portrait", self.target)  # refuses what no text may hold
+        if self.mode == "replace" and not worded(self.replace):
+            shown = repr(self.replace[:60]) if self.replace else "empty"
+            raise BadInput(
+                f"replace is {shown} but must be the words that the target replaces, "
                 "for example: T-shirt."
             )
         if not re.fullmatch(r"[a-z0-9]{1,24}", self.name):

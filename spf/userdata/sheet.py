@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..files import atomic
+from ..words import legible
 from .checking import Finding, Report
 from .sets import Item
 
@@ -59,7 +60,7 @@ def write_report(
         entries="\n".join(entries),
     )
     with atomic(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+        draft.write_text(legible(page), encoding="utf-8")
     return Path(path)
 
 
