@@ -411,7 +411,9 @@ def test_whoever_asks_twice_is_answered_twice(visit):
     page.wait_for_selector("#history .past:has-text('93')")
     page.evaluate(PHASES)
     for answer in ("done", "done", "failed", "failed"):
-        page.fill("#base textarea", "" if answer == "failed" else page.input_value("#base textarea"))
+        page.fill(
+            "#base textarea", "" if answer == "failed" else page.input_value("#base textarea")
+        )
         page.evaluate("window.phases.length = 0")
         page.click(GENERATE)
         page.wait_for_function(f"window.phases.join() === 'queued,{answer}'", timeout=10_000)
