@@ -50,6 +50,11 @@ class Source:
                 f"model {self.name} has its {part} as a .bin file, which may hold code;"
                 " save it as .safetensors."
             )
+        if any(folder.glob("*")) and not any(folder.glob("*.index*.json")):
+            raise UnsafeFile(
+                f"model {self.name} has no {stem}.safetensors in its {part} folder, nor one of"
+                f" {' or '.join(filter(None, VARIANTS))}; download it again."
+            )
         raise self.damaged(part)
 
     def damaged(self, part: str) -> UnsafeFile:
@@ -63,6 +68,9 @@ class Source:
 def _shards(index: Path) -> list[str]:
     """The files that an index names. Raises UnsafeFile."""
     try:
-        return sorted(set(read_json(index)["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        if all(Path(name).name == name for name in names):
+            return names
     except (KeyError, TypeError, AttributeError) as error:
         raise UnsafeFile(f"{index} is no index of weights; download the model again.") from error
+    raise UnsafeFile(f"{index} names files outside its folder; download the model again.")
