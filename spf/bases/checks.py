@@ -242,7 +242,7 @@ def _check_tensors(source: Source, part: str, network: torch.nn.Module) -> None:
         try:
             shapes, kinds = read_header(file)[1], read_formats(file)
         except (BadInput, UnsafeFile) as error:
-            raise source.damaged(part) from error
+            raise source.damaged(part, str(error)) from error
         there |= {_spelt(part, name): shape for name, shape in shapes.items()}
         formats |= {_spelt(part, name): kind for name, kind in kinds.items()}
     wanted = {_spelt(part, name): tuple(value.shape) for name, value in network.named_parameters()}

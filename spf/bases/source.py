@@ -50,18 +50,14 @@ class Source:
                 f"model {self.name} has its {part} as a .bin file, which may hold code;"
                 " save it as .safetensors."
             )
-        if any(folder.glob("*")) and not any(folder.glob("*.index*.json")):
-            raise UnsafeFile(
-                f"model {self.name} has no {stem}.safetensors in its {part} folder, nor one of"
-                f" {' or '.join(filter(None, VARIANTS))}; download it again."
-            )
-        raise self.damaged(part)
+        ends = " or ".join(f"{variant}.safetensors" for variant in VARIANTS)
+        raise self.damaged(part, f"{stem}{ends} is not in it")
 
-    def damaged(self, part: str) -> UnsafeFile:
+    def damaged(self, part: str, why: str = "") -> UnsafeFile:
         """What is said where a part is not there or cannot be read."""
         return UnsafeFile(
-            f"model {self.name} has a missing or damaged {part} folder;"
-            " restore it or download it again."
+            f"model {self.name} has a missing or damaged {part} folder{why and ': '}"
+            f"{why.removesuffix('.')}; restore it or download it again."
         )
 
 
