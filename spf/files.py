@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk without room."""
 LONGEST_NAME = 100
+LONGEST_KEY = 300
+"""Characters in the name of a tensor."""
 DRAFT = ".draft"
 """In the name of a file that is being written."""
 RESERVED = {
@@ -139,9 +141,21 @@ def read_header(path: str | Path) -> tuple[dict[str, str], dict[str, tuple[int, 
     its name.
     """
     with _opened(path) as file:
+        for key in file.keys():
+            if len(key) > LONGEST_KEY or not key.isprintable():
+                raise UnsafeFile(
+                    f"{Path(path).name} has a tensor whose name is {key[:60]!r}, but a name must be"
+                    f" at most {LONGEST_KEY} printable characters."
+                )
         return file.metadata() or {}, {
-            name: tuple(file.get_slice(name).get_shape()) for name in file.keys()
+            key: tuple(file.get_slice(key).get_shape()) for key in file.keys()
         }
+
+
+def read_formats(path: str | Path) -> dict[str, str]:
+    """The number format of each tensor of a safetensors file, as its header says it: F16, I8."""
+    with _opened(path) as file:
+        return {key: file.get_slice(key).get_dtype() for key in file.keys()}
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -280,6 +280,8 @@ def check_fit(
     if not given:
         raise BadInput(f"{label} holds no weights.")
     for key, shape in given.items():
+        if key in wanted and key + UP in given:
+            raise BadInput(f"{label} has {key} twice, as a whole and as a pair.")
         if key in wanted:
             fits = shape == wanted[key]
         else:

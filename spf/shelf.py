@@ -74,7 +74,7 @@ def name_of(adapter: str | Path) -> str:
     """What reports and tables call an adapter: a file by its name, without the place where it lies
     here.
     """
-    given = isinstance(adapter, Path) or adapter.endswith(SUFFIX)
+    given = isinstance(adapter, Path) or adapter.endswith(SUFFIX) or Path(adapter).name != adapter
     return called(Path(adapter)) if given else adapter
 
 
@@ -115,11 +115,12 @@ class Shelf:
         return files[name]
 
     def find(self, source: str | Path) -> Path:
-        """The file of a name, or a file that is given as such (a path or a text that ends in
-        .safetensors).
+        """The file of a name, or a file or folder that is given as such: a path, a text that ends
+        in .safetensors, or one that is no name here and lies there.
         """
-        given = isinstance(source, Path) or str(source).endswith(SUFFIX)
-        return Path(source) if given else self.file(source)
+        given = isinstance(source, Path) or str(source).lower().endswith(SUFFIX)
+        lies = not given and os.path.exists(source) and source not in self.files()
+        return Path(source) if given or lies else self.file(source)
 
     def metadata(self) -> dict[str, dict[str, str]]:
         """How each adapter was made, by name; a damaged file is left out with a line."""
@@ -206,7 +207,7 @@ class Shelf:
         """
         if adapter == AUTO:
             return self.pick(targets, base, fits)
-        if adapter.endswith(SUFFIX) and Path(adapter).is_file():
+        if os.path.exists(adapter):
             return [adapter]  # also where its path has a "+"
         return parted(adapter, JOIN)
 

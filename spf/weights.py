@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .words import cleaned
+
 if TYPE_CHECKING:
     from torch import nn
 
+LONGEST = 60
+"""Characters that are taken of what another program says of a base."""
 KEY = "base_weights"
 """Where an adapter's metadata has the note."""
 UNKNOWN = "unknown"
@@ -71,7 +75,8 @@ def said_base(made: Mapping[str, str]) -> str:
     """
     if base := made.get("base_model"):
         return base
-    for text in (made.get(key, "") for key in ("ss_base_model_version", "modelspec.architecture")):
+    for key in ("ss_base_model_version", "modelspec.architecture"):
+        text = cleaned(made.get(key, ""))[:LONGEST]
         for start, family in VERSIONS.items():
             if text.lower().startswith(start):
                 return family

@@ -22,6 +22,7 @@ from spf.exchange import (
     Layout,
     Loss,
     as_pairs,
+    fitting,
     load_adapter,
     low_rank,
     origin,
@@ -446,7 +447,16 @@ def test_what_comfyui_saves_is_read(base, layout, tmp_path):
 
 
 Q = kohya_name(QUERY)
+C, FF = kohya_name(CONV), kohya_name(f"{BLOCK}.ff.net.0.proj")
 PAIR = {f"{Q}.lora_down.weight": torch.ones(2, 8), f"{Q}.lora_up.weight": torch.ones(8, 2)}
+
+
+def kernel(down, up, mid=()):
+    """A LoCon of one convolution in these shapes."""
+    shapes = {"down": down, "up": up} | ({"mid": mid} if mid else {})
+    return {f"{C}.lora_{kind}.weight": torch.ones(shape) for kind, shape in shapes.items()}
+
+
 REFUSED = {
     "loha": ({f"{Q}.hada_w1_a": torch.ones(1)}, "is a LoHa"),
     "lokr": ({f"{Q}.lokr_w1": torch.ones(1)}, "is a LoKr"),
@@ -478,7 +488,7 @@ REFUSED = {
         {f"{Q}.lora_down.weight": torch.ones(0, 8), f"{Q}.lora_up.weight": torch.ones(8, 0)},
         "changes nothing",
     ),
-    "whole numbers": ({k: v.to(torch.int8) for k, v in PAIR.items()}, "in whole numbers, which"),
+    "whole numbers": ({k: v.to(torch.int8) for k, v in PAIR.items()}, "in int8, but a difference"),
     "embedding": ({"emb_params": torch.ones(1)}, "is a text embedding"),
     "checkpoint": ({"model.diffusion_model.x": torch.ones(1)}, "is a whole checkpoint"),
     "other": ({"lm_head": torch.ones(1)}, "is no adapter: none of its 1 tensors"),
@@ -494,7 +504,23 @@ REFUSED = {
         },
         r"is \[8, 32\] here, and the file has .* It is for SDXL",
     ),
-    "alpha": (PAIR | {f"{Q}.alpha": torch.ones(2)}, "made for another model"),
+    "alpha": (PAIR | {f"{Q}.alpha": torch.ones(2)}, r"alpha of shape \[2\] but it must be one"),
+    "alpha alone": (PAIR | {f"{Q[:-1]}k.alpha": torch.ones(1)}, "to_k.alpha but no pair that it"),
+    "a kernel's difference, turned": ({f"{C}.diff": torch.ones(3, 3, 16, 16)}, "made for another"),
+    "a matrix, turned": ({f"{FF}.diff": torch.ones(8, 64)}, r"is \[64, 8\] here"),
+    "a kernel, turned": (kernel((2, 3, 3, 16), (16, 2, 1, 1)), r"'down': \[2, 3, 3, 16\]"),
+    "a row in parts": ({**PAIR, f"{Q}.lora_down.weight": torch.ones(2, 2, 4)}, "made for another"),
+    "ranks that differ": (
+        kernel((2, 16, 1, 1), (16, 3, 1, 1), (3, 2, 3, 3)),
+        r"'mid': \[3, 2, 3, 3\]",
+    ),
+    "another kernel": (kernel((2, 16, 1, 1), (16, 2, 1, 1), (2, 2, 1, 9)), r"\[2, 2, 1, 9\]"),
+    "embedding, diffusers": ({"<cat-toy>": torch.ones(768)}, "is a text embedding"),
+    "embedding, sdxl": ({"clip_l": torch.ones(1, 768)}, "is a text embedding"),
+    "flux, bare": ({"double_blocks.0.x.lora_A.weight": torch.ones(1, 1)}, "for a transformer"),
+    "autoencoder": ({"decoder.conv_in.weight": torch.ones(1)}, "is an autoencoder"),
+    "long": (PAIR | {"x" * 301: torch.ones(1)}, "a name must be at most 300 printable characters"),
+    "lines": (PAIR | {"a\nb": torch.ones(1)}, r"name is 'a\\nb', but a name must be"),
     "difference": ({f"{Q}.diff": torch.ones(9, 9)}, "made for another model"),
     "bias": ({f"{Q}.diff_b": torch.ones(8)}, "made for another model"),
 }
@@ -504,9 +530,89 @@ REFUSED = {
 def test_what_cannot_be_read_is_one_sentence(base, tmp_path, name):
     tensors, sentence = REFUSED[name]
     save_file(tensors, tmp_path / "x.safetensors")
-    with pytest.raises(BadInput, match=sentence) as error:
+    with pytest.raises((BadInput, UnsafeFile), match=sentence) as error:
         read_adapter(tmp_path / "x.safetensors", base)
     assert "\n" not in str(error.value)
+
+
+MADE = {
+    f"unet.{QUERY}.lora_A.cat.weight": noise(2, 8),
+    f"unet.{QUERY}.lora_B.cat.weight": noise(8, 2),
+}
+RECIPES = {
+    "[]": "has a damaged lora_adapter_metadata",
+    "null": "has a damaged lora_adapter_metadata",
+    '{"unet.lora_alpha": NaN}': "has lora_alpha 'nan' but it must be a number",
+    '{"unet.lora_alpha": true}': "has lora_alpha 'True' but it must be a number",
+    '{"unet.lora_alpha": 1' + 400 * "0" + "}": "has lora_alpha '1000",
+    '{"unet.alpha_pattern": {"to_q": "6"}}': "has lora_alpha '6' but it must be a number",
+    '{"unet.alpha_pattern": ["to_q"]}': r"has alpha_pattern \['to_q'\] but it must be numbers",
+    '{"unet.alpha_pattern": {"to_q(": 6}}': r"has alpha_pattern 'to_q\(', which is no pattern",
+    '{"unet.use_dora": true}': "describes a DoRA",
+    '{"unet.init_lora_weights": "pissa_niter_4"}': "'pissa_niter_4', which changed the base",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=range(len(RECIPES)))
+def test_a_recipe_that_cannot_be_followed_is_one_sentence(base, tmp_path, recipe):
+    save_file(MADE, tmp_path / "x.safetensors", {"lora_adapter_metadata": recipe})
+    with pytest.raises((BadInput, UnsafeFile), match=RECIPES[recipe]):
+        read_adapter(tmp_path / "x.safetensors", base)
+    assert not fitting(base)(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scale"),
+    [
+        ({}, 1.0),
+        ({"unet.lora_alpha": 6}, 3.0),
+        ({"lora_alpha": 6}, 3.0),
+        ({"unet.lora_alpha": 6, "unet.use_rslora": True}, 6 / math.sqrt(2)),
+        ({"unet.alpha_pattern": {"to_q": 1}, "unet.lora_alpha": 6}, 0.5),
+        ({"unet.r": 2}, 4.0),
+        ({"text_encoder.lora_alpha": 6}, 1.0),
+    ],
+)
+def test_a_recipe_says_the_strength_as_peft_takes_it(base, tmp_path, recipe, scale):
+    """Without an alpha that is 8 through the rank; pairs may carry the name of their adapter."""
+    about = {"lora_adapter_metadata": json.dumps(recipe)}
+    save_file(MADE, tmp_path / "x.safetensors", about)
+    down, up = MADE.values()
+    wanted = {f"{QUERY}.weight": scale * up @ down}
+    same(changes(base, read_adapter(tmp_path / "x.safetensors", base)), wanted)
+
+
+def test_a_pair_without_ranks_beside_others_changes_nothing(base, tmp_path):
+    nothing = {
+        f"{C}.lora_down.weight": noise(0, 16, 3, 3),
+        f"{C}.lora_up.weight": noise(16, 0, 1, 1),
+    }
+    save_file(PAIR | nothing | {f"{C}.alpha": torch.tensor(1.0)}, tmp_path / "x.safetensors")
+    found = read_adapter(tmp_path / "x.safetensors", base)
+    same(changes(base, found), {f"{QUERY}.weight": torch.full((8, 8), 2.0)})
+
+
+def test_a_kernel_may_lie_in_a_row_and_a_matrix_be_a_kernel_of_one(base, tmp_path):
+    down, up, whole = noise(2, 144), noise(16, 2), noise(8, 8, 1, 1)
+    row = {f"{C}.lora_down.weight": down, f"{C}.lora_up.weight": up, f"{Q}.diff": whole}
+    save_file(row, tmp_path / "x.safetensors")
+    wanted = {
+        f"{CONV}.weight": (up @ down).reshape(16, 16, 3, 3),
+        f"{QUERY}.weight": whole[..., 0, 0],
+    }
+    same(changes(base, read_adapter(tmp_path / "x.safetensors", base)), wanted)
+
+
+def test_what_a_file_says_of_its_base_is_short_and_on_one_line(base, tmp_path):
+    save_file(PAIR, tmp_path / "x.safetensors", {"ss_base_model_version": "my\nbase " + 99 * "x"})
+    assert origin(tmp_path / "x.safetensors").base == ("my base " + 99 * "x")[:60]
+
+
+def test_an_own_file_with_a_difference_twice_is_refused(base, tmp_path):
+    twice = {f"{QUERY}.weight{end}": noise(8, 8) for end in ("", ".down", ".up")}
+    save_file(twice, tmp_path / "x.safetensors", ABOUT)
+    with pytest.raises(BadInput, match=r"to_q.weight twice, as a whole and as a pair"):
+        read_adapter(tmp_path / "x.safetensors", base)
 
 
 def test_pickles_and_broken_files_are_not_opened(base, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from spf.shelf import (
     Shelf,
     adapter_name,
     counterparts,
+    name_of,
 )
 from spf.weights import FAMILIES, VERSIONS, Loaded, note
 
@@ -72,6 +74,21 @@ def test_a_copy_for_other_programs_is_never_taken_for_the_adapter(shelf):
 
 def test_the_ends_of_converted_names_are_known():
     assert {*FORMS, ""} == {form.ending for form in exchange.FORMS.values()}
+
+
+def test_a_file_or_folder_is_found_where_it_lies(shelf, tmp_path):
+    """A name on the shelf comes first; what lies there may have any end, for whoever reads it."""
+    shipped = put(shelf.folders[0], "hat", "a hat")
+    for folder in ("hat", "peft"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "old.pt").touch()
+    assert shelf.find("hat") == shipped
+    for given in ("peft", "old.pt", str(tmp_path / "peft"), "none.safetensors", "NONE.SAFETENSORS"):
+        assert shelf.find(given) == Path(given)
+    assert shelf.chosen(str(tmp_path / "peft"), ["a hat"]) == [str(tmp_path / "peft")]
+    assert name_of(str(tmp_path / "peft")) == "peft"
+    with pytest.raises(BadInput, match="adapter is 'none.pt' but must be one of: hat"):
+        shelf.find("none.pt")
 
 
 def test_a_shipped_name_is_never_taken_over(shelf):

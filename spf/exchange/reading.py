@@ -22,6 +22,7 @@ import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY as RECIPE
 from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from diffusers.utils.state_dict_utils import StateDictType
+from peft import LoraConfig
 from peft.utils.other import get_pattern_key
 from torch import Tensor
 
@@ -57,6 +58,9 @@ SLOTS = {
 }
 """What a tensor is to its module, by the end of its key."""
 
+NAMED = re.compile(r"(\.lora_[AB])\.\w+(?=\.(weight|bias)$)")
+"""peft's pairs with the name of their adapter, of which a file has one."""
+
 COMFY = {
     "diffusion_model.": KOHYA_UNET,
     "text_encoders.clip_l.transformer.": KOHYA_TEXT,
@@ -77,7 +81,10 @@ FOREIGN = {
     r"^(lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.)": (
         "a LoRA for SDXL, which has two text encoders"
     ),
-    r"^(transformer\.|lora_transformer_)": "a LoRA for a transformer",
+    r"^(transformer\.|lora_transformer_|lora_te3_)": "a LoRA for a transformer",
+    r"^(base_model\.model\.)?(double|single|joint|(single_)?transformer)_blocks\.": (
+        "a LoRA for a transformer"
+    ),
     r"^diffusion_model\.(?!(input_blocks|middle_block|output_blocks|time_embed|out)\.)": (
         "a LoRA for a transformer"
     ),
@@ -85,13 +92,27 @@ FOREIGN = {
     r"^(image_proj|ip_adapter)\.": "an IP-Adapter",
     r"(^|\.)motion_modules\.": "a motion module",
     r"^\d+\.[01]\.linear\.": "a hypernetwork",
-    r"^emb_params$|^\*$|^bundle_emb\.|^string_to_": "a text embedding",
-    r"^(control_model|controlnet|lora_controlnet)": "a ControlNet",
+    r"^emb_params$|^\*$|^<.+>$|^clip_[lg]$|^text_encoders_\d$|^bundle_emb\.|^string_to_": (
+        "a text embedding"
+    ),
+    r"^(control_model|controlnet|lora_controlnet|lllite_)": "a ControlNet",
+    r"^adapter\.(body|conv_in)\.": "a T2I-Adapter",
+    r"^(encoder|decoder)\.(conv_in|mid)[._]": "an autoencoder",
     r"^(model\.diffusion_model|first_stage_model)\.": (
         "a whole checkpoint, which goes where a base is asked for"
     ),
 }
 """Kinds of files that cannot be differences of these weights, by their keys."""
+
+VARIANTS = {
+    "use_dora": "a DoRA",
+    "use_qalora": "a QALoRA",
+    "use_bdlora": "a BD-LoRA",
+    "alora_invocation_tokens": "an activated LoRA",
+}
+"""What a LoraConfig says of a LoRA whose pairs are no plain differences."""
+MOVING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""How the ways to begin a LoRA are called that change the base beneath it."""
 
 WIDTHS = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
 """The base by the width of its text states."""
@@ -146,7 +167,11 @@ def read_adapter(path: str | Path, base: Base) -> Adapter:
     for module, slot in slots.items():
         for kind, key in slot.keys.items():
             if kind != ALPHA and not weights[key].is_floating_point():
-                raise BadInput(f"{path.name} has {key} in whole numbers, which are no differences.")
+                number = str(weights[key].dtype).removeprefix("torch.")
+                raise BadInput(
+                    f"{path.name} has {key} in {number}, but a difference must be in floating-point"
+                    " numbers."
+                )
         tensors |= slot.differences(module, weights, layout.shapes)
     if not tensors:
         raise BadInput(f"{path.name} holds no weights.")
@@ -180,7 +205,7 @@ def _judged(path: Path, base: Base) -> tuple[Origin, dict[str, _Slot], Layout]:
     metadata, shapes = read_header(path)
     found, layout = _origin(path.name, metadata, shapes), Layout.of(base)
     if found.form != OWN:
-        slots = _slots(path.name, shapes, layout, _recipe(path, found))
+        slots = _slots(path.name, shapes, layout, _recipe(path, found), found.base)
         _check_base(path.name, base, found, slots, shapes, layout)
         return found, slots, layout
     if missing := [key for key in METADATA if key not in metadata]:
@@ -220,8 +245,10 @@ def _origin(name: str, metadata: Mapping[str, str], shapes: Mapping[str, tuple])
             )
     form = _form(metadata, shapes)
     if form is None:
+        one = f", {next(iter(shapes))} for one," if shapes else ""
         raise BadInput(
-            f"{name} is no adapter: none of its {len(shapes)} tensors is a LoRA or a difference."
+            f"{name} is no adapter: none of its {len(shapes)} tensors{one} is a LoRA or a"
+            " difference."
         )
     ends = {} if form == OWN else {key: _end(plain) for key, plain in _plain(shapes).items()}
     halves = [shapes[key] for key in shapes if ends.get(key) == DOWN or key.endswith(DOWN)]
@@ -286,35 +313,57 @@ def _recipe(path: Path, found: Origin) -> dict[str, Any]:
     if RECIPE not in found.metadata:
         return {}
     try:
-        flat = json.loads(found.metadata[RECIPE])
-    except ValueError as error:
+        said = json.loads(found.metadata[RECIPE]).items()
+    except (AttributeError, ValueError) as error:
         raise UnsafeFile(f"{path.name} has a damaged {RECIPE} in its header.") from error
     parts: dict[str, dict] = defaultdict(dict)
-    for key, value in flat.items():
+    for key, value in said:
         part, _, name = key.rpartition(".")
         parts[part][name] = value
     return {part: _checked(path.name, config) for part, config in parts.items()}
 
 
 def _checked(name: str, config: Any) -> dict[str, Any]:
+    """A LoraConfig whose pairs and strengths mean what they mean here. Raises BadInput."""
     if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
         raise BadInput(f"{name} describes {kind}, but only LoRA is read.")
-    if config.get("use_dora"):
-        raise BadInput(f"{name} describes a DoRA, but only LoRA is read.")
-    if not isinstance(config.get("lora_alpha", 1), (int, float)):
-        raise BadInput(f"{name} has lora_alpha {config['lora_alpha']!r} but it must be a number.")
+    if kind := next((kind for key, kind in VARIANTS.items() if config.get(key)), None):
+        raise BadInput(f"{name} describes {kind}, but only LoRA is read.")
+    begun = str(config.get("init_lora_weights", "")).lower()
+    if begun.startswith(MOVING):
+        raise BadInput(
+            f"{name} has init_lora_weights {begun!r}, which changed the base as well; convert it to"
+            " a plain LoRA with peft's path_initial_model_for_weight_conversion."
+        )
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise BadInput(f"{name} has alpha_pattern {patterns!r} but it must be numbers by pattern.")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise BadInput(f"{name} has alpha_pattern {pattern!r}, which is no pattern.") from error
+    for alpha in (config.get("lora_alpha", 1), *patterns.values()):
+        try:
+            right = math.isfinite(alpha) and not isinstance(alpha, bool)
+        except (TypeError, OverflowError):
+            right = False
+        if not right:
+            raise BadInput(f"{name} has lora_alpha {str(alpha)[:60]!r} but it must be a number.")
     return config
 
 
 def _scale(config: Mapping[str, Any] | None, module: str, rank: int) -> float:
-    """alpha / rank, or alpha / sqrt(rank) if rank-stabilised (arXiv 2312.03732); 1 where nothing
-    says otherwise.
+    """alpha / rank, or alpha / sqrt(rank) if rank-stabilised (arXiv 2312.03732); 1 where there is
+    no LoraConfig, and peft's own alpha where one says none.
     """
     if not config:
         return 1.0
     patterns = config.get("alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(patterns, module), config.get("lora_alpha", rank))
+    alpha = patterns.get(
+        get_pattern_key(patterns, module), config.get("lora_alpha", LoraConfig.lora_alpha)
+    )
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
@@ -340,7 +389,7 @@ class _Slot:
         scale = 1.0
         if DOWN in here:
             down, up = here[DOWN], here[UP].flatten(1)
-            rank = up.shape[1]
+            rank = max(up.shape[1], 1)  # pruned pairs may have none
             given = here[ALPHA].item() / rank if ALPHA in here else None
             scale = given if given is not None else _scale(self.recipe, self.bare, rank)
             if (
@@ -359,9 +408,15 @@ class _Slot:
 
 
 def _slots(
-    name: str, shapes: Mapping[str, tuple], layout: Layout, recipe: Mapping[str, Any]
+    name: str,
+    shapes: Mapping[str, tuple],
+    layout: Layout,
+    recipe: Mapping[str, Any],
+    base: str,
 ) -> dict[str, _Slot]:
-    """The keys of a file by module. Raises BadInput for a key without a meaning, or half a pair."""
+    """The keys of a file by module. base: that it is for, if it says so. Raises BadInput for a key
+    without a meaning, or half a pair.
+    """
     slots: dict[str, _Slot] = defaultdict(_Slot)
     for key, plain in _plain(shapes).items():
         end = next((end for end in SLOTS if plain.endswith(end)), None)
@@ -372,7 +427,8 @@ def _slots(
         module, bare, part = _module(plain.removesuffix(end), layout)
         if module is None:
             raise BadInput(
-                f"{name} was made for another model: no layer here is {plain.removesuffix(end)}."
+                f"{name} was made for another model: no layer here is"
+                f" {plain.removesuffix(end)}.{_made_for(base)}"
             )
         slot = slots[module]
         if SLOTS[end] in slot.keys:
@@ -380,11 +436,17 @@ def _slots(
                 f"{name} has two tensors for one layer, {slot.keys[SLOTS[end]]} and {key}."
             )
         slot.keys[SLOTS[end]] = key
-        slot.recipe, slot.bare = recipe.get(part), bare
+        slot.recipe, slot.bare = recipe.get(part, recipe.get("")), bare
     for module, slot in slots.items():
-        halves = {DOWN, UP} & set(slot.keys)
-        if len(halves) == 1 or (not halves and {MID, PAIR_BIAS} & set(slot.keys)):
+        halves, said = {DOWN, UP} & set(slot.keys), set(slot.keys)
+        if len(halves) == 1 or (not halves and {MID, PAIR_BIAS} & said):
             raise BadInput(f"{name} has only one half of the pair of {module}.")
+        if said == {ALPHA}:
+            raise BadInput(f"{name} has {slot.keys[ALPHA]} but no pair that it could scale.")
+        if ALPHA in said and math.prod(shape := shapes[slot.keys[ALPHA]]) != 1:
+            raise BadInput(
+                f"{name} has {slot.keys[ALPHA]} of shape {list(shape)} but it must be one number."
+            )
     return slots
 
 
@@ -394,7 +456,7 @@ def _plain(keys: Iterable[str]) -> dict[str, str]:
     """
     plain = {}
     for key in keys:
-        made = key.removeprefix(PEFT_PREFIX).replace(".default.", ".")
+        made = NAMED.sub(r"\1", key.removeprefix(PEFT_PREFIX))
         begun = next((start for start in COMFY if made.startswith(start)), None)
         if begun:
             end = next((end for end in SLOTS if made.endswith(end)), "")
@@ -450,32 +512,46 @@ def _check_base(
         weight, bias = (layout.shapes.get(f"{module}.{end}") for end in ("weight", "bias"))
         if not _fits(given, weight, bias):
             shown = {kind.strip("."): list(shape) for kind, shape in given.items() if shape}
-            made_for = f" It is for {found.base}." if found.base else ""
             raise BadInput(
                 f"{name} was made for another model than {base.name}: {module} is"
-                f" {list(weight or ())} here, and the file has {shown}.{made_for}"
+                f" {list(weight or ())} here, and the file has {shown}.{_made_for(found.base)}"
             )
+
+
+def _made_for(base: str) -> str:
+    return f" It is for {base}." if base else ""
 
 
 def _fits(given: Mapping[str, tuple], weight: tuple | None, bias: tuple | None) -> bool:
     if any(kind in given for kind in (DOWN, WHOLE)) and weight is None:
         return False
-    if WHOLE in given and math.prod(given[WHOLE]) != math.prod(weight):
+    if WHOLE in given and not _same(given[WHOLE], weight):
         return False
     if any(given[kind] != bias for kind in (BIAS, PAIR_BIAS) if kind in given):
         return False
-    if ALPHA in given and math.prod(given[ALPHA]) != 1:
-        return False
     if DOWN not in given:
         return True
-    down, up, mid = given[DOWN], given[UP], given.get(MID)
-    if min(len(weight), len(down), len(up)) < 2 or math.prod(up) != up[0] * up[1]:
+    if min(len(weight), len(given[DOWN]), len(given[UP])) < 2:
         return False
-    columns = math.prod(down[1:]) * (math.prod(mid[2:]) if mid else 1)
-    if mid and (len(mid) != 4 or mid[1] != down[0] or math.prod(down) != down[0] * down[1]):
-        return False
-    rank = mid[0] if mid else down[0]
-    return up[1] == rank and up[0] == weight[0] and columns == math.prod(weight[1:])
+    rank, columns, kernel = given[DOWN][0], weight[1:], weight[2:]
+    if MID in given:
+        if given[MID] != (rank, rank, *kernel):
+            return False
+        columns = weight[1:2]
+    return _same(given[DOWN], (rank, *columns)) and _same(given[UP], (weight[0], rank))
+
+
+def _same(given: tuple, wanted: tuple) -> bool:
+    """Whether a tensor is one of this shape, or a kernel laid out as a row; a matrix may be a
+    kernel of 1x1.
+    """
+    shapes = wanted, (wanted[0], math.prod(wanted[1:]))
+    return _without_ones(given) in [_without_ones(shape) for shape in shapes]
+
+
+def _without_ones(shape: tuple) -> tuple:
+    """The shape without the ones at its end."""
+    return _without_ones(shape[:-1]) if shape[-1:] == (1,) else shape
 
 
 def _metadata(path: Path, found: Origin) -> dict[str, str]:
