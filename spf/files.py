@@ -152,6 +152,12 @@ def read_header(path: str | Path) -> tuple[dict[str, str], dict[str, tuple[int, 
         }
 
 
+def read_formats(path: str | Path) -> dict[str, str]:
+    """The number format of each tensor of a safetensors file, as its header says it: F16, I8."""
+    with _opened(path) as file:
+        return {key: file.get_slice(key).get_dtype() for key in file.keys()}
+
+
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, on the CPU. Raises UnsafeFile or NotFinite."""
     with _opened(path) as file:

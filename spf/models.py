@@ -32,7 +32,7 @@ from .bases.checks import configurations, skeleton
 from .bases.finding import find_base, tokenizer_folder
 from .bases.hub import clip_source
 from .bases.source import Source
-from .config import EMBEDDED, PERTURBED, SAMPLERS, check_choice
+from .config import EMBEDDED, PERTURBED, SAMPLERS, GenerateConfig, check_choice
 from .diffusion import Diffusion
 from .errors import BadInput, NotFinite, UnsafeFile
 from .files import read_json
@@ -49,6 +49,8 @@ SAMPLED = {
     "DPMSolverSinglestepScheduler": DPM,
 }
 """The sampler that a scheduler of diffusers stands for; all others are drawn with DDIM."""
+MOST_STEPS = GenerateConfig.limits("steps")[1]
+"""Of a drawing; every schedule must reach so many noise levels."""
 DRAWING = "drawing.json"
 """In the folder of a base: how it is drawn best, as {"perturbed": one of config.PERTURBED}."""
 OFF = PERTURBED[0]
@@ -435,9 +437,12 @@ def scheduler_of(config: Mapping[str, Any], name: str = "") -> DDIMScheduler:
     clipped = {"clip_sample": False, "thresholding": False}
     try:
         made = DDIMScheduler.from_config(missing | dict(config) | clipped)
+        drawn = DDIMScheduler.from_config(made.config)
+        drawn.set_timesteps(MOST_STEPS)
+        there = bool(((drawn.timesteps >= 0) & (drawn.timesteps < len(made.betas))).all())
     except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError) as error:
         raise UnsafeFile(_unscheduled(name)) from error
-    if not ((made.betas >= 0) & (made.betas <= 1)).all():  # NaN is neither
+    if not there or not ((made.betas >= 0) & (made.betas <= 1)).all():  # NaN is neither
         raise UnsafeFile(_unscheduled(name))
     return made
 
@@ -449,7 +454,13 @@ def _unscheduled(name: str) -> str:
 def _tokenizer(source: Source, folder: Path, text: CLIPTextConfig) -> CLIPTokenizer:
     """The tokenizer of a base, whose window is that of its text encoder. Raises UnsafeFile."""
     made = _part(CLIPTokenizer, folder, source.name)
-    made.model_max_length = min(made.model_max_length, text.max_position_embeddings)
+    longest = made.model_max_length
+    if not isinstance(longest, (int, float)) or longest < 3:
+        raise UnsafeFile(
+            f"model {source.name} has model_max_length {longest!r} in {folder.name}/"
+            "tokenizer_config.json but it must be a number from 3, 77 for CLIP."
+        )
+    made.model_max_length = min(int(longest), text.max_position_embeddings)
     if len(made) > text.vocab_size:
         raise UnsafeFile(
             f"model {source.name} has a tokenizer of {len(made)} words, and its text encoder knows"
@@ -467,6 +478,8 @@ def perturbed_of(source: Source) -> str:
     """The one of `config.PERTURBED` with which a base is drawn best, as its folder says."""
     file = source.folder / DRAWING if source.folder else None
     said = read_json(file) if file and file.is_file() else {}
+    if not isinstance(said, dict):
+        raise UnsafeFile(f"model {source.name} has a damaged {DRAWING}.")
     return check_choice("perturbed", said.get("perturbed", OFF), PERTURBED)
 
 

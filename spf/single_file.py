@@ -122,6 +122,14 @@ OTHERS = {
     "unet.": "is a LoRA, which goes where an adapter is asked for",
 }
 CHANNELS = {9: "is for inpainting", 8: "edits pictures by instruction", 5: "follows a depth map"}
+PREDICTIONS = {
+    "": "",
+    "eps": "epsilon",
+    "epsilon": "epsilon",
+    "v": "v_prediction",
+    "v_prediction": "v_prediction",
+}
+"""What other programs call what a checkpoint predicts."""
 SD1, SD2 = 768, 1024
 """Widths of the text states."""
 
@@ -157,11 +165,9 @@ def refused(name: str, why: str) -> BadInput:
     )
 
 
-def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], width: int) -> str:
-    """What a checkpoint predicts: its header says so, a .yaml beside it, or a key of its own; SD
-    1.x else predicts noise.
-
-    Raises BadInput for an SD 2.x that does not say.
+def said_prediction(file: Path, metadata: Mapping[str, str], keys: Iterable[str]) -> str:
+    """What a checkpoint says that it predicts, in diffusers' words: in its header, in a .yaml
+    beside it or by a key of its own; "" where it does not say. Raises BadInput for anything else.
     """
     said = metadata.get("modelspec.prediction_type", "").lower()
     beside = file.with_suffix(".yaml")
@@ -169,15 +175,30 @@ def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], 
         found = re.search(
             r"""parameterization:\s*["']?(\w+)""", beside.read_text("utf-8", "replace")
         )
-        said = found[1] if found else "eps"
+        said = found[1].lower() if found else "eps"
     if not said and "v_pred" in keys:
         said = "v"
+    if said not in PREDICTIONS:
+        raise BadInput(
+            f"model {file.stem} says that it predicts {said[:60]!r} but it must be one of"
+            f" {', '.join(filter(None, PREDICTIONS))}."
+        )
+    return PREDICTIONS[said]
+
+
+def prediction_of(file: Path, metadata: Mapping[str, str], keys: Iterable[str], width: int) -> str:
+    """What a checkpoint predicts, as it says; SD 1.x else predicts noise.
+
+    Raises BadInput for an SD 2.x that does not say.
+    """
+    said = said_prediction(file, metadata, keys)
     if not said and width == SD2:
+        beside = file.with_suffix(".yaml")
         raise BadInput(
             f"model {file.stem} is SD 2.x and does not say what it predicts; put {beside.name}"
             ' beside it, with the line parameterization: "v" (768 pixels) or "eps" (512 pixels).'
         )
-    return "v_prediction" if said.startswith("v") else "epsilon"
+    return said or "epsilon"
 
 
 _UNET = {
@@ -225,9 +246,11 @@ _SCHEDULER = {
 """The configurations of SD 1.5; those of SD 2.1 differ as below."""
 
 
-def standard(width: int, prediction: str) -> dict[str, dict[str, Any]]:
-    """Configurations of SD 1.x or 2.x, by part."""
+def standard(width: int, prediction: str, silent: bool = False) -> dict[str, dict[str, Any]]:
+    """Configurations of SD 1.x or 2.x, by part. silent: whether its noise ends without signal."""
     scheduler = _SCHEDULER | {"prediction_type": prediction}
+    if silent:
+        scheduler |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     if width == SD1:
         return {"unet": _UNET, "vae": _VAE, "text_encoder": _TEXT, "scheduler": scheduler}
     unet = _UNET | {

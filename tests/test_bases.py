@@ -14,7 +14,7 @@ from real_world import SD21, new_cut_base
 from safetensors.torch import load_file, save_file
 
 from spf.bases import hub as the_hub
-from spf.bases.checks import skeleton
+from spf.bases.checks import configurations, skeleton
 from spf.bases.finding import find_base
 from spf.bases.pinned import PINNED, Pinned, licence_of
 from spf.bases.source import Source
@@ -51,7 +51,8 @@ def folder(saved, tmp_path):
 
 
 def change(folder, part, **values):
-    file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    names = {"": "model_index.json", "scheduler": "scheduler_config.json"}
+    file = folder / part / names.get(part, "config.json")
     config = json.loads(file.read_text()) | values
     file.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
 
@@ -177,8 +178,23 @@ def test_what_a_file_predicts(tmp_path):
         prediction_of(file, {}, [], 1024)
     file.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
     assert prediction_of(file, {}, [], 1024) == "v_prediction"
+    file.with_suffix(".yaml").write_text("parameterization: x0\n")
+    with pytest.raises(
+        BadInput, match="x says that it predicts 'x0' but it must be one of eps, ep"
+    ):
+        prediction_of(file, {}, [], 1024)
     file.with_suffix(".yaml").write_text("model: {}\n")
     assert prediction_of(file, {}, [], 1024) == "epsilon"
+
+
+def test_a_key_says_that_the_noise_ends_without_signal(tmp_path):
+    file = tmp_path / "x.safetensors"
+    for more, silent in ({"v_pred"}, False), ({"v_pred", "ztsnr"}, True):
+        shapes = WHOLE | dict.fromkeys(more, (1,))
+        save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, file)
+        schedule = scheduler_of(configurations(find_base(str(file)))["scheduler"])
+        assert schedule.config.prediction_type == "v_prediction"
+        assert (schedule.alphas_cumprod[-1] == 0) == silent
 
 
 @pytest.mark.slow
@@ -260,6 +276,28 @@ REFUSED = {
     "flow class": ("scheduler", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "a flow"),
     "width": ("unet", {"cross_attention_dim": 24}, "text states of 32 where its unet wants 24"),
     "flow": ("scheduler", {"prediction_type": "flow"}, "predicts flow"),
+    "few steps": ("scheduler", {"_class_name": "LCMScheduler"}, "is drawn with LCMScheduler"),
+    "sigmas": ("scheduler", {"_class_name": "EDMEulerScheduler"}, "drawn with EDMEulerScheduler"),
+    "own schedule": ("scheduler", {"_class_name": ["a.py", "B"]}, r"drawn with \['a.py', 'B'\]"),
+    "no noise": ("scheduler", {"beta_end": ...}, "has no beta_end in scheduler/scheduler_config"),
+    "own code": ("", {"_class_name": ["mine.py", "Mine"]}, "by code of its own, mine.py Mine"),
+    "sdxl, by name": ("", {"_class_name": "StableDiffusionXLPipeline"}, "is SDXL"),
+    "control": ("", {"controlnet": ["diffusers", "ControlNetModel"]}, "has a part controlnet of"),
+    "own unet": ("", {"unet": ["mine", "MyUNet"]}, "has a unet of kind MyUNet"),
+    "upscaler": ("", {"_class_name": "StableDiffusionUpscalePipeline"}, "is a StableDiffusionUpsc"),
+    "no pipeline": ("", {"_class_name": ...}, "is a pipeline of no kind"),
+    "quantised": (
+        "text_encoder",
+        {"quantization_config": {"bits": 4}},
+        "encoder that is quantised",
+    ),
+    "kinds": ("text_encoder", {"model_type": None, "architectures": [3]}, "encoder of kind 3 and"),
+    "no size": ("unet", {"sample_size": ...}, "sample_size None in unet/config.json but it must"),
+    "two sizes": ("unet", {"sample_size": [8, 16]}, r"sample_size \[8, 16\] in unet/config.json"),
+    "size 0": ("unet", {"sample_size": 0}, "sample_size 0 in unet/config.json but it must"),
+    "no scale": ("vae", {"scaling_factor": None}, "scaling_factor None in vae/config.json but it"),
+    "scale 0": ("vae", {"scaling_factor": 0}, "scaling_factor 0 in vae/config.json but it must"),
+    "scale NaN": ("vae", {"scaling_factor": np.nan}, "scaling_factor nan in vae/config.json but"),
 }
 
 
@@ -295,6 +333,11 @@ def test_a_pipeline_of_another_kind_is_told_by_its_kind(folder):
         {"num_train_timesteps": 0},
         {"beta_schedule": "linear", "beta_end": 4.0},
         {"beta_start": -0.01},
+        {"timestep_spacing": "foo"},
+        {"steps_offset": "a"},
+        {"steps_offset": 5000},
+        {"steps_offset": -2},
+        {"num_train_timesteps": 199},
     ],
 )
 def test_a_schedule_that_is_none_is_one_sentence(folder, values):
@@ -325,6 +368,67 @@ def test_missing_tensors_are_no_random_layers(folder, part):
     save_file({k: v for k, v in tensors.items() if k not in some}, file, {"format": "pt"})
     with pytest.raises(UnsafeFile, match=rf"lacks 3 of the \d+ tensors of its {part}"):
         load_base(str(folder))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_tensors_that_a_network_does_not_have_are_not_left_out(folder, part):
+    file = folder / part / f"{FOLDERS[part]}.safetensors"
+    save_file(load_file(file) | {"conv_in.scale_weight": torch.ones(1)}, file)
+    with pytest.raises(UnsafeFile, match=f"has conv_in.scale_weight in its {part}, which the"):
+        load_base(str(folder))
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_weights_in_whole_numbers_are_quantised_ones(folder, part):
+    file = folder / part / f"{FOLDERS[part]}.safetensors"
+    save_file({name: value.to(torch.int8) for name, value in load_file(file).items()}, file)
+    with pytest.raises(BadInput, match=f"of its {part} as I8, but weights must be one of F64, F32"):
+        load_base(str(folder))
+
+
+def test_what_a_part_has_in_place_of_its_weights(folder):
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    aside = file.rename(file.with_name("diffusion_pytorch_model.non_ema.safetensors"))
+    with pytest.raises(UnsafeFile, match=r"_model.safetensors or .fp16.safetensors or"):
+        load_base(str(folder))
+    index = file.with_name(f"{file.name}.index.json")
+    for shards, sentence in (
+        ({"a": 3}, "is no index of weights"),
+        ({"a": "../x.safetensors"}, "names files outside its folder"),
+        ({"a": "gone.safetensors"}, "a missing or damaged unet folder"),
+    ):
+        index.write_text(json.dumps({"weight_map": shards}))
+        with pytest.raises(UnsafeFile, match=sentence):
+            load_base(str(folder))
+    index.unlink()
+    aside.rename(file.with_suffix(".bin"))
+    with pytest.raises(BadInput, match="has its unet as a .bin file, which may hold code"):
+        load_base(str(folder))
+
+
+def test_other_files_of_a_folder_that_are_no_such_files(folder):
+    (folder / "drawing.json").write_text("[]")
+    with pytest.raises(UnsafeFile, match="cut has a damaged drawing.json"):
+        load_base(str(folder))
+    file = folder / "tokenizer" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": "long"}))
+    with pytest.raises(UnsafeFile, match="model_max_length 'long' in tokenizer/tokenizer_config"):
+        load_base(str(folder))
+
+
+def test_a_file_and_the_folder_beside_it_say_the_same(folder, original, tmp_path):
+    file, tensors = folder.with_suffix(".safetensors"), checkpoint_tensors(original)
+    tensors = {k: v.detach().contiguous() for k, v in tensors.items()}
+    old = {"first_stage_model.loss.logvar": torch.ones(1), "model_ema.decay": torch.ones(1)}
+    save_file(tensors | old, file, {"modelspec.prediction_type": "V"})
+    with pytest.raises(BadInput, match="predicts v_prediction, and the folder beside it says eps"):
+        load_base(str(file))
+    change(folder, "scheduler", prediction_type="v_prediction")
+    assert empty_base(str(file)).diffusion.prediction == "v_prediction"
+    extra = {"model.diffusion_model.foo": torch.ones(1)}
+    save_file(tensors | extra, file)
+    with pytest.raises(UnsafeFile, match="has model.diffusion_model.foo in its unet, which the"):
+        load_base(str(file))
 
 
 def test_older_spellings_are_read(folder, original):

@@ -50,19 +50,23 @@ class Source:
                 f"model {self.name} has its {part} as a .bin file, which may hold code;"
                 " save it as .safetensors."
             )
-        raise self.damaged(part)
+        ends = " or ".join(f"{variant}.safetensors" for variant in VARIANTS)
+        raise self.damaged(part, f"{stem}{ends} is not in it")
 
-    def damaged(self, part: str) -> UnsafeFile:
+    def damaged(self, part: str, why: str = "") -> UnsafeFile:
         """What is said where a part is not there or cannot be read."""
         return UnsafeFile(
-            f"model {self.name} has a missing or damaged {part} folder;"
-            " restore it or download it again."
+            f"model {self.name} has a missing or damaged {part} folder{why and ': '}"
+            f"{why.removesuffix('.')}; restore it or download it again."
         )
 
 
 def _shards(index: Path) -> list[str]:
     """The files that an index names. Raises UnsafeFile."""
     try:
-        return sorted(set(read_json(index)["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
+        if all(Path(name).name == name for name in names):
+            return names
     except (KeyError, TypeError, AttributeError) as error:
         raise UnsafeFile(f"{index} is no index of weights; download the model again.") from error
+    raise UnsafeFile(f"{index} names files outside its folder; download the model again.")
