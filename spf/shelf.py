@@ -78,6 +78,10 @@ def name_of(adapter: str | Path) -> str:
     return called(Path(adapter)) if given else adapter
 
 
+PICKLES = (".pt", ".bin", ".ckpt", ".pth")
+"""How files end that hold weights and may hold code."""
+
+
 @dataclass(frozen=True)
 class Shelf:
     """Folders with adapters. A name in one of them is never taken over by a later one."""
@@ -116,10 +120,10 @@ class Shelf:
 
     def find(self, source: str | Path) -> Path:
         """The file of a name, or a file or folder that is given as such: a path, a text that ends
-        in .safetensors, or one that is no name here and lies there.
+        as files with weights do, or one that is no name here and a folder.
         """
-        given = isinstance(source, Path) or str(source).lower().endswith(SUFFIX)
-        lies = not given and os.path.exists(source) and source not in self.files()
+        given = isinstance(source, Path) or str(source).lower().endswith((SUFFIX, *PICKLES))
+        lies = not given and os.path.isdir(source) and source not in self.files()
         return Path(source) if given or lies else self.file(source)
 
     def metadata(self) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from spf.exchange import load_adapter
 from spf.paths import save_adapter
 from spf.prompts import compose
 from spf.sampling import GuideConfig, Kept, sample_pair
-from spf.sampling.kept import LEAST
+from spf.sampling.kept import LEAST, size
 
 BASE = "a photo of a woman"
 HAT = compose(BASE, "a hat")
@@ -205,3 +205,10 @@ def test_an_exchanged_file_has_another_mark(base, tmp_path):
     assert first and load_adapter(file, base).mark == first
     save_adapter(two, file)
     assert load_adapter(file, base).mark != first
+
+
+def test_a_quarter_of_a_gigabyte_is_kept_and_only_arrays_weigh():
+    assert Kept().maxsize == 256 * 2**20
+    arrays = {"one": np.zeros((2, 3), np.float32), "two": [torch.zeros(4), (torch.zeros(1),)]}
+    assert size(arrays) == 24 + 16 + 4
+    assert size({"text": "a hat", "step": 3, "none": None}) == 0

@@ -30,7 +30,7 @@ from spf.errors import BadInput, UnsafeFile
 from spf.files import load_tensors, read_header, read_json, require_finite
 from spf.models import Base
 from spf.paths import DOWN, METADATA, TEXT, TEXT_ROOT, UP, Adapter, check_fit
-from spf.shelf import Shelf
+from spf.shelf import PICKLES, Shelf
 from spf.weights import UNKNOWN, said_base
 
 from .names import KOHYA_TEXT, KOHYA_UNET, Layout, flat
@@ -230,7 +230,7 @@ def adapter_file(path: str | Path) -> Path:
         if not there:
             raise BadInput(f"{path} is a folder without {' or '.join(FOLDER_FILES)}.")
         return there[0]
-    if path.suffix.lower() in (".pt", ".bin", ".ckpt", ".pth"):
+    if path.suffix.lower() in PICKLES:
         raise BadInput(
             f"{path.name} may hold code; only .safetensors files are read, so save it as one."
         )
