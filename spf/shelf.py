@@ -119,11 +119,12 @@ class Shelf:
         return files[name]
 
     def find(self, source: str | Path) -> Path:
-        """The file of a name, or a file or folder that is given as such: a path, a text that ends
-        as files with weights do, or one that is no name here and a folder.
+        """The file of a name, or one that is given as such: a path or a text that ends in
+        .safetensors; and a folder or a file of PICKLES that lies there and has no such name.
         """
-        given = isinstance(source, Path) or str(source).lower().endswith((SUFFIX, *PICKLES))
-        lies = not given and os.path.isdir(source) and source not in self.files()
+        given = isinstance(source, Path) or str(source).lower().endswith(SUFFIX)
+        other = os.path.isdir(source) or str(source).lower().endswith(PICKLES)
+        lies = not given and other and os.path.exists(source) and source not in self.files()
         return Path(source) if given or lies else self.file(source)
 
     def metadata(self) -> dict[str, dict[str, str]]:
