@@ -246,17 +246,23 @@ class Runs:
         the pairs that were measured."""
         if config.adapter != AUTO:
             return []
+        weak = [target for target in known_targets(config.targets) if target.name in self._weak]
+        if not weak:
+            return []
         ours, here = Shelf.shipped().files(), self.engine.files()
-        picked = {target.name: target for target in known_targets(config.targets)}
         return [
-            stage.notice("seldom", "info", target=asked_for(picked[name]), k=hits, n=count)
-            for name, (hits, count) in self._shown.items()
-            if name in picked and name in ours and ours[name] == here.get(name) and 2 * hits < count
+            stage.notice("seldom", "info", target=asked_for(target), k=hits, n=count)
+            for target in weak
+            for hits, count in [self._weak[target.name]]
+            if target.name in ours and ours[target.name] == here.get(target.name)
         ]
 
     @cached_property
-    def _shown(self) -> dict[str, tuple[int, int]]:
-        return results.shown(results.load(self.places), "spf+held")
+    def _weak(self) -> dict[str, tuple[int, int]]:
+        """Targets that are there in fewer than half of the pairs that were measured: in how many of
+        how many."""
+        found = results.shown(results.load(self.places), "spf+held")
+        return {name: (hits, count) for name, (hits, count) in found.items() if 2 * hits < count}
 
 
 def untaught(engine: Engine, config: GenerateConfig) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..encodings import decoded
 from ..errors import BadInput
+from ..files import LONGEST_NAME
 from ..words import same_name
 from .reading import unread_kind
 
@@ -23,8 +24,6 @@ BYTES = 1 << 30
 MEMBERS = 10_000
 """Of an archive."""
 CHUNK = 1 << 20
-LONGEST_NAME = 100
-"""Characters of a name that is told because it cannot be kept."""
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
