@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .portraits.canvas import region_mask
+from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
+from .prompts import find
 from .words import normal
 
 
@@ -27,6 +29,26 @@ def everywhere(texts: Sequence[str]) -> bool:
     """
     known = known_targets(texts)
     return 0 < len(known) == len(texts) and not any(target.regions for target in known)
+
+
+def placed(target: Target, base: str) -> tuple[str, str]:
+    """How a base text is joined with a target, as the mode and the words that the target replaces.
+
+    A target that takes the place of a word takes that of its own, else of another word for the same
+    thing ("a portrait of ..." for a photo, a sweater for a T-shirt); where none stands it is
+    appended.
+    """
+    if target.mode == "replace":
+        others = {
+            word
+            for (attribute, value), ways in WORDS.items()
+            if (attribute, value != target.value) == (target.attribute, True)
+            for word in ways
+        }
+        for word in (target.replace, *sorted(others, key=len, reverse=True)):
+            if find(base, word):
+                return "replace", word
+    return "append", ""
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:

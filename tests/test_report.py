@@ -8,7 +8,7 @@ import pytest
 from spf.config import GenerateConfig
 from spf.evaluation.report import pair_report
 from spf.portraits.description import TARGETS, sample_portrait
-from spf.targets import known_targets
+from spf.targets import known_targets, placed
 
 KEYS = [
     "base",
@@ -49,6 +49,25 @@ def report(config, **more):
 def test_targets_are_known_by_name_and_by_text():
     assert known_targets(["hat", "Blonde hair "]) == [TARGETS["hat"], TARGETS["blonde"]]
     assert known_targets(["a crown"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "way"),
+    [
+        ("watercolor", "a close-up photo of a man", ("replace", "photo")),
+        ("watercolor", "A portrait of an old lady", ("replace", "portrait")),
+        ("watercolor", "a picture of a boy, a photo", ("replace", "photo")),
+        ("watercolor", "an old lady by the sea", ("append", "")),
+        ("dress", "a photo of a woman in a red T-shirt", ("replace", "T-shirt")),
+        ("dress", "a photo of a man, wearing a black suit and tie", ("replace", "suit and tie")),
+        ("dress", "a girl in a white button shirt", ("replace", "button shirt")),
+        ("dress", "a woman with dressed hair", ("append", "")),
+        ("dress", "a woman in a dress", ("append", "")),
+        ("hat", "a photo of a woman", ("append", "")),
+    ],
+)
+def test_a_target_goes_where_its_own_kind_stands(name, base, way):
+    assert placed(TARGETS[name], base) == way
 
 
 def test_report_of_a_polluted_pair(before):

@@ -14,6 +14,7 @@ from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.shelf import ORIGINAL, TUNED
+from spf.targets import placed
 from spf.words import parted
 
 from .. import series, stage
@@ -227,13 +228,9 @@ def _connect_fields(page: Page, shown: Shown) -> None:
     mode.change(lambda chosen: gr.update(visible=chosen == "replace"), mode, replace, **QUICK)
     page.blocks.load(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
     shown.tab.select(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
-    shown.suggest.pick(
-        suggested, [target, mode, replace, page.chain], [target, mode, replace], **QUICK
-    )
-    shown.picture.longer(
-        longer, [target, mode, replace], [target, mode, replace, page.chain], **QUICK
-    )
-    base, also = page.fields["base"], page.fields["also"]
+    base, also, joined = page.fields["base"], page.fields["also"], [target, mode, replace]
+    shown.suggest.pick(suggested, [base, *joined, page.chain], joined, **QUICK)
+    shown.picture.longer(longer, joined, [*joined, page.chain], **QUICK)
     also.blur(None, also, None, js=EMPTIED, api_visibility="private")
     page.hints.written(None, also, also, js=COMPLETED, api_visibility="private")
     page.hints.swap(swapped, [base, target], [base, target], **QUICK)
@@ -330,12 +327,15 @@ def _untouched(form: Form) -> list:
     return [gr.skip()] * len(form.settings)
 
 
-def suggested(target: str, mode: str, replace: str, chain: bool, event: gr.EventData):
+def suggested(
+    base: str, target: str, mode: str, replace: str, chain: bool, event: gr.EventData
+) -> tuple[str, str, str]:
     """Puts a ready target into the fields, or adds it to the chain."""
     chosen = TARGETS[event.key]
     if chain and target.strip():
         return _joined(target, mode, replace, chosen.text)
-    return chosen.text, chosen.mode, chosen.replace or replace
+    mode, words = placed(chosen, base)
+    return chosen.text, mode, words or replace
 
 
 def swapped(base: str, target: str, event: gr.EventData) -> tuple[str, str]:

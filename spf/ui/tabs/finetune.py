@@ -18,7 +18,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.tailored import SIZE, tailored_set
 from spf.registry import METHODS
 from spf.settings import FinetuneConfig
-from spf.targets import known_targets
+from spf.targets import known_targets, placed
 from spf.userdata import target_of
 from spf.words import parted
 
@@ -395,14 +395,14 @@ def _connect_job(page: Page, watch: Watch) -> None:
         finished = job and jobs.status(job).phase == "done"
         return [*values, gr.update(choices=adapters(page.engine)) if finished else gr.skip()]
 
-    def try_it(job):
+    def try_it(job, base):
         """Puts the finished adapter and its target into Compare."""
         target = target_of(jobs.status(job).request["data"])
         chosen = gr.update(choices=adapters(page.engine), value=job)
-        return target.text, target.mode, target.replace, chosen, gr.Tabs(selected="compare")
+        return target.text, *placed(target, base), chosen, gr.Tabs(selected="compare")
 
-    texts = [page.fields[name] for name in ("targets", "mode", "replace")]
-    tried = watch.use.click(try_it, watch.name, [*texts, adapter, page.tabs], **QUICK)
+    base, *texts = (page.fields[name] for name in ("base", "targets", "mode", "replace"))
+    tried = watch.use.click(try_it, [watch.name, base], [*texts, adapter, page.tabs], **QUICK)
     tried.success(None, page.fields["targets"], None, js=DRAW, api_visibility="private")
     watch.clock.tick(tick, watch.name, [*watch.outputs, adapter], **QUICK)
 
