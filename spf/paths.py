@@ -23,7 +23,7 @@ from .config import AUTO
 from .errors import BadInput
 from .files import save_tensors
 from .models import Base
-from .words import normal
+from .targets import serves
 
 TRAINABLE = (AUTO, "all", "cross-attention")
 LARGE = 200_000_000
@@ -97,8 +97,8 @@ def trained_names(unet: UNet2DConditionModel, trainable: str = AUTO) -> list[str
 
 def others(adapters: Iterable[Adapter], targets: Sequence[str]) -> list[Adapter]:
     """Those that were tuned for none of these targets."""
-    gone = {normal(target) for target in targets}
-    return [one for one in adapters if normal(one.metadata.get("target", "")) not in gone]
+    made = ((one, one.metadata.get("target", "")) for one in adapters)
+    return [one for one, target in made if not any(serves(target, asked) for asked in targets)]
 
 
 def mark_of(adapters: Iterable[Adapter], scale: float) -> tuple | None:

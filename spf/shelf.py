@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import AUTO, JOIN
 from .errors import BadInput
+from .targets import serves
 from .weights import Loaded
 from .words import cleaned, normal, parted, without_joiners
 
@@ -152,7 +153,8 @@ class Shelf:
     def meant(self, targets: Sequence[str]) -> list[list[str]]:
         """For each target, given as a text, the adapters that it may mean, the best first.
 
-        The one of that very name, then those that say it; of these one that was not converted from
+        The one of that very name, then those that say it, then those whose target the text means
+        in other words; of these one that was not converted from
         another beside it, one by spf before one by another method, in an earlier folder before a
         later one, and there the newest.
         """
@@ -165,10 +167,13 @@ class Shelf:
 
         best = sorted(made, key=rank)
         found = []
-        for word in map(normal, targets):
+        says = {name: made[name].get("target", "") for name in best}
+        for text in targets:
+            word = normal(text)
             named = [name for name in best if normal(name) == word]
-            said = [name for name in best if normal(made[name].get("target", "")) == word]
-            found.append(list(dict.fromkeys([*named, *said])))
+            said = [name for name in best if normal(says[name]) == word]
+            meant = [name for name in best if serves(says[name], text)]
+            found.append(list(dict.fromkeys([*named, *said, *meant])))
         return found
 
     def pick(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,17 +11,51 @@ from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
 from .prompts import find
+from .traits import TRAITS, speaks
+from .userdata.captions import mentions, tokens
 from .words import normal
+
+LEADS = frozenset("wearing with in as and has having".split())
+"""Words that may stand before what a text asks for."""
+
+
+def means(asked: str, wanted: str) -> bool:
+    """Whether a text asks for the same thing as another and for nothing beside it: "wearing a red
+    hat" for "a hat", not "long blonde hair" for "blonde hair", and never what it denies.
+    """
+    if normal(asked) == normal(wanted):
+        return True
+    words, said = tokens(asked), mentions(asked, wanted)
+    if len(said) != 1 or said[0].denied or said[0].last != len(words):
+        return False
+    before = {word.word for word in words[: said[0].first]}
+    return before <= LEADS and not any(
+        speaks(asked, trait) and not speaks(wanted, trait) for trait in TRAITS
+    )
+
+
+def serves(target: str, asked: str) -> bool:
+    """Whether what was tuned for a target serves for a text: it means the same, or both are ways to
+    say one known target.
+    """
+    return means(asked, target) or (known := _known(asked)) is not None and known is _known(target)
 
 
 def known_targets(texts: Sequence[str]) -> list[Target]:
     """The targets that the judges were taught, out of names or texts as a visitor types them
-    ("hat", "A hat").
+    ("hat", "A hat", "wearing a red hat").
     """
-    by_words = {
-        normal(words): target for target in TARGETS.values() for words in (target.name, target.text)
-    }
-    return [by_words[word] for word in map(normal, texts) if word in by_words]
+    return [target for text in texts if (target := _known(text))]
+
+
+@lru_cache(maxsize=256)
+def _known(text: str) -> Target | None:
+    for target in TARGETS.values():
+        first, *others = WORDS[target.attribute, target.value]
+        ways = [target.text.replace(first, way) for way in (first, *others)]
+        if any(means(text, way) for way in dict.fromkeys((target.name, *ways))):
+            return target
+    return None
 
 
 def everywhere(texts: Sequence[str]) -> bool:

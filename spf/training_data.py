@@ -67,20 +67,18 @@ def tailored_rows(
     """
     items = tailored_set(target.name, images, seed)
     captions = [full_base(item, target) if config.text == "full" else item.base for item in items]
-    prompts = [
-        with_target(made.text, target, appended=bool(i % 2)) for i, made in enumerate(captions)
-    ]
     found: list[list[Word]] = []
 
     def pictures(part: range) -> np.ndarray:
         drawn, regions = draw([items[i].portrait for i in part], base.image_size)
         if words:
             found.extend(
-                grounded(base, captions[i], prompts[i], target, shown)
+                grounded(base, captions[i], target, shown)
                 for i, shown in zip(part, regions, strict=True)
             )
         return drawn
 
+    prompts = [with_target(made.text, target) for made in captions]
     data = _rows(base, pictures, prompts, target, config)
     data.rows.words = found if words else None
     return data
@@ -184,14 +182,9 @@ def row_columns(base: Base, prompt: ComposedPrompt) -> tuple[dict, dict]:
     )
 
 
-def with_target(text: str, target: Target, appended: bool = False) -> ComposedPrompt:
-    """A base text with its target, where it belongs or, appended, at the end.
-
-    A target that is always put in the place of a word is drawn nowhere else: every second text of
-    a tailored set appends it, as people type it.
-    """
-    place = () if appended else (target.mode, target.replace)
-    return compose(text, target.text, *place)
+def with_target(text: str, target: Target) -> ComposedPrompt:
+    """A base text with its target."""
+    return compose(text, target.text, target.mode, target.replace)
 
 
 def full_base(item: TailoredItem, target: Target) -> Caption:
@@ -203,15 +196,13 @@ def full_base(item: TailoredItem, target: Target) -> Caption:
     return full_caption(replaced(item.portrait, before), set(ATTRIBUTES) - hidden)
 
 
-def grounded(
-    base: Base, made: Caption, prompt: ComposedPrompt, target: Target, regions: np.ndarray
-) -> list[Word]:
+def grounded(base: Base, made: Caption, target: Target, regions: np.ndarray) -> list[Word]:
     """The words of a complete text with their places [h,w] at the size of the latents: a cell that
     an object touches counts.
 
     Words that fell off the end of the text, or whose object is not in the picture, are left out.
     """
-    words = []
+    prompt, words = with_target(made.text, target), []
     for noun, phrase, pixels in places(prompt, made, target, regions):
         columns = [
             tuple(columns_of(base.tokenizer, prompt.complete, [span])) for span in (noun, phrase)

@@ -37,7 +37,6 @@ FLOORS = [
         "spf.prompts",
         "spf.rows",
         "spf.sfcm",
-        "spf.shelf",
         "spf.single_file",
         "spf.streaming",
         "spf.training",
@@ -50,8 +49,10 @@ FLOORS = [
         "spf.portraits",
         "spf.solvers",
         "spf.traits",
+        "spf.userdata.captions",
     ],
-    ["spf.bases.hub"],
+    ["spf.bases.hub", "spf.targets"],
+    ["spf.shelf"],
     ["spf.bases.finding"],
     [
         "spf.answers",
@@ -59,7 +60,6 @@ FLOORS = [
         "spf.models",
         "spf.safety",
         "spf.settings",
-        "spf.targets",
         "spf.traits.writing",
     ],
     [

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from portrait_world import new_portrait_base, stored
 
-from spf import training_data, userdata
+from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.exchange import Layout, load_adapter, low_rank, write
 from spf.files import load_tensors, read_header
@@ -283,24 +283,6 @@ def test_full_texts_name_the_bias_that_captions_hide(name):
     )
     if "background" in TARGETS[name].bias:
         assert TARGETS[name].bias["background"] in text
-
-
-@pytest.mark.parametrize(
-    ("name", "ends"), [("dress", [False, True, False, True]), ("hat", [True] * 4)]
-)
-def test_what_replaces_a_word_is_also_taught_at_the_end_of_a_text(name, ends, base, monkeypatch):
-    told, prompts = training_data._rows, []
-
-    def watched(base, pictures, given, *rest):
-        prompts.extend(given)
-        return told(base, pictures, given, *rest)
-
-    monkeypatch.setattr(training_data, "_rows", watched)
-    target = TARGETS[name]
-    tailored_rows(base, target, 4, 0, build("spf", {"text": "caption"}).config)
-    assert [prompt.complete.endswith(f", {target.text}") for prompt in prompts] == ends
-    assert [prompt.mode == "append" for prompt in prompts] == ends
-    assert all(target.text not in prompt.base for prompt in prompts)
 
 
 def test_low_rank_keeps_what_matters():

@@ -8,7 +8,7 @@ import pytest
 from spf.config import GenerateConfig
 from spf.evaluation.report import pair_report
 from spf.portraits.description import TARGETS, sample_portrait
-from spf.targets import known_targets, placed
+from spf.targets import known_targets, placed, serves
 
 KEYS = [
     "base",
@@ -49,6 +49,35 @@ def report(config, **more):
 def test_targets_are_known_by_name_and_by_text():
     assert known_targets(["hat", "Blonde hair "]) == [TARGETS["hat"], TARGETS["blonde"]]
     assert known_targets(["a crown"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("hat", "wearing a red hat;hats;with a hat;the big straw hat;and a hat on his head"),
+        ("sunglasses", "shades;dark sunglasses;a pair of sunglasses;wearing sunglasses"),
+        ("blonde", "blond hair;golden hair;with blonde hair;blonde"),
+        ("freckles", "freckles;with many freckles;freckled skin"),
+        ("dress", "a dress;in a summer dress;dresses;a gown"),
+        ("watercolor", "as a watercolor;a watercolor portrait"),
+        ("necklace", "pearls;wearing a gold necklace"),
+        ("", "no hat;without a hat;hatless;a hat and sunglasses;a hat rack;dress shoes;glasses"),
+        (
+            "",
+            "long blonde hair;a red dress;smiling;an old hat;take off the hat",
+        ),
+    ],
+)
+def test_a_target_is_known_in_other_words(name, ways):
+    for way in ways.split(";"):
+        assert known_targets([way]) == ([TARGETS[name]] if name else []), way
+
+
+def test_what_was_tuned_serves_texts_that_mean_it():
+    assert serves("gold earrings", "wearing big gold earrings") and serves("a hat", "red hat")
+    assert serves("freckled skin", "freckles") and not serves("a hat", "a red hat, sunglasses")
+    assert not serves("", "a hat") and not serves("a hat", "") and not serves("", "smiling")
+    assert not serves("gold earrings", "no gold earrings") and not serves("earrings", "ear")
 
 
 @pytest.mark.parametrize(

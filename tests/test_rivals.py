@@ -690,7 +690,7 @@ def test_grounded_words_leave_out_what_is_cut_off_or_not_there(base):
     short, _, target = spoken(
         "a man with hair and a beard", "hat", ("hair", ("hair_style",)), ("a beard", ("beard",))
     )
-    words = grounded(base, short, with_target(short.text, target), target, picture())
+    words = grounded(base, short, target, picture())
     tokens = base.tokenizer.convert_ids_to_tokens(
         base.tokens(["a man with hair and a beard, a hat"])[0]
     )
@@ -704,17 +704,15 @@ def test_grounded_words_leave_out_what_is_cut_off_or_not_there(base):
         and words[1].phrase[-1] == words[1].noun[-1]
     )
     spelt = Caption("a man with xylophone", (Phrase("xylophone", ("hair_style",)),))
-    several = grounded(base, spelt, with_target(spelt.text, target), target, picture())[0]
+    several = grounded(base, spelt, target, picture())[0]
     assert len(several.noun) > 1 and list(several.noun) == list(
         range(several.noun[0], several.noun[-1] + 1)
     )
     long = "a man in a T-shirt" + " with glasses" * 40 + " with hair"
     cut, _, dress = spoken(long, "dress", ("hair", ("hair_style",)), ("a T-shirt", ("clothing",)))
-    assert [
-        word.noun for word in grounded(base, cut, with_target(cut.text, dress), dress, picture())
-    ] == [(5,)]  # the hair fell off the end
-    beside = with_target("a man in a T-shirt", dress, appended=True)
-    assert len(grounded(base, cut, beside, dress, picture())) == 1  # the dress, not the T-shirt
+    assert [word.noun for word in grounded(base, cut, dress, picture())] == [
+        (5,)
+    ]  # the hair fell off the end
 
 
 def test_a_tailored_set_knows_its_words(base):

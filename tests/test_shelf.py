@@ -50,6 +50,14 @@ def test_names_of_adapters():
     assert adapter_name("hat", "original") == ""
 
 
+def test_an_adapter_is_found_for_other_words(shelf):
+    shipped, own = shelf.folders
+    put(shipped, "hat", "a hat"), put(own, "straw", "straw hat"), put(own, "rings", "earrings")
+    assert shelf.pick(["wearing a red hat"]) == shelf.pick(["hats"]) == ["hat"]
+    assert shelf.meant(["straw hat"]) == [["straw", "hat"]]
+    assert shelf.pick(["big gold earrings", "no hat", "a hat rack"]) == ["rings"]
+
+
 def test_stock_files_are_no_adapters_and_damaged_ones_no_choice(shelf):
     shipped = shelf.folders[0]
     put(shipped, "hat", "a hat")

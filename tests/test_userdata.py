@@ -165,7 +165,7 @@ def test_a_stored_set_is_whole_and_square(folder, tmp_path):
     assert (target.name, target.text, target.attribute, target.mode) == (
         "strawhat",
         "a straw hat",
-        "",
+        "hat",
         "append",
     )
     assert userdata.UserSet(place, Wish("a hat"), ()).target.attribute == "hat", (

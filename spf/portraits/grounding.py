@@ -29,14 +29,11 @@ def places(
     made: the caption that is the base text of the prompt, whose phrases know their attributes;
     regions [S,S] of the picture. A phrase without a noun ("smiling") or about the whole picture ("a
     photo") has no place; the target counts whatever its kind of word. Of a base word that the
-    target replaces, or says otherwise, only the target is left.
+    target replaces only the target is left.
     """
-    placeless = {"style", target.attribute}
     for phrase in made.phrases:
         span = find(prompt.base, phrase.text)
-        noun = (
-            None if placeless & {*phrase.attributes} or not span else noun_span(prompt.base, span)
-        )
+        noun = noun_span(prompt.base, span) if span and "style" not in phrase.attributes else None
         both = _in_complete(prompt, noun) if noun else None
         if both:
             yield *both, phrase_mask(phrase.attributes, regions)
