@@ -6,6 +6,7 @@ import os
 import struct
 import unicodedata
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from spf import userdata
 from spf.errors import BadInput
+from spf.models import load_tokenizer
+from spf.prompts import spelling
 from spf.userdata import Wish
 from spf.userdata.captions import mentions, texts, unweighted
 from spf.userdata.reading import Places
@@ -627,3 +630,19 @@ def test_a_stored_set_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         userdata.keep(items, HAT, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def test_captions_beyond_the_window_are_told_with_what_falls_off(tmp_path):
+    words = partial(spelling, load_tokenizer())
+    long = ", ".join(["smile"] * 40)
+    for number, name in enumerate(pictures(tmp_path, 6)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    (tmp_path / "0.txt").write_text(f"a man in a hat, {long}")
+    (tmp_path / "1.txt").write_text(f"a man, {long}, in a hat")
+    (tmp_path / "2.txt").write_text(f"a man, {long}")  # a hat is added at the end
+    report = userdata.check(tmp_path, HAT, words)
+    told = found(report)
+    assert told["beyond"].level == "warning"
+    assert told["beyond"].names == ("0.png (85/75: “smile, smile, smile, smile, smile”)",)
+    assert [name.partition(" ")[0] for name in told["lost"].names] == ["1.png", "2.png"]
+    assert {item.name for item in report.items} == {"0.png", "3.png", "4.png", "5.png"}
