@@ -247,9 +247,8 @@ def _read(
         spelled = spelling(text)
         lost = spelled and item.prompt(wish).targets_end > spelled.kept
         if spelled and spelled.kept < len(text):
-            told = (
-                f"{item.name} ({spelled.tokens}/{spelled.most}: “{text[spelled.kept :].strip(" ,")}”)"
-            )
+            ending = text[spelled.kept :].strip(" ,")
+            told = f"{item.name} ({spelled.tokens}/{spelled.most}: “{ending}”)"
             notes.note("lost" if lost else "beyond", told, item.name)
         if not lost:
             seen.append(item)
