@@ -9,12 +9,14 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spf import bench_commands, commands, model_commands, relied
+from spf.config import MODEL
 from spf.errors import Cancelled, SpfError
 from spf.portraits.pretrain.presets import told
 
@@ -216,9 +218,12 @@ def check_data(
     report: Annotated[
         Path | None, typer.Option(help="an HTML file with every finding and a contact sheet")
     ] = None,
+    model: commands.Model = MODEL,
 ) -> None:
     """Check pictures of your own for fine-tuning, and with --out store what can be used."""
     from spf import userdata
+    from spf.models import load_tokenizer
+    from spf.prompts import spelling
     from spf.ui.texts import both
     from spf.userdata.sheet import write_report
 
@@ -226,8 +231,9 @@ def check_data(
         return both(f"check.{finding.key}", **finding.values)["en"]
 
     wish = userdata.Wish(target, "replace" if replace else "append", replace, name)
+    tokenizer = load_tokenizer(model)
     with commands.progress("reading") as show:
-        found = userdata.check(source, wish, progress=show)
+        found = userdata.check(source, wish, partial(spelling, tokenizer), progress=show)
     for finding in found.findings:
         typer.echo(f"{finding.level}: {sentence(finding)}")
     if report:

@@ -30,10 +30,12 @@ from .errors import BadInput, SpfError, Withheld
 from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .prompts import (
+    Spelling,
     compose,
     known_words,
     near_words,
     overflow,
+    spelling,
     unknown_words,
 )
 from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterparts
@@ -317,6 +319,13 @@ class Engine:
             near = {word: near_words(word, known) for word in unknown}
             beyond = tuple(overflow(tokenizer, prompt.complete))
             return Words(prompt, tuple(unknown), beyond, near, known, in_words(fuller.traits))
+
+    def spelling(self, text: str) -> Spelling | None:
+        """What the model's tokenizer makes of a text; None while there is no model."""
+        if self.base is None:
+            return None
+        with self._speller(self.base) as tokenizer:
+            return spelling(tokenizer, text)
 
     @contextmanager
     def _speller(self, base: Base) -> Iterator[CLIPTokenizer]:

@@ -427,6 +427,12 @@ def load_base(
     return base.to(device) if device else base
 
 
+def load_tokenizer(name: str = EMBEDDED) -> CLIPTokenizer:
+    """The tokenizer of a base alone, see `load_base`."""
+    source = find_base(name)
+    return _tokenizer(source, tokenizer_folder(source), skeleton(source).text_encoder.config)
+
+
 def scheduler_of(config: Mapping[str, Any], name: str = "") -> DDIMScheduler:
     """The noise schedule of any scheduler's configuration, drawn with DDIM. Raises UnsafeFile.
 

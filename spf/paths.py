@@ -21,7 +21,7 @@ from torch.nn import Parameter
 
 from .config import AUTO
 from .errors import BadInput
-from .files import save_tensors
+from .files import require_finite, save_tensors
 from .models import Base
 from .targets import serves
 
@@ -128,7 +128,7 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
     Several adapters add up. A UNet alone serves adapters that leave the text encoder alone; `reads`
     says whether one of these does not. The tuned tensors are made once, so the same object may be
     entered again at every step. Raises BadInput, before anything changes, when an adapter does not
-    fit the network.
+    fit the network, and NotFinite when the sum is more than the precision of the network holds.
     """
 
     def __init__(
@@ -152,6 +152,7 @@ class response:  # noqa: N801 - used as `with response(unet, adapter):`
                     difference = adapter.difference(name, original.shape).to(original.device)
                     current = self.tensors.get(name, original.detach()).float()
                     self.tensors[name] = current.add(difference, alpha=scale).to(original.dtype)
+            require_finite(self.tensors, f"the model with adapters at strength {scale:g}")
 
     @property
     def reads(self) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .config import check_choice, check_text, check_texts
 from .errors import BadInput
@@ -134,12 +134,16 @@ class ComposedPrompt:
             self.require_targets(tokenizer)
         return columns | {PAD: pad_columns(tokenizer, getattr(self, chosen))}
 
+    @property
+    def targets_end(self) -> int:
+        """The character of the complete text after the last one of its targets."""
+        return max((end for phrase in self.target_phrases for _, end in phrase.complete), default=0)
+
     def require_targets(self, tokenizer: CLIPTokenizer) -> None:
         """Raises BadInput when words of a target do not fit into the token limit: the model
         would never see them.
         """
-        last = max((end for phrase in self.target_phrases for _, end in phrase.complete), default=0)
-        if last > kept_characters(tokenizer, self.complete):
+        if self.targets_end > kept_characters(tokenizer, self.complete):
             raise BadInput(
                 f"the complete text is too long: of {tokenizer.model_max_length - 2} tokens none "
                 "is left for all of "
@@ -341,6 +345,27 @@ def overflow(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     """The words that do not fit into the token limit and that the model never sees."""
     lost = _offsets(tokenizer, text, whole=True)[tokenizer.model_max_length - 1 : -1]
     return text[lost[0][0] :].split() if lost else []
+
+
+class Spelling(NamedTuple):
+    """What a tokenizer makes of a text. unknown: the words that it lacks. tokens: how many the
+    text has, of `most` that a model reads. kept: the characters that those are made of.
+    """
+
+    unknown: tuple[str, ...]
+    tokens: int
+    most: int
+    kept: int
+
+
+def spelling(tokenizer: CLIPTokenizer, text: str) -> Spelling:
+    """What a tokenizer makes of a text."""
+    return Spelling(
+        tuple(unknown_words(tokenizer, text)),
+        len(_offsets(tokenizer, text, whole=True)) - 2,
+        tokenizer.model_max_length - 2,
+        kept_characters(tokenizer, text),
+    )
 
 
 def known_words(tokenizer: CLIPTokenizer) -> tuple[str, ...]:

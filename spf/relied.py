@@ -61,7 +61,6 @@ NAMES: dict[str, dict[str, str | None]] = {
         f"{PARTS}.utils:convert_state_dict_to_peft": "state_dict original_type",
         f"{PARTS}.utils.state_dict_utils:StateDictType.DIFFUSERS": None,
         f"{PARTS}.utils.state_dict_utils:StateDictType.DIFFUSERS_OLD": None,
-        "peft.utils.other:get_pattern_key": "pattern_keys key_to_match",
     },
     "safety": {
         f"{PARTS}.pipelines.stable_diffusion.safety_checker:StableDiffusionSafetyChecker.forward": (

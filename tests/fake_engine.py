@@ -22,7 +22,7 @@ from spf.engine import Engine
 from spf.models import as_pixels
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
-from spf.prompts import PAD, compose, near_words
+from spf.prompts import PAD, Spelling, compose, near_words
 from spf.rereading import Reading
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
@@ -91,6 +91,10 @@ class FakeEngine(Engine):
         unknown = tuple(word for word in seen if word not in KNOWN)
         known = tuple(sorted(KNOWN)) if unknown else ()
         return Words(prompt, unknown, near={w: near_words(w, known) for w in unknown}, known=known)
+
+    def spelling(self, text):
+        seen = dict.fromkeys(re.findall(r"[a-z][a-z-]*", text.lower()))
+        return Spelling(tuple(w for w in seen if w not in KNOWN), len(seen), 75, len(text))
 
     def _draw(self, base, config, words, maps, tell, check):
         self.running += 1

@@ -548,6 +548,11 @@ RECIPES = {
     '{"unet.alpha_pattern": {"to_q": "6"}}': "has lora_alpha '6' but it must be a number",
     '{"unet.alpha_pattern": ["to_q"]}': r"has alpha_pattern \['to_q'\] but it must be numbers",
     '{"unet.alpha_pattern": {"to_q(": 6}}': r"has alpha_pattern 'to_q\(', which is no pattern",
+    '{"unet.alpha_pattern": {"([a-z_.]+)*x": 6}}': "could take for ever to match",
+    '{"unet.alpha_pattern": {".*a.*b.*c.*d": 6}}': "could take for ever to match",
+    '{"unet.alpha_pattern": {"(a?)(b?)(c?)d": 6}}': "could take for ever to match",
+    '{"unet.use_rslora": "false"}': "has use_rslora 'false' but it must be true or false",
+    5000 * "[" + 5000 * "]": "has a damaged lora_adapter_metadata",
     '{"unet.use_dora": true}': "describes a DoRA",
     '{"unet.init_lora_weights": "pissa_niter_4"}': "'pissa_niter_4', which changed the base",
 }
@@ -570,6 +575,8 @@ def test_a_recipe_that_cannot_be_followed_is_one_sentence(base, tmp_path, recipe
         ({"unet.lora_alpha": 6, "unet.use_rslora": True}, 6 / math.sqrt(2)),
         ({"unet.alpha_pattern": {"to_q": 1}, "unet.lora_alpha": 6}, 0.5),
         ({"unet.r": 2}, 4.0),
+        ({"unet.alpha_pattern": {r"attn[12]\.to_(?:k|q)": 1, "to_q": 5}}, 0.5),
+        ({"unet.alpha_pattern": {"to_": 1, "^to_q": 1, ".*blocks.*": 4}}, 2.0),
         ({"text_encoder.lora_alpha": 6}, 1.0),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import struct
 import unicodedata
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from spf import userdata
 from spf.errors import BadInput
+from spf.models import load_tokenizer
+from spf.prompts import spelling
 from spf.userdata import Wish
 from spf.userdata.captions import mentions, texts, unweighted
 from spf.userdata.reading import Places
@@ -444,6 +447,12 @@ def test_members_in_the_code_page_of_another_system_keep_their_names(tmp_path):
         ("ａ man in ａ ｈａｔ", "ａ man"),
         ("a man in a hat :-)", "a man:-)"),
         ("a woman with a hat that shines", "a woman"),
+        ("the man's hat is red", "the man"),
+        ("a man in his father's hat", "a man"),
+        ("a man with a beard, his hat is red, smiling", "a man with a beard, smiling"),
+        ("a man in a hat is smiling", "a man is smiling"),
+        ("1girl, hat_on_back, witch_hat, smile", "1girl, smile"),
+        ("a man «with a hat»", "a man"),
     ],
 )
 def test_the_target_is_found_as_people_say_it(caption, base):
@@ -463,6 +472,9 @@ def test_the_target_is_found_as_people_say_it(caption, base):
         ("a man, hat:1.2, smile", "a man, hat, smile"),
         ("a man at 3:30, hat", "a man at 3:30, hat"),
         ("a hat &amp; glasses", "a hat & glasses"),
+        ("a man::2 a hat::1", "a man, a hat"),
+        ("a man BREAK wearing a hat", "a man, wearing a hat"),
+        ("a man in a hat --ar 2:3 --v 6", "a man in a hat"),
     ],
 )
 def test_weights_and_tags_are_no_words(caption, bare):
@@ -486,6 +498,19 @@ def test_weights_and_tags_are_no_words(caption, bare):
         "a man who has lost his hat",
         "man, hat: none",
         "a man with 0 hats",
+        "a man who has removed his hat",
+        "none of the men wear a hat",
+        "no one in a hat, two women",
+        "a man refusing to wear a hat",
+        "a man free of hats",
+        "anything but a hat, a man",
+        "a man, hat not visible",
+        "a man whose hat is out of frame",
+        "a man, hat=0",
+        "1boy, -hat, solo",
+        "a man with an invisible hat",
+        "man zonder hat",
+        "男人不戴hat",
     ],
 )
 def test_a_caption_that_denies_the_target_is_left_out(tmp_path, caption):
@@ -505,6 +530,9 @@ def test_a_caption_that_denies_the_target_is_left_out(tmp_path, caption):
         ("a man wearing nothing but a hat", "rest"),
         ('{"text": "a man in a hat"}', "rest"),
         ("- a man - a hat", "rest"),
+        ("a man imagining a hat", "rest"),
+        ("a man would look better with a hat", "rest"),
+        ("a man about to put on a hat", "rest"),
     ],
 )
 def test_what_the_rules_cannot_tell_is_shown_with_both_texts(tmp_path, caption, doubt):
@@ -531,6 +559,26 @@ def test_a_target_between_words_that_nothing_parts_is_found_and_denied(caption, 
     said = texts(caption, "", Wish("帽子"))
     assert said.denied == (base is None) and said.said != said.denied
     assert base is None or (said.base, said.doubts) == (base, ("rest",))
+
+
+@pytest.mark.parametrize(
+    "target, caption, base",
+    [
+        ("un chapeau", "un homme avec un chapeau", "un homme"),
+        ("un chapeau", "un homme qui ne porte pas de chapeau", None),
+        ("ein Hut", "ein Mann mit rotem Hut", "ein Mann"),
+        ("ein Hut", "ein Mann ohne jeden Hut", None),
+        ("шляпа", "мужчина в шляпе", "мужчина"),
+        ("шляпа", "мужчина без шляпы", None),
+        ("帽子", "脱下帽子的男人", None),
+        ("帽子", "帽子をかぶっていない男性", None),
+        ("모자", "모자를 쓰지 않은 남자", None),
+    ],
+)
+def test_other_languages_tie_and_deny_too(target, caption, base):
+    said = texts(caption, "", Wish(target))
+    assert (said.denied, said.said) == (base is None, base is not None)
+    assert base is None or said.base == base
 
 
 @pytest.mark.parametrize("caption", ["a man with a glass of wine", "a well-dressed man"])
@@ -627,3 +675,19 @@ def test_a_stored_set_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         userdata.keep(items, HAT, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def test_captions_beyond_the_window_are_told_with_what_falls_off(tmp_path):
+    words = partial(spelling, load_tokenizer())
+    long = ", ".join(["smile"] * 40)
+    for number, name in enumerate(pictures(tmp_path, 6)):
+        (tmp_path / name).with_suffix(".txt").write_text(f"man {number}, a hat")
+    (tmp_path / "0.txt").write_text(f"a man in a hat, {long}")
+    (tmp_path / "1.txt").write_text(f"a man, {long}, in a hat")
+    (tmp_path / "2.txt").write_text(f"a man, {long}")  # a hat is added at the end
+    report = userdata.check(tmp_path, HAT, words)
+    told = found(report)
+    assert told["beyond"].level == "warning"
+    assert told["beyond"].names == ("0.png (85/75: “smile, smile, smile, smile, smile”)",)
+    assert [name.partition(" ")[0] for name in told["lost"].names] == ["1.png", "2.png"]
+    assert {item.name for item in report.items} == {"0.png", "3.png", "4.png", "5.png"}

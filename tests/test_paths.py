@@ -13,7 +13,9 @@ from spf import files
 from spf.errors import BadInput, NotFinite
 from spf.exchange import load_adapter
 from spf.paths import (
+    DOWN,
     METADATA,
+    UP,
     Adapter,
     TunablePaths,
     all_names,
@@ -253,3 +255,14 @@ def test_an_adapter_with_nan_is_neither_written_nor_read(tiny_base, adapters):
     save_file(broken, str(adapters / "a.safetensors"), ABOUT)
     with pytest.raises(NotFinite):
         load_adapter("a", tiny_base)
+
+
+@pytest.mark.parametrize("dtype, values", [("float32", (1e25, 1e25)), ("float16", (600.0, 600.0))])
+def test_finite_pairs_whose_sum_no_precision_holds_are_refused(tiny_base, dtype, values):
+    unet = deepcopy(tiny_base.unet).to(getattr(torch, dtype))
+    name = KEY
+    rows, columns = unet.get_parameter(name).shape
+    up, down = torch.full((rows, 1), values[0]), torch.full((1, columns), values[1])
+    adapter = Adapter({}, {name + UP: up, name + DOWN: down})
+    with pytest.raises(NotFinite, match=f"adapters at strength 1 has NaN or infinity in {name}"):
+        response(unet, adapter)

@@ -13,6 +13,7 @@ from portrait_world import stored
 
 from spf import userdata
 from spf.errors import BadInput
+from spf.prompts import Spelling
 from spf.userdata import Wish
 
 HAT = Wish("a straw hat", name="strawhat")
@@ -108,6 +109,10 @@ def test_a_target_may_take_the_place_of_words():
         userdata.texts("a woman in a coat", "", wish)
 
 
+def read_without_straw(text):
+    return Spelling(("straw",) if "straw" in text else (), len(text.split()), 75, len(text))
+
+
 def test_flaws_are_named_and_left_out(folder):
     captioned(folder, "captions")
     (folder / "p0.png").write_bytes(b"no picture")
@@ -117,7 +122,7 @@ def test_flaws_are_named_and_left_out(folder):
     picture(folder / "p3.png", 3, (300, 100))
     with (folder / "captions.jsonl").open("a") as file:
         file.write('\nbroken line\n{"file_name": "gone.png", "text": "x"}')
-    report = userdata.check(folder, HAT, unknown=lambda text: ["straw"] if "straw" in text else [])
+    report = userdata.check(folder, HAT, spelling=read_without_straw)
     told = {
         finding.key: finding.values["names"]
         for finding in report.findings

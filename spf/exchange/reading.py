@@ -23,7 +23,6 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY as RECIPE
 from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from diffusers.utils.state_dict_utils import StateDictType
 from peft import LoraConfig
-from peft.utils.other import get_pattern_key
 from torch import Tensor
 
 from spf.errors import BadInput, UnsafeFile
@@ -111,6 +110,14 @@ VARIANTS = {
     "alora_invocation_tokens": "an activated LoRA",
 }
 """What a LoraConfig says of a LoRA whose pairs are no plain differences."""
+SWITCHES = ("use_rslora", "use_dora")
+"""What a LoraConfig says with true or false."""
+_PLAIN = re.compile(r"\\.|\[[^\]]*\]|\(\?:")
+_REPEATED = re.compile(r"\)[*+?{]")
+MOST_CHOICES = 3
+"""Repeats and groups of a pattern for names of layers; with each the time to match it grows by a
+power of their length.
+"""
 MOVING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """How the ways to begin a LoRA are called that change the base beneath it."""
 
@@ -314,7 +321,7 @@ def _recipe(path: Path, found: Origin) -> dict[str, Any]:
         return {}
     try:
         said = json.loads(found.metadata[RECIPE]).items()
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, RecursionError) as error:
         raise UnsafeFile(f"{path.name} has a damaged {RECIPE} in its header.") from error
     parts: dict[str, dict] = defaultdict(dict)
     for key, value in said:
@@ -324,10 +331,15 @@ def _recipe(path: Path, found: Origin) -> dict[str, Any]:
 
 
 def _checked(name: str, config: Any) -> dict[str, Any]:
-    """A LoraConfig whose pairs and strengths mean what they mean here. Raises BadInput."""
+    """A LoraConfig whose pairs and strengths mean what they mean here, its patterns compiled.
+    Raises BadInput.
+    """
     if not isinstance(config, dict) or config.get("peft_type", "LORA") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
         raise BadInput(f"{name} describes {kind}, but only LoRA is read.")
+    for switch in SWITCHES:
+        if not isinstance(config.get(switch) or False, bool):
+            raise BadInput(f"{name} has {switch} {config[switch]!r} but it must be true or false.")
     if kind := next((kind for key, kind in VARIANTS.items() if config.get(key)), None):
         raise BadInput(f"{name} describes {kind}, but only LoRA is read.")
     begun = str(config.get("init_lora_weights", "")).lower()
@@ -339,11 +351,6 @@ def _checked(name: str, config: Any) -> dict[str, Any]:
     patterns = config.get("alpha_pattern") or {}
     if not isinstance(patterns, dict):
         raise BadInput(f"{name} has alpha_pattern {patterns!r} but it must be numbers by pattern.")
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise BadInput(f"{name} has alpha_pattern {pattern!r}, which is no pattern.") from error
     for alpha in (config.get("lora_alpha", 1), *patterns.values()):
         try:
             right = math.isfinite(alpha) and not isinstance(alpha, bool)
@@ -351,7 +358,25 @@ def _checked(name: str, config: Any) -> dict[str, Any]:
             right = False
         if not right:
             raise BadInput(f"{name} has lora_alpha {str(alpha)[:60]!r} but it must be a number.")
-    return config
+    compiled = [(_compiled(name, pattern), alpha) for pattern, alpha in patterns.items()]
+    return config | {"alpha_pattern": compiled}
+
+
+def _compiled(name: str, pattern: str) -> re.Pattern[str]:
+    """A pattern of names of layers as peft matches it: the end of a path. Raises BadInput for one
+    that is none, or that could take for ever.
+    """
+    plain = _PLAIN.sub("", pattern)
+    choices = sum(map(plain.count, "*+?{("))
+    if choices > MOST_CHOICES or _REPEATED.search(plain):
+        raise BadInput(
+            f"{name} has alpha_pattern {pattern[:60]!r}, which could take for ever to match; use"
+            " names of layers."
+        )
+    try:
+        return re.compile(rf"(?:.*\.)?(?:{pattern})$")
+    except re.error as error:
+        raise BadInput(f"{name} has alpha_pattern {pattern!r}, which is no pattern.") from error
 
 
 def _scale(config: Mapping[str, Any] | None, module: str, rank: int) -> float:
@@ -360,10 +385,8 @@ def _scale(config: Mapping[str, Any] | None, module: str, rank: int) -> float:
     """
     if not config:
         return 1.0
-    patterns = config.get("alpha_pattern") or {}
-    alpha = patterns.get(
-        get_pattern_key(patterns, module), config.get("lora_alpha", LoraConfig.lora_alpha)
-    )
+    found = (alpha for pattern, alpha in config["alpha_pattern"] if pattern.match(module))
+    alpha = next(found, config.get("lora_alpha", LoraConfig.lora_alpha))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

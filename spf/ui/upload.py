@@ -20,7 +20,7 @@ from spf.words import normal
 
 from .components import own, webp
 from .gpu import on_zero_gpu
-from .page import Page, wanted
+from .page import Page
 from .refusals import called, worded
 from .texts import both, label
 
@@ -86,7 +86,7 @@ class Upload:
         folder = self._inbox() / f".look-{secrets.token_hex(4)}"
         try:
             chosen = wish(target, replace)
-            report = userdata.check(userdata.unpacked(files, folder), chosen, self._lacking)
+            report = self._checked(files, folder, chosen)
             value = told(report)
             yield value, {"notices": []}, hidden
             if self._can_look() and report.items:
@@ -110,7 +110,7 @@ class Upload:
         folder = self._inbox() / f".look-{token}"
         try:
             place = self._inbox() / f"{chosen.name}-{token}"
-            items = userdata.check(userdata.unpacked(files, folder), chosen).items
+            items = self._checked(files, folder, chosen).items
             if written:
                 items, _ = self._taught(items, chosen, written)
             return str(userdata.keep(items, chosen, place).resolve())
@@ -134,9 +134,9 @@ class Upload:
     def _inbox(self) -> Path:
         return self.page.jobs.root.parent / "data"
 
-    def _lacking(self, text: str) -> tuple[str, ...]:
-        """Words that the model does not know; none while it loads."""
-        return self.page.engine.words(wanted(self.page.form, text, "")).unknown
+    def _checked(self, files, folder: Path, chosen: userdata.Wish) -> userdata.Report:
+        """The report on what was uploaded, with what the model makes of its texts."""
+        return userdata.check(userdata.unpacked(files, folder), chosen, self.page.engine.spelling)
 
 
 def wish(target: str | None, replace: str | None) -> userdata.Wish:

@@ -28,16 +28,22 @@ if TYPE_CHECKING:
 
 
 def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
+    return frozenset(words.casefold().split())
 
 
-DETERMINERS = _set(
+ARTICLES = _set(
+    "un une uno una ein eine einen einem einer um uma een ett il lo la le el los las der das dem "
+    "det"
+)
+"""Of other languages."""
+DETERMINERS = ARTICLES | _set(
     "a an the his her hers their its my our your this that these those some any another each both "
-    "one two three four five six several many no zero"
+    "one two three four five six several many no zero either"
 )
 TIES = _set(
     "with wearing wears wear wore worn in has have had having holding holds sporting featuring "
-    "under beneath is are was were who dressed while plus including shows showing of has on w/"
+    "under beneath is are was were who whose dressed while plus including shows showing of has on "
+    "w/ avec portant mit trägt con com met med lleva с в"
 )
 """Words before a target that go with it, where they stand directly before it."""
 NOUN_TIES = _set("with wearing wears wear in has have having holding holds sporting plus of w/")
@@ -59,18 +65,44 @@ ADJECTIVES = _set(
 )
 DENIALS = _set(
     "without no not never lacks lacking lack minus sans off except cannot neither "
-    "missing hides instead rather w/o lost losing removes removing w/out"
+    "missing hides instead rather w/o loses losing lost removes removing removed doffs doffing "
+    "doffed refuses refusing refused forgets forgetting forgot avoids avoiding avoided declines "
+    "declining declined drops dropping dropped stops stopped nobody none hardly rarely barely "
+    "scarcely seldom nowhere w/out isnt arent doesnt dont wasnt "
+    "ohne kein keine keinen keiner nicht pas aucun aucune jamais ni senza nessun nessuna sin "
+    "ningún nunca non não sem nenhum zonder geen utan uden uten ingen ilman bez nie без не нет "
+    "χωρίς tanpa không "
+    "بدون بلا ללא בלי"
 )
-SHORTENED = ("n't", "nt")
-ABSENT = ("less", "removed", "off", "- less", "- free")
+"""Words before a target that say that it is not there, the usual ones of other languages too."""
+DENIALS_WITH = {
+    "of": _set("free devoid bare absence deprived stripped rid lieu"),
+    "but": _set("anything everything"),
+}
+"""The same where this word follows: "free of"."""
+DENIAL_MARKS = _set("! ¬ -")
+DENYING = _set("no non zero 0 without invisible imaginary kein keine keinen keiner")
+_ABSENT = re.compile(
+    r"less\b|- (?:less|free)\b|yok\b|"
+    r"(?:(?:is|are|was|were|:|=|\?) )(?:no|none|false|zero|0)(?! \w)|"
+    r"(?:(?:is|are|was|were|has|have|had|been|being|:|=|\?) )*"
+    r"(?:removed\b|off\b|(?:missing|gone|absent|lost|hidden|invisible)(?! \w)|"
+    r"(?:taken|took|cut|blown|blew|flew|flown|fell|fallen|put|laid) (?:off|away|aside|down)\b|"
+    r"cropped\b|out of (?:the )?(?:frame|sight|view|shot|picture)\b|"
+    r"(?:not|\w+n't|isnt|arent) (?:\w+ )?"
+    r"(?:visible|shown|seen|present|included|there|worn|pictured|depicted|in|on)\b)"
+)
 """What stands directly after a target that is not there."""
-DENYING = _set("no non zero 0 without")
-GONE = _set("missing gone no none false")
-"""The same at the end of a phrase, after one of `SAYING`."""
-SAYING = ("is", "are", ":", "=", "?")
-UNSPACED_DENIALS = "没沒不无無未"
-UNSPACED_TIES = "戴带帶穿著着有"
-UNSPACED_ABSENT = re.compile(r"[がはもの]?(?:なし|無し|ない)|[가는은이도]?없")
+SUBJUNCTIVE = _set("would could should might if unless wish wishes want wants need needs")
+"""Words of a clause that leave it open whether a thing is there."""
+HANGING = _set("to put puts putting trying tries")
+"""Words that cannot end a text, and are no ties."""
+UNSPACED_DENIALS = "没沒不無无未非脱脫摘"
+UNSPACED_TIES = "戴带帶穿著着有下掉去"
+UNSPACED_ABSENT = re.compile(
+    r"[がはもの]?(?:なし|無し|ない)|[をはが]\w{0,6}(?:ない|なく|ません|脱|外)|"
+    r"[가는은이도]?없|[를을]?(?:안|못|벗|[가-힣]{1,3}지않)"
+)
 """In scripts whose words nothing parts: what denies, and what ties a thing to a person."""
 BODY = _set(
     "head heads face eyes eye nose neck hair forehead brow ears ear shoulders cheeks chest lap "
@@ -101,10 +133,14 @@ _UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]")
 """Scripts whose words nothing parts, so that what is left of a sentence cannot be judged."""
 _LORA = re.compile(r"<\w{1,20}:[^<>]{0,200}>")
 _WEIGHT = re.compile(r"\s*:\s*[-+]?(?:\d{1,4}\.?\d{0,6}|\.\d{1,6})\s*$")
+_PARTED = re.compile(r"\s*::\s*(?:[-+]?(?:\d+\.?\d*|\.\d+)(?![\w.]))?\s*|(?<!\S)BREAK(?!\S)")
+"""Where programs part a text, with the weight of a part."""
+_FLAG = re.compile(r"(?<!\S)--(?!no\b)[a-z]{1,9} [\d.:]+(?!\S)")
 _AFTER = re.compile(r"[-+]?(?:\d{0,4}\.\d{1,6})(?![\w.])|\+{1,5}|-{1,5}(?!\w)")
 _PLUS = re.compile(
     r"(?<=\w)(?:\+{1,5}|-{2,5})(?![\w+-])|(?<=[^\W\d_]):{1,2}[-+]?\d?\.\d{1,3}(?![\w.])"
 )
+_BLANK = re.compile(r"(?<![^\W_])_+(?![^\W_])")
 _DANGLING = re.compile(r"^[!?:;/|=&+)\]}>.,-]|[:/|=&+<(\[{-]$|[{}<>=|\\]|([*`~])\s?\1")
 """Marks that belong to no English: alone at an end, around nothing, or those of programs."""
 
@@ -158,6 +194,11 @@ def texts(caption: str, base: str, wish: Wish) -> Said:
         left = _exchanged(bare, shown, wish.replace)
     else:
         left = _without(bare, shown) if shown else bare
+        if not worded(left):  # words of other languages were taken for adjectives
+            shown = [one._replace(first=one.core, last=one.until) for one in shown]
+            left = _without(bare, shown)
+            known = ADJECTIVES | EDGES | DETERMINERS
+            left = left if any(_told(token, known) for token in tokens(left)) else ""
     if not worded(left):
         name, value = ("base", base) if base else ("caption", line)
         raise BadInput(
@@ -176,7 +217,7 @@ def texts(caption: str, base: str, wish: Wish) -> Said:
         )
     doubts = (
         *(("still",) if names(left, wish.target) else ()),
-        *(() if reads(left) and not (shown and _UNSPACED.search(wish.target)) else ("rest",)),
+        *(("rest",) if not reads(left) or (shown and not base and _unsure(bare, shown)) else ()),
     )
     return Said(*pair, bool(shown), doubts=doubts, unweighted=bare != line)
 
@@ -187,6 +228,8 @@ def unweighted(line: str) -> str:
     this is returned as it is.
     """
     bare = unescape(_LORA.sub(" ", line))
+    parted = _PARTED.sub(", ", _FLAG.sub(" ", bare))
+    bare = parted if bare != bare.upper() else bare
     weighted = bare != line or ":" in bare or "((" in bare or "[[" in bare or "{{" in bare
     if weighted or "\\" in bare or "++" in bare or "--" in bare or _AFTER.search(bare):
         bare = _PLUS.sub("", _unbracketed(bare))
@@ -254,6 +297,8 @@ def _stem(word: str) -> str:
     """
     if word in ALWAYS_PLURAL:
         return word
+    if "\u0400" <= word[-1] <= "\u04ff":
+        return word.rstrip("аеёиоуыэюяйь") or word
     if len(word) > 4 and word.endswith("ves"):
         return word[:-3] + "f"
     if len(word) > 4 and word.endswith("ies"):
@@ -264,7 +309,14 @@ def _stem(word: str) -> str:
 
 
 def _wanted(target: str) -> list[str]:
-    return [token.stem for token in tokens(normal(target)) if token.word != "-"]
+    found = [token for token in tokens(normal(target)) if token.word != "-"]
+    return [token.stem for token in found[_led(target) :]]
+
+
+def _led(target: str) -> bool:
+    """Whether a target begins with an article of another language."""
+    found = tokens(normal(target))
+    return len(found) > 1 and found[0].word in ARTICLES
 
 
 def names(line: str, target: str) -> bool:
@@ -276,7 +328,7 @@ def names(line: str, target: str) -> bool:
 def mentions(line: str, target: str) -> list[Mention]:
     """Where a text names the target, in order and without overlap."""
     words, wanted = tokens(line), _wanted(target)
-    counted = normal(target) != cleaned(target).casefold()  # it came with an article
+    counted = _led(target) or normal(target) != cleaned(target).casefold()  # with an article
     found: list[Mention] = []
     at = 0
     while wanted and at < len(words):
@@ -293,7 +345,11 @@ def mentions(line: str, target: str) -> list[Mention]:
         follows = words[until].word if until < len(words) else ""
         if follows == "-" and until + 1 < len(words) and words[until + 1].word in CLAD:
             first, last, until, follows = core, until + 2, until + 2, ""  # "a hat-wearing man"
+        first, last = _clause_of(words, first, core, last, floor)
+        while last < len(words) and set(line[words[last - 1].end : words[last].start]) == {"_"}:
+            last += 1  # "hat_on_back" is one tag
         attached = last == until and _is_word(follows) and not _ends(follows)
+        attached = attached and not _absent(words, until)
         place = words[at].start, words[until - 1].end
         if attached and counted:  # "a hat shop" is no hat, but a "no-hat shop" denies it
             if DENYING & {word.word for word in words[max(0, at - 2) : at]}:
@@ -335,7 +391,7 @@ def _is_word(word: str) -> bool:
 
 def _ends(word: str) -> bool:
     """Whether a word cannot belong to the noun before it."""
-    return word in EDGES | VERBS | GONE or word.endswith(("ing", "ed")) or word in VERBAL
+    return word in EDGES | VERBS or word.endswith(("ing", "ed")) or word in VERBAL
 
 
 def _before(words: Sequence[Token], core: int, floor: int) -> int:
@@ -353,7 +409,7 @@ def _before(words: Sequence[Token], core: int, floor: int) -> int:
         if colours and words[at].word in ADJECTIVES:
             at -= 1
             continue
-        if not _is_word(word) or word in EDGES or word in DENIALS or word in PERSONS:
+        if not _is_word(word) or word in EDGES | PERSONS or _denies(words, at - 1):
             if core - at <= 3:
                 first = at
             break
@@ -364,6 +420,28 @@ def _before(words: Sequence[Token], core: int, floor: int) -> int:
     if paired:
         first = _before(words, first - 2, floor)
     return first
+
+
+def _clause_of(
+    words: Sequence[Token], first: int, core: int, last: int, floor: int
+) -> tuple[int, int]:
+    """Tokens [first, last) of a target that a clause speaks of, with what it says of it: "his hat
+    is red" after a comma; of "the man's hat is red" the man stays.
+    """
+    tied = first > floor and words[first - 1].word in TIES - {"of", "whose"}
+    owner = next((at for at in range(first, core) if words[at].word.endswith("'s")), None)
+    if owner is not None and not tied:
+        first = owner + 1
+    subject = owner is not None or first == 0 or not _is_word(words[first - 1].word)
+    subject = subject or words[first - 1].word == "whose"
+    verbs = VERBS | _set("is are was were")
+    if tied or not subject or last >= len(words) or words[last].word not in verbs:
+        return first, last
+    end = last + 1
+    while end < len(words) and _is_word(words[end].word) and words[end].word not in JOINED:
+        end += 1
+    told = {word.word for word in words[last:end]}
+    return (first, last) if told & PERSONS else (first, end)
 
 
 def _after(words: Sequence[Token], until: int) -> int:
@@ -410,37 +488,48 @@ def _phrase(words: Sequence[Token], at: int) -> int:
 
 def _denied(words: Sequence[Token], first: int, core: int, until: int) -> bool:
     """Whether the words around the target say that it is not there."""
-
-    def denies(place: int) -> bool:
-        word = words[place].word
-        return word in DENIALS or word.endswith(SHORTENED[0]) or word in ("isnt", "doesnt", "dont")
-
     if any(words[place].word in DENYING for place in range(first, core)):
         return True
-    if _UNSPACED.match(words[core].word) and _denied_unspaced(words, core, until):
-        return True
-    after = [token.word for token in words[until : until + 3]]
-    if any(" ".join(after[:count]) in ABSENT for count in (1, 2)):
-        return True
-    at = 1 if after[:1] and after[0] in SAYING else 0
-    ends = len(after) == at + 1 or (len(after) > at + 1 and not _is_word(after[at + 1]))
-    if ends and after[at] in GONE - (set() if at else {"no", "none", "false"}):
+    if _denied_unspaced(words, core, until) or _absent(words, until) or _marked_off(words, core):
         return True
     for place in range(first - 1, max(-1, first - 8), -1):
         word = words[place].word
-        if denies(place):
+        if _denies(words, place):
             return True
         if not _is_word(word) and word != "-":
             return False
         if word in NOUN_TIES or word == "and":
-            near = range(max(0, place - 3), place)
-            return any(denies(earlier) and _reaches(words, earlier, place) for earlier in near)
+            near = range(max(0, place - 5), place)
+            return any(_denies(words, one) and _reaches(words, one, place) for one in near)
     return False
 
 
+def _denies(words: Sequence[Token], place: int) -> bool:
+    """Whether a word denies what comes after it."""
+    word = words[place].word
+    follows = words[place + 1].word if place + 1 < len(words) else ""
+    return word in DENIALS or word.endswith("n't") or word in DENIALS_WITH.get(follows, ())
+
+
+def _absent(words: Sequence[Token], until: int) -> bool:
+    """Whether what follows a target says that it is not there."""
+    return bool(_ABSENT.match(" ".join(token.word for token in words[until : until + 6])))
+
+
+def _marked_off(words: Sequence[Token], core: int) -> bool:
+    """Whether a mark directly before a target takes it away, as in tags: "man, -hat"."""
+    if core == 0 or words[core - 1].word not in DENIAL_MARKS:
+        return False
+    mark, before = words[core - 1], words[core - 2 : core - 1]
+    free = not before or before[0].end < mark.start or before[0].word in (",", ";", "(", "[", "|")
+    return mark.end == words[core].start and free
+
+
 def _denied_unspaced(words: Sequence[Token], core: int, until: int) -> bool:
-    """The same for a target between words that nothing parts: "没有帽子", "帽子なし"."""
+    """The same between words that nothing parts: "没有帽子", "帽子なし"."""
     tied = False
+    if not any(_UNSPACED.match(token.word) for token in words[max(0, core - 1) : until + 1]):
+        return False
     for place in range(core - 1, max(-1, core - 8), -1):
         word = words[place].word
         if word in UNSPACED_DENIALS and (tied or place == core - 1):
@@ -448,7 +537,7 @@ def _denied_unspaced(words: Sequence[Token], core: int, until: int) -> bool:
         if not _is_word(word) or (tied and word not in UNSPACED_TIES):
             break
         tied = tied or word in UNSPACED_TIES
-    return bool(UNSPACED_ABSENT.match("".join(token.word for token in words[until : until + 4])))
+    return bool(UNSPACED_ABSENT.match("".join(token.word for token in words[until : until + 8])))
 
 
 def _reaches(words: Sequence[Token], denial: int, tie: int) -> bool:
@@ -460,9 +549,42 @@ def _reaches(words: Sequence[Token], denial: int, tie: int) -> bool:
         return False
     if words[tie].word == "and":
         return words[denial].word == "without"
+    if words[denial].word in ("nobody", "none"):
+        return True
     return all(
-        word in _set("currently really even actually longer any been be seen") for word in between
+        word in _set("currently really even actually longer any been be seen one ever to")
+        for word in between
     )
+
+
+def _told(token: Token, known: frozenset[str]) -> bool:
+    """Whether a token says something beside known words."""
+    return _is_word(token.word) and token.word not in known
+
+
+def _unsure(line: str, found: Sequence[Mention]) -> bool:
+    """Whether what is left without the mentions may be more, or less, than is seen: they are said
+    of what might be, or belong to a verb that no rule knows.
+    """
+    words = tokens(line)
+    for mention in _in_a_row(words, found):
+        if _UNSPACED.match(words[mention.core].word):
+            return True
+        start, _ = _tied(words, mention, [False] * len(words))
+        clause = []
+        for token in reversed(words[max(0, start - 8) : start]):
+            if not _is_word(token.word) and token.word not in ("-", "'"):
+                break
+            clause.append(token.word)
+        if SUBJUNCTIVE & set(clause):
+            return True
+        before = clause[0] if clause else ""
+        objects = mention.first == start and not _attributive(words, mention)
+        known = EDGES | DETERMINERS | ADJECTIVES | _set("'")
+        if before in HANGING or (objects and _is_word(before) and before not in known):
+            if not before.endswith("'s"):
+                return True
+    return False
 
 
 def _without(line: str, found: Sequence[Mention]) -> str:
@@ -480,6 +602,8 @@ def _without(line: str, found: Sequence[Mention]) -> str:
         if dropped[place]:
             kept.append(" " if gap else "")
             continue
+        if word.casefold().endswith(("'s", "’s")) and any(dropped[place + 1 : place + 2]):
+            word = word[:-2]  # "the man's" hat
         if article is not None and place and dropped[place - 1] and _is_word(token.word):
             kept[article] = agree(f"{kept[article]} ", word).rstrip()
         article = len(kept) + 1 if token.word in ("a", "an") else None
@@ -556,7 +680,8 @@ def _exchanged(line: str, found: Sequence[Mention], replace: str) -> str:
 
 
 def _tidied(line: str) -> str:
-    line = re.sub(r"([(\[{])\s*[,;]*\s*([)\]}])", "", " ".join(line.split()))
+    line = re.sub(r"[(\[{«“‘]\s*[,;]*\s*[)\]}»”’]|[—–]\s+(?=[—–])", "", " ".join(line.split()))
+    line = " ".join(_BLANK.sub(" ", line).split())
     line = re.sub(r" +([,.;:!?)\]}])", r"\1", line)
     line = re.sub(r"(?:[,;，；、] ?)+([,;.，；、。])", r"\1", line)
     return line.strip(" ,;，；、")
@@ -570,7 +695,7 @@ def reads(line: str) -> bool:
     if not any(map(_is_word, words)):
         return False
     joins = _set(
-        "with wearing in of and or on by at from under but nothing w/ w/o"
+        "with wearing in of and or on by at from under but nothing w/ w/o he she they who whose"
     ) | DETERMINERS - _set(
         "that this these those one two three four five six each both several many some any her his"
     )

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BadInput, SpfError
 from ..images import open_image
+from ..prompts import Spelling
 from ..words import cleaned, same_name
 from .captions import texts
 from .reading import Captions, Claim, Source, captions, listed
@@ -96,14 +97,13 @@ class _Notes:
 def check(
     source: str | Path | Sequence[str | Path],
     wish: Wish,
-    unknown: Callable[[str], Sequence[str]] | None = None,
+    spelling: Callable[[str], Spelling | None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Reads every picture and caption once and reports. Raises BadInput only when `source` is
     nothing that can be read.
 
-    source: a folder, or files. unknown: function from a text to the words that the model does
-    not know.
+    source: a folder, or files. spelling: what the model makes of a text, where that is known.
     progress: called with the pictures looked at and all of them.
     """
     found, notes = listed(source), _Notes()
@@ -120,7 +120,9 @@ def check(
     if len(pictures) > MOST_LOOKED_AT:
         errors.append(Finding("error", "many", {"n": len(pictures), "low": FEWEST, "high": MOST}))
         pictures = []
-    items = _items(found, pictures, told, wish, notes, progress)
+    items, unknown = _items(found, pictures, told, wish, notes, progress), {}
+    if spelling:
+        items, unknown = _read(items, wish, notes, spelling)
     if not errors and not FEWEST <= len(items) <= MOST:
         key = "few" if len(items) < FEWEST else "many"
         errors.append(Finding("error", key, {"n": len(items), "low": FEWEST, "high": MOST}))
@@ -232,17 +234,34 @@ def _item(found: Source, name: str, claim: Claim, wish: Wish, notes: _Notes) -> 
     return Item(found.files[name], said.base, wish.target, said.complete, name)
 
 
-def _words(items: Sequence[Item], unknown: Callable[[str], Sequence[str]] | None) -> list[Finding]:
+def _read(
+    items: Sequence[Item],
+    wish: Wish,
+    notes: _Notes,
+    spelling: Callable[[str], Spelling | None],
+) -> tuple[list[Item], dict[str, None]]:
+    """The items whose target the model would see, and the words that it does not know."""
+    seen, unknown = [], {}
+    for item in items:
+        text = item.complete_text
+        spelled = spelling(text)
+        lost = spelled and item.prompt(wish).targets_end > spelled.kept
+        if spelled and spelled.kept < len(text):
+            ending = text[spelled.kept :].strip(" ,")
+            told = f"{item.name} ({spelled.tokens}/{spelled.most}: “{ending}”)"
+            notes.note("lost" if lost else "beyond", told, item.name)
+        if not lost:
+            seen.append(item)
+            unknown |= dict.fromkeys(spelled.unknown if spelled else ())
+    return seen, unknown
+
+
+def _words(items: Sequence[Item], unknown: Collection[str]) -> list[Finding]:
     """What there is to say about the texts of all items together."""
     findings = []
-    strange = (
-        dict.fromkeys(word for item in items for word in unknown(item.complete_text))
-        if unknown
-        else ()
-    )
-    if strange:
-        values = {"n": len(strange), "names": named(list(strange))}
-        findings.append(Finding("warning", "unknown", values, tuple(strange)))
+    if unknown:
+        values = {"n": len(unknown), "names": named(list(unknown))}
+        findings.append(Finding("warning", "unknown", values, tuple(unknown)))
     same = {item.base_text for item in items}
     if len(items) >= FEWEST and len(same) == 1:
         findings.append(Finding("warning", "alike", {"names": next(iter(same))}))
