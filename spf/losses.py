@@ -94,7 +94,7 @@ def distance(res: Tensor, ref: Tensor, weight: Tensor, norm: str = "l2", over: i
     channels (over=2) or along positions (over=1).
     """
     check_choice("norm", norm, NORMS)
-    res, ref, weight = res.float(), ref.float(), weight.float()[..., None]
+    res, ref, weight = res.float(), ref.float(), weight[..., None]
     if norm == "l2":
         return (weight * (res - ref)).square().mean()
     if norm == "l1":
@@ -155,7 +155,7 @@ def prediction_error(predicted: Tensor, ideal: Tensor, weights: Tensor | None = 
     """The diffusion loss || predicted - ideal ||^2 per image [B,C,H,W], then over the batch with
     weights [B]. Ho et al. 2020, Eq. 14, there for noise; here in the network's own parametrisation,
     see `diffusion.Diffusion.ideal`."""
-    errors = (predicted.float() - ideal.float()).square().mean((1, 2, 3))
+    errors = (predicted.float() - ideal).square().mean((1, 2, 3))
     return (errors if weights is None else errors * weights).mean()
 
 

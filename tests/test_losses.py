@@ -1,5 +1,7 @@
 """Each term of the objective against numbers worked out by hand, and its gradients."""
 
+import math
+
 import pytest
 import torch
 
@@ -10,10 +12,14 @@ from spf.losses import (
     NORMS,
     complement,
     cosine,
+    distance,
     enhanced,
     fine_grained,
+    pixel_grounding,
     prediction_error,
+    projection,
     text_consistent,
+    token_grounding,
 )
 
 
@@ -104,6 +110,8 @@ def test_enhanced_by_hand():
     )
     assert enhanced(2 * ref - image, ref, image, target, "a").item() == pytest.approx(2)
     assert enhanced(image, ref, image, target, "b").item() == pytest.approx(1)
+    between = batch(0.6 * y + 0.8 * z)  # between - ref is (-1, 0.6, 0.8), of length sqrt(2)
+    assert enhanced(between, ref, image, target, "b").item() == pytest.approx(1.4 - 0.8 / 2**0.5)
     assert enhanced(image, ref, image, target, "c").item() == pytest.approx(0, abs=1e-6)
     assert enhanced(target, ref, image, target, "direct").item() == pytest.approx(0)
     halved = enhanced(
@@ -118,6 +126,15 @@ def test_enhanced_by_hand():
 
 
 @pytest.mark.parametrize("form", ENHANCED)
+def test_enhanced_pulls_the_response_alone(form):
+    given = torch.nn.functional.normalize(torch.randn(4, 2, 8), dim=-1).unbind()
+    for one in given:
+        one.requires_grad_()
+    enhanced(*given, form).backward()
+    assert [one.grad is not None for one in given] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("form", ENHANCED)
 def test_enhanced_has_a_bounded_gradient_even_where_the_paths_agree(form):
     ref, image, target = torch.nn.functional.normalize(torch.randn(3, 2, 8), dim=-1)
     res = ref.clone().requires_grad_()
@@ -128,6 +145,30 @@ def test_enhanced_has_a_bounded_gradient_even_where_the_paths_agree(form):
 def test_cosine_is_the_cosine():
     a, b = torch.randn(2, 5, 7)
     torch.testing.assert_close(cosine(a, b), torch.nn.functional.cosine_similarity(a, b))
+
+
+def test_halves_are_compared_in_full_precision():
+    """Half precision ends at 65504, and neither squares nor lengths may reach it."""
+    large = torch.full((1, 2, 4), 6e4, dtype=torch.float16)
+    for one, other in ((large, large.float()), (large.float(), large), (large, large)):
+        assert distance(one, other, torch.ones(1, 2), "cosine").item() == pytest.approx(0, abs=1e-6)
+    apart = distance(large, torch.zeros_like(large), torch.ones(1, 2).half())
+    assert apart.item() == pytest.approx(6e4**2, rel=1e-3)
+    errors = prediction_error(large[..., None], torch.zeros_like(large)[..., None])
+    assert errors.item() == pytest.approx(6e4**2, rel=1e-3)
+
+
+def test_words_that_nothing_looks_at_and_maps_that_are_full_have_their_bounds():
+    nowhere, mask = torch.zeros(2, 1, 1, 2, 2), torch.ones(2, 2)
+    assert token_grounding(nowhere, mask) == 2, "1 of each layer, as where all lies outside"
+    assert pixel_grounding(nowhere, mask).item() == pytest.approx(-math.log(1e-6), rel=1e-3)
+    full = pixel_grounding(torch.ones(1, 1, 1, 2, 2), 0 * mask)
+    assert full.item() == pytest.approx(-math.log(1e-6), rel=1e-2)
+
+
+def test_a_small_bias_is_a_bias():
+    bias = torch.tensor([[0.25, 0.0], [0.0, 0.0]])
+    assert projection(0.5 * bias, bias).tolist() == [0.5, 0.0]
 
 
 def test_prediction_error_by_hand():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from spf.errors import BadInput
 from spf.evaluation import measures as m
+from spf.evaluation.pictures import clear
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.render import REGIONS
 
@@ -78,6 +80,7 @@ def test_purity_needs_both():
         and m.purity(0.0, 1.0) == 0
     )
     assert m.purity(0.5, 0.5) == pytest.approx(0.5)
+    assert m.purity(0.5, 0.75) == pytest.approx(1 / 3)
     np.testing.assert_allclose(m.purity(np.array([1.0, 0.6]), np.array([0.5, 0.1])), [2 / 3, 0.72])
 
 
@@ -106,6 +109,21 @@ def test_change_outside_leaves_the_region_out():
     after[1, 1] = 0.3
     assert m.change_outside(before, after, region) == pytest.approx(0.3 / 15)
     assert np.isnan(m.change_outside(before, after, np.ones((4, 4), bool)))
+
+
+def test_the_ratio_is_that_of_the_change_outside_to_that_inside():
+    before, after = np.zeros((2, 2, 3)), np.full((2, 2, 3), 0.125)
+    region = np.array([[True, False], [False, False]])
+    after[region] = 0.5
+    assert m.change_ratio(before, after, region) == 0.25
+
+
+def test_nine_tenths_are_clear_to_the_judges():
+    probs = {
+        "age": torch.tensor([[0.89, 0.11], [0.08, 0.92]]),
+        "hat": torch.tensor([[1.0, 0.0], [0.5, 0.5]]),
+    }
+    assert clear(probs) == [{"hat"}, {"age"}]
 
 
 def test_iou_and_average_precision():

@@ -17,8 +17,8 @@ from spf.config import AUTO, GenerateConfig
 from spf.errors import BadInput
 from spf.evaluation.named import contradicted, disobeyed, named
 from spf.jobs import _ending
-from spf.portraits.captions import caption
-from spf.portraits.description import TARGETS, sample_portrait
+from spf.portraits.captions import WORDS, caption
+from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.prompts import MOST_TARGETS, compose
 from spf.shelf import NAIVE, ORIGINAL, TUNED
 from spf.ui import runs, series, stage
@@ -278,6 +278,8 @@ def test_the_form_of_a_run_has_words_of_its_own():
         ("a man with black hair, black eyes and a black suit", {}),
         ("a middle-aged woman with a long red dress and short gray hair", {}),
         ("a photo of a woman with green eyes and glasses, before a green wall", {}),
+        ("a watercolor portrait of a woman", {}),
+        ("a watercolor portrait of a woman, and a photo", {"style": ["watercolor", "photo"]}),
     ],
 )
 def test_texts_that_ask_for_two_things_at_once_are_told(text, both):
@@ -313,6 +315,11 @@ def test_what_a_caption_names_is_read_from_it():
         assert found == {name: getattr(portrait, name) for name in found}, text
     assert counted > 800
     assert named("a tree") == {} and named("red") == {}
+    assert named("a watercolor portrait") == {"style": "watercolor"}, "the longer way to say it"
+    assert named("a woman at the sea") == {"gender": "woman", "background": "sea"}
+    for (attribute, value), ways in WORDS.items():
+        if attribute in ATTRIBUTES:  # a word alone may be shared, several say what they mean
+            assert {named(way).get(attribute) for way in ways if " " in way} <= {value}
 
 
 def test_the_original_is_held_to_its_own_text():

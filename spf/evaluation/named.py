@@ -38,9 +38,12 @@ def named(text: str) -> dict[str, str]:
 
 
 def contradicted(text: str) -> dict[str, list[str]]:
-    """The attributes of which the text names several values."""
+    """The attributes of which the text names several values; a word counts for nothing within a
+    longer way to say another one, such as the portrait of a watercolor portrait.
+    """
+    longest = {(attribute, end): value for end, _, attribute, value in _places(text)}
     found: dict[str, dict[str, None]] = {}
-    for _, _, attribute, value in _places(text):
+    for (attribute, _), value in longest.items():
         found.setdefault(attribute, {})[value] = None
     return {attribute: list(values) for attribute, values in found.items() if len(values) > 1}
 
