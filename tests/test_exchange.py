@@ -259,7 +259,9 @@ def test_the_bias_of_a_pair_is_scaled_as_the_pair_is(base, tmp_path):
         read_adapter(tmp_path, base)
 
 
-@pytest.mark.parametrize(("width", "name"), [(768, "SD 1.x"), (1024, "SD 2.x"), (512, "")])
+@pytest.mark.parametrize(
+    ("width", "name"), [(768, "SD 1.x"), (1024, "SD 2.x"), (2048, "SDXL"), (9, "")]
+)
 def test_a_file_without_a_word_betrays_its_base_by_its_width(tmp_path, width, name):
     file = tmp_path / "k.safetensors"
     start = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -277,13 +279,15 @@ def test_a_kernel_of_one_pixel_is_no_convolution(layout, tmp_path):
         assert origin(tmp_path / "k.safetensors").parts == parts
 
 
-def test_a_half_that_is_one_number_is_no_half(base, tmp_path):
-    pair = {f"{Q}.lora_down.weight": torch.tensor(1.0), f"{Q}.lora_up.weight": torch.ones(8, 1)}
+@pytest.mark.parametrize("half", [torch.tensor(1.0), torch.ones(8)], ids=["number", "row"])
+def test_a_half_that_is_one_number_or_row_is_no_half(base, tmp_path, half):
+    start = kohya_name(f"{BLOCK}.attn2.to_k")
+    pair = {f"{start}.lora_down.weight": half, f"{start}.lora_up.weight": torch.ones(8, 1)}
     save_file(pair, tmp_path / "k.safetensors")
     with pytest.raises(BadInput, match="made for another model than cut"):
         read_adapter(tmp_path / "k.safetensors", base)
     assert not fitting(base)(tmp_path / "k.safetensors"), "a list of files does not stop at it"
-    own = {f"{QUERY}.weight.down": torch.tensor(1.0), f"{QUERY}.weight.up": torch.ones(8, 1)}
+    own = {f"{QUERY}.weight.down": half, f"{QUERY}.weight.up": torch.ones(8, 1)}
     save_file(own, tmp_path / "own.safetensors", ABOUT)
     with pytest.raises(BadInput):
         read_adapter(tmp_path / "own.safetensors", base)
@@ -730,7 +734,7 @@ def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mix
     half = Adapter(ABOUT, {name: value.half() for name, value in adapter.tensors.items()})
     same(stock_changes(file), changes(base, half), atol=1e-3, rtol=2e-3)  # two roundings to half
     written = write_for_others(mixed, layout, file)
-    assert written.form == "diff" and written.loss == Loss()
+    assert written.form == "diff" and written.loss == Loss(0.0, 0.0, 0.0, ("", 0.0)) == Loss()
     half = Adapter(ABOUT, {name: value.half() for name, value in mixed.tensors.items()})
     same(changes(base, read_adapter(file, base)), changes(base, half), atol=1e-3, rtol=2e-3)
 

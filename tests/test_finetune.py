@@ -11,7 +11,7 @@ from portrait_world import new_portrait_base, stored
 from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.exchange import Layout, load_adapter, low_rank, write
-from spf.exchange.lowrank import eight_bits
+from spf.exchange.lowrank import eight_bits, ranks
 from spf.files import load_tensors, read_header
 from spf.finetune import finetune
 from spf.methods import build
@@ -312,6 +312,14 @@ def test_low_rank_keeps_what_matters():
         error = (small.difference(name, exact.shape) - exact).square().sum()
         rest = torch.linalg.svdvals(exact)[count:].square().sum()  # Eckart and Young 1936
         assert 0 <= error - rest < 2e-3 * exact.square().sum(), "beside it 8 bits lose little"
+
+
+def test_room_goes_where_it_explains_most_for_its_size():
+    wide = torch.ones(10, 1), torch.tensor([3.0]), torch.ones(1, 10)  # 9 in 30 bytes
+    small = torch.ones(2, 2), torch.tensor([1.5, 0.1]), torch.ones(2, 2)  # 2.25 in 6 bytes
+    found = {"wide": wide, "small": small}
+    assert ranks(found, 35) == {"small": 2} and ranks(found, 36) == {"small": 1, "wide": 1}
+    assert ranks(found, 5) == {}
 
 
 def test_a_row_of_eight_bits_reaches_to_one_whatever_its_sign():
