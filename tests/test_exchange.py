@@ -38,6 +38,7 @@ from spf.exchange.checkpoint import (
     write_folder,
 )
 from spf.exchange.names import kohya_name
+from spf.exchange.writing import kohya_metadata
 from spf.geometry import text_config
 from spf.paths import METADATA, TEXT, Adapter, TunablePaths, response, text_name
 from spf.prompts import compose
@@ -241,6 +242,55 @@ def test_a_folder_of_peft_is_read_with_its_patterns(base, trained, tmp_path):
     (tmp_path / "unet" / "adapter_config.json").unlink()
     with pytest.raises(BadInput, match="says its strength in adapter_config.json"):
         read_adapter(tmp_path / "unet", base)
+
+
+def test_the_bias_of_a_pair_is_scaled_as_the_pair_is(base, tmp_path):
+    """peft's lora_bias: alpha / rank weighs all that the second half gives."""
+    start = f"base_model.model.{OUT}"
+    down, up, bias = noise(2, 8), noise(8, 2, seed=1), noise(8, seed=2)
+    tensors = {f"{start}.lora_A.weight": down, f"{start}.lora_B.weight": up}
+    save_file(tensors | {f"{start}.lora_B.bias": bias}, tmp_path / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "lora_alpha": 6, "r": 2, "lora_bias": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    found = changes(base, read_adapter(tmp_path, base))
+    same(found, {f"{OUT}.weight": 3 * up @ down, f"{OUT}.bias": 3 * bias})
+    (tmp_path / "adapter_config.json").write_text("[]")
+    with pytest.raises(BadInput, match="describes list, but only LoRA is read"):
+        read_adapter(tmp_path, base)
+
+
+@pytest.mark.parametrize(
+    ("width", "name"), [(768, "SD 1.x"), (1024, "SD 2.x"), (2048, "SDXL"), (9, "")]
+)
+def test_a_file_without_a_word_betrays_its_base_by_its_width(tmp_path, width, name):
+    file = tmp_path / "k.safetensors"
+    start = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    pair = {"down": torch.ones(2, width), "up": torch.ones(8, 2)}
+    save_file({f"{start}.lora_{end}.weight": value for end, value in pair.items()}, file)
+    assert origin(file).base == name
+
+
+def test_a_kernel_of_one_pixel_is_no_convolution(layout, tmp_path):
+    for kernel, parts in ((1, ()), (2, ("convolutions",)), (3, ("convolutions",))):
+        pair = {"down": torch.ones(2, 8, kernel, kernel), "up": torch.ones(8, 2, 1, 1)}
+        start = kohya_name(CONV)
+        tensors = {f"{start}.lora_{end}.weight": value for end, value in pair.items()}
+        save_file(tensors, tmp_path / "k.safetensors")
+        assert origin(tmp_path / "k.safetensors").parts == parts
+
+
+@pytest.mark.parametrize("half", [torch.tensor(1.0), torch.ones(8)], ids=["number", "row"])
+def test_a_half_that_is_one_number_or_row_is_no_half(base, tmp_path, half):
+    start = kohya_name(f"{BLOCK}.attn2.to_k")
+    pair = {f"{start}.lora_down.weight": half, f"{start}.lora_up.weight": torch.ones(8, 1)}
+    save_file(pair, tmp_path / "k.safetensors")
+    with pytest.raises(BadInput, match="made for another model than cut"):
+        read_adapter(tmp_path / "k.safetensors", base)
+    assert not fitting(base)(tmp_path / "k.safetensors"), "a list of files does not stop at it"
+    own = {f"{QUERY}.weight.down": half, f"{QUERY}.weight.up": torch.ones(8, 1)}
+    save_file(own, tmp_path / "own.safetensors", ABOUT)
+    with pytest.raises(BadInput):
+        read_adapter(tmp_path / "own.safetensors", base)
 
 
 @pytest.mark.parametrize("recipe", [True, False], ids=["with alpha in its header", "without"])
@@ -673,7 +723,12 @@ def test_kohya_files_say_their_alpha_and_their_base(tmp_path):
     assert {value.dtype for value in tensors.values()} == {torch.float16}
     about = origin(tmp_path / "k.safetensors").metadata
     assert about["ss_network_dim"] == "8" and about["ss_network_alpha"] == "8.0"
-    assert about["ss_base_model_version"] == "sd_v1"
+    assert about["ss_base_model_version"] == "sd_v1" and about["ss_v2"] == "False"
+    assert about["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    about = kohya_metadata(Layout.of(exact_base(SD21, text_config(1024, 23, 16))), 0)
+    assert about["ss_base_model_version"] == "sd_v2" and about["ss_v2"] == "True"
+    assert about["modelspec.architecture"] == "stable-diffusion-v2/lora"
+    assert "ss_network_dim" not in about, "whole differences have no rank"
 
 
 def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mixed, tmp_path):
@@ -686,7 +741,7 @@ def test_beside_each_adapter_lies_one_that_other_programs_read(base, layout, mix
     half = Adapter(ABOUT, {name: value.half() for name, value in adapter.tensors.items()})
     same(stock_changes(file), changes(base, half), atol=1e-3, rtol=2e-3)  # two roundings to half
     written = write_for_others(mixed, layout, file)
-    assert written.form == "diff" and written.loss == Loss()
+    assert written.form == "diff" and written.loss == Loss(0.0, 0.0, 0.0, ("", 0.0)) == Loss()
     half = Adapter(ABOUT, {name: value.half() for name, value in mixed.tensors.items()})
     same(changes(base, read_adapter(file, base)), changes(base, half), atol=1e-3, rtol=2e-3)
 
@@ -709,7 +764,10 @@ def test_what_a_rank_leaves_out_is_stated_biases_included(base, layout, mixed, t
     )
     worst, share = written.loss.worst
     assert share == pytest.approx(size([lost[worst]]) / size([exact[worst]]), rel=1e-3)
-    full = write(mixed, layout, "kohya", file, rank=1000, dtype=torch.float32).loss
+    told, names = [], mixed.names()
+    how = {"dtype": torch.float32, "show": lambda *now: told.append(now)}
+    full = write(mixed, layout, "kohya", file, rank=1000, **how).loss
+    assert told == [(done, len(names)) for done in range(1, len(names) + 1)]
     assert full.matrices < 1e-5 and full.error == pytest.approx(full.vectors)
 
 

@@ -11,6 +11,7 @@ from portrait_world import new_portrait_base, stored
 from spf import userdata
 from spf.errors import BadInput, Cancelled
 from spf.exchange import Layout, load_adapter, low_rank, write
+from spf.exchange.lowrank import eight_bits, ranks
 from spf.files import load_tensors, read_header
 from spf.finetune import finetune
 from spf.methods import build
@@ -293,7 +294,7 @@ def test_low_rank_keeps_what_matters():
         "conv": drawn(20, 10, 3, 3),
         "faint": 1e-4 * drawn(40, 30),
         "bias": torch.ones(40),
-        "tiny": torch.ones(4, 4),
+        "tiny": torch.ones(6, 6),  # as large as its pair of rank 3
     }
     small = low_rank(Adapter({}, tensors), 3)
     assert {"bias", "tiny"} < set(small.tensors) and set(small.names()) == set(tensors) - {"faint"}
@@ -311,6 +312,19 @@ def test_low_rank_keeps_what_matters():
         error = (small.difference(name, exact.shape) - exact).square().sum()
         rest = torch.linalg.svdvals(exact)[count:].square().sum()  # Eckart and Young 1936
         assert 0 <= error - rest < 2e-3 * exact.square().sum(), "beside it 8 bits lose little"
+
+
+def test_room_goes_where_it_explains_most_for_its_size():
+    wide = torch.ones(10, 1), torch.tensor([3.0]), torch.ones(1, 10)  # 9 in 30 bytes
+    small = torch.ones(2, 2), torch.tensor([1.5, 0.1]), torch.ones(2, 2)  # 2.25 in 6 bytes
+    found = {"wide": wide, "small": small}
+    assert ranks(found, 35) == {"small": 2} and ranks(found, 36) == {"small": 1, "wide": 1}
+    assert ranks(found, 5) == {}
+
+
+def test_a_row_of_eight_bits_reaches_to_one_whatever_its_sign():
+    up, down = eight_bits(torch.ones(2, 2), torch.tensor([[-4.0, 1.0], [0.25, 0.5]]))
+    assert up.tolist() == [[4, 0.5]] * 2 and down.float().tolist() == [[-1, 0.25], [0.5, 1]]
 
 
 def test_a_low_rank_adapter_is_stored_in_few_bytes_and_given_to_others_in_two(base, tmp_path):

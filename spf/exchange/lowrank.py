@@ -78,7 +78,7 @@ def low_rank(adapter: Adapter, rank: int) -> Adapter:
     """
     tensors, found, room = {}, {}, 0
     for name, value in adapter.tensors.items():
-        rows, columns = value.shape[0], value[0].numel() if value.ndim > 1 else 0
+        rows, columns = value.shape[0], value[0].numel()  # a vector has one, and stays
         if rank * (rows + columns) >= rows * columns or name.endswith((DOWN, UP)):
             tensors[name] = value
             continue

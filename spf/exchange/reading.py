@@ -259,7 +259,7 @@ def _origin(name: str, metadata: Mapping[str, str], shapes: Mapping[str, tuple])
         )
     ends = {} if form == OWN else {key: _end(plain) for key, plain in _plain(shapes).items()}
     halves = [shapes[key] for key in shapes if ends.get(key) == DOWN or key.endswith(DOWN)]
-    ranks = [shape[0] for shape in halves]
+    ranks = [shape[0] for shape in halves if shape]  # one number is no half, which is told later
     parts = []
     text = KOHYA_TEXT, "lora_te1_", TEXT, "text_encoders."
     if any(key.startswith(text) or ".self_attn." in key for key in shapes):
