@@ -63,7 +63,9 @@ def memory(
     dtype: commands.Dtype = "bf16",
     checkpointing: Annotated[bool, typer.Option(help="as in finetune")] = False,
     eight_bit: Annotated[bool, typer.Option(help="as in finetune")] = False,
-    out: Annotated[Path | None, typer.Option(help="a JSON file for the bytes")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="a JSON file for the bytes", callback=commands.into_file)
+    ] = None,
 ) -> None:
     """Count what a run takes at Stable Diffusion 1.5 and 512 pixels, part by part, without any
     weights.

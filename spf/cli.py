@@ -17,7 +17,7 @@ import typer
 
 from spf import bench_commands, commands, model_commands, relied
 from spf.config import MODEL
-from spf.errors import Cancelled, SpfError
+from spf.errors import BadInput, Cancelled, SpfError
 from spf.portraits.pretrain.presets import told
 
 app = typer.Typer(
@@ -45,6 +45,11 @@ def main() -> None:
     except (SpfError, typer.TyperException) as error:
         sentence = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         sys.stderr.write(f"{sentence}\n")
+        sys.exit(2)
+    except OSError as error:  # of the system: a disk that is full, a file that cannot be written
+        if not error.filename:
+            raise
+        sys.stderr.write(f"{error.filename2 or error.filename}: {error.strerror}.\n")
         sys.exit(2)
     except typer.Abort:
         sys.exit(130)
@@ -85,9 +90,9 @@ def pretrain(
     data: Annotated[
         int | None, typer.Option(help="drawn portraits to train on; default: the preset's")
     ] = None,
-    out: Annotated[Path, typer.Option(help="states, drawn portraits, samples")] = Path(
-        "runs/pretrain"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="states, drawn portraits, samples", callback=commands.into_folder)
+    ] = Path("runs/pretrain"),
     checkpoints: Annotated[Path, typer.Option(help="receives the usable folders")] = Path(
         "checkpoints"
     ),
@@ -141,7 +146,9 @@ def examples(
 
 @app.command()
 def screenshot(
-    out: Annotated[Path, typer.Option(help="the PNG")] = Path("assets/page.png"),
+    out: Annotated[Path, typer.Option(help="the PNG", callback=commands.into_file)] = Path(
+        "assets/page.png"
+    ),
 ) -> None:
     """Take the picture of the page that the README shows; needs a Chromium and the test extra."""
     from spf.ui.screenshot import shoot
@@ -155,9 +162,12 @@ def reproduce(
     since: Annotated[str, typer.Option("--from", help="the first step; default: all")] = "",
     again: Annotated[bool, typer.Option("--again", help="also what is done")] = False,
     show: Annotated[bool, typer.Option("--list", help="show the steps and end")] = False,
-    out: Annotated[Path, typer.Option(help="what is not shipped, and which steps are done")] = Path(
-        "runs/reproduce"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="what is not shipped, and which steps are done", callback=commands.into_folder
+        ),
+    ] = Path("runs/reproduce"),
 ) -> None:
     """Make everything that is shipped again: networks, adapters, results, figures, pictures."""
     from spf import reproduce as sheet
@@ -174,7 +184,7 @@ def reproduce(
 
 @app.command()
 def space(
-    out: Annotated[Path, typer.Option(help="a new folder")],
+    out: Annotated[Path, typer.Option(help="a new folder", callback=commands.into_folder)],
     model: Annotated[str, typer.Option(help="a pinned base that the Space is to draw with")] = "",
 ) -> None:
     """Put together exactly what is uploaded to a Hugging Face Space."""
@@ -213,10 +223,17 @@ def check_data(
     ] = "",
     name: Annotated[str, typer.Option(help="of the set, small letters or digits")] = "mine",
     out: Annotated[
-        Path | None, typer.Option(help="a new folder for the set, which finetune --data takes")
+        Path | None,
+        typer.Option(
+            help="a new folder for the set, which finetune --data takes",
+            callback=commands.into_folder,
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="an HTML file with every finding and a contact sheet")
+        Path | None,
+        typer.Option(
+            help="an HTML file with every finding and a contact sheet", callback=commands.into_file
+        ),
     ] = None,
     model: commands.Model = MODEL,
 ) -> None:
@@ -295,6 +312,8 @@ def votes(
     """Print what the blind votes add up to, as JSON."""
     from spf.votes import Votes
 
+    if not file.is_file():
+        raise BadInput(f"file is {str(file)!r} but no votes are there; the page makes it.")
     typer.echo(json.dumps({"count": Votes(file).count(), "rows": Votes(file).tally()}, indent=2))
 
 

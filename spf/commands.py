@@ -16,6 +16,7 @@ import typer
 
 from spf.config import MODEL, GenerateConfig
 from spf.errors import BadInput
+from spf.files import require_folder
 from spf.options import options
 from spf.portraits.description import get_target
 from spf.registry import EDITS
@@ -30,7 +31,25 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; the best one by default")]
 Dtype = Annotated[str, typer.Option(help="of the weights: fp32, bf16 or fp16")]
-Out = Annotated[Path, typer.Option(help="folder for the results")]
+
+
+def into_folder(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """Refuses a folder that cannot be made or written, before anything is computed for it."""
+    if value is not None:
+        require_folder(value, param.name)
+    return value
+
+
+def into_file(param: typer.CallbackParam, value: Path | None) -> Path | None:
+    """The same of a file."""
+    if value is not None:
+        if value.is_dir():
+            raise BadInput(f"{param.name} is {str(value)!r} but must be a file, not a folder.")
+        require_folder(value.parent, param.name)
+    return value
+
+
+Out = Annotated[Path, typer.Option(help="folder for the results", callback=into_folder)]
 Seed = Annotated[int, typer.Option(help="start of all random numbers")]
 Threads = Annotated[int, typer.Option(help="processor threads; 0 leaves the choice to torch")]
 
@@ -222,7 +241,10 @@ def figures(
         "runs/evaluate"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="folder for the figures; default: figures in --results")
+        Path | None,
+        typer.Option(
+            help="folder for the figures; default: figures in --results", callback=into_folder
+        ),
     ] = None,
     originals: Annotated[
         Path | None,
@@ -278,7 +300,9 @@ def sheet(
 
 
 def faces(
-    out: Annotated[Path, typer.Option(help="folder of pictures and labels")] = Path("assets/faces"),
+    out: Annotated[
+        Path, typer.Option(help="folder of pictures and labels", callback=into_folder)
+    ] = Path("assets/faces"),
     n: Annotated[int, typer.Option(min=12, max=10_000, help="faces to draw")] = 120,
     count: Annotated[
         bool, typer.Option("--count", help="how the judge of form agrees with the labels in --out")

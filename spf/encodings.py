@@ -24,7 +24,7 @@ PAGES = (
     "cp1250",
     "cp1253",
     "cp1251",
-    "koi8_r",
+    "koi8_u",
     "cp949",
     "gb18030",
     "big5",
@@ -122,7 +122,7 @@ def _strict(data: bytes, encoding: str) -> str | None:
 
 def _score(data: bytes, page: str) -> float | None:
     """How well a page reads the bytes beyond ASCII: 1 at best; None where it cannot, or makes
-    control characters.
+    control characters or frames of tables.
     """
     text = _strict(data, page)
     if text is None or any(_unprintable(letter) for letter in set(text)):
@@ -135,7 +135,9 @@ def _score(data: bytes, page: str) -> float | None:
 
 
 def _unprintable(letter: str) -> bool:
-    return unicodedata.category(letter) in ("Cc", "Co", "Cn", "Cs") and letter not in "\t\r\n\f"
+    framed = "\u2500" <= letter <= "\u259f"
+    control = unicodedata.category(letter) in ("Cc", "Co", "Cn", "Cs")
+    return framed or (control and letter not in "\t\r\n\f")
 
 
 def _script(letter: str) -> str:
@@ -167,13 +169,15 @@ def _weight(letter: str, page: str) -> float:
 
 
 def _strange(word: str) -> float:
-    """What speaks against a word: two scripts, capitals inside or throughout, or Latin of
-    accents alone.
+    """What speaks against a word: two scripts, capitals inside or throughout, a final sigma that
+    is not at its end, or Latin of accents alone.
     """
     odd = sum(letter > "\x7f" for letter in word)
     if not odd:
         return 0.0
     scripts = {_script(letter) for letter in word}
     mixed = len(word) * (len(scripts) > 1)
-    capitals = 1.0 * (word[1:] != word[1:].lower()) * (1.0 if not word.isupper() else 0.2 * odd)
-    return mixed + capitals + odd * (scripts == {"LATIN"} and odd > 0.5 * len(word) > 1)
+    inside = sum(map(str.isupper, word[1:]))
+    capitals = inside if not word.isupper() else 0.2 * odd * (inside > 0)
+    final = len(word) * ("ς" in word[:-1])
+    return mixed + capitals + final + odd * (scripts == {"LATIN"} and odd > 0.7 * len(word) > 1)

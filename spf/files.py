@@ -194,6 +194,17 @@ def require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
             raise NotFinite(f"{where} has NaN or infinity in {name}.")
 
 
+def require_folder(path: str | Path, name: str = "folder") -> None:
+    """Raises BadInput unless a folder is there, or can be made there. name: of the setting."""
+    path = Path(path)
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    shown = f"{name} is {str(path)!r} but"
+    if not there.is_dir():
+        raise BadInput(f"{shown} {there.name} is a file; give a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput(f"{shown} {there} cannot be written; give another folder.")
+
+
 def require_room(folder: str | Path, needed: int) -> None:
     """Raises BadInput unless the disk of an existing folder has `needed` bytes free."""
     free = shutil.disk_usage(folder).free

@@ -27,6 +27,7 @@ from spf.portraits.description import sample_portrait
 from spf.prompts import ComposedPrompt, compose
 from spf.rows import read_rows
 from spf.sampling import draw_texts
+from spf.words import worded
 
 ROWS, ABOUT = "rows.jsonl", "about.json"
 SCALE = 100.0
@@ -63,6 +64,8 @@ def make_set(
     BadInput for a base without CLIP, a folder of another set, or a target that the model does not
     draw.
     """
+    if not worded(target):
+        raise BadInput(f"target is {target!r} but must say what to draw, for example: a hat.")
     if base.clip is None:
         base.clip_texts([target])  # says how to get one
     about = {"target": target, "model": base.name, "seed": seed, "sure": sure, "batch": batch}

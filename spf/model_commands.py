@@ -36,6 +36,8 @@ def models(
     from spf.bases.pinned import PINNED, PINNED_CHECKER, PINNED_CLIP
     from spf.models import empty_base
 
+    if get and check:
+        raise BadInput("get and check cannot both be given; fetch one first, then check it.")
     known = PINNED | {"clip": PINNED_CLIP, "checker": PINNED_CHECKER}
     beside = {"clip": clip_source, "checker": checker_source}
     if check:
@@ -67,9 +69,12 @@ def convert(
             " only what the file is, is said"
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder for the files and their model card")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="folder for the files and their model card", callback=commands.into_folder
+        ),
+    ] = Path("out"),
     rank: Annotated[int, typer.Option(help="largest rank of a LoRA's pairs")] = 64,
     strength: Annotated[float, typer.Option(help="with which it is merged")] = 1.0,
     receipt: Annotated[
@@ -110,9 +115,10 @@ def receipt(
     target: Annotated[
         str, typer.Option(help="what it adds; empty takes what the file says, if anything")
     ] = "",
-    out: Annotated[Path, typer.Option(help="folder for receipt.png and receipt.json")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="folder for receipt.png and receipt.json", callback=commands.into_folder),
+    ] = Path("out"),
     texts: Annotated[int, typer.Option(help="base texts")] = 16,
     steps: Annotated[int, typer.Option(help="denoising steps")] = 25,
     guidance: Annotated[float, typer.Option(help="classifier-free guidance")] = GUIDANCE,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PAD = "PAD"
 MODES = ("append", "replace")
 MOST_TARGETS = 4
+ALIKE = 0.65
+"""Share of their letters that two words have in common which may be slips of one another."""
 JOINS = (
     "in front of",
     "next to",
@@ -377,8 +379,12 @@ def known_words(tokenizer: CLIPTokenizer) -> tuple[str, ...]:
 
 
 def near_words(word: str, known: Sequence[str], most: int = 3) -> tuple[str, ...]:
-    """Words of a vocabulary that are spelled like one which it lacks, the nearest first."""
-    return tuple(get_close_matches(word.casefold(), known, most, 0.6))
+    """Words of a vocabulary that are spelled like one which it lacks, the nearest first; none that
+    is only a part of it: "with" is no slip of "without".
+    """
+    word = word.casefold()
+    found = get_close_matches(word, known, most + 3, ALIKE)
+    return tuple(one for one in found if one not in word or len(word) - len(one) < 2)[:most]
 
 
 def unknown_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:

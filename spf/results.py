@@ -89,7 +89,7 @@ def load(places: Iterable[str | Path]) -> list[Table]:
         for path in dict.fromkeys(files):
             try:
                 table = read(path)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("%s holds no results and is left out: %s", path, error)
                 continue
             if table.rows:
@@ -166,17 +166,15 @@ def smaller_is_better(measure: str) -> bool:
 
 def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
     settings, rows = table.settings, _single(table.path, method, target.name)
-    count, seeds = (
-        int(settings.get(name) or 0) if _number(settings.get(name)) else 0
-        for name in ("prompts", "seeds")
+    count, seeds, start, split = (
+        _setting(settings, name, usual)
+        for name, usual in (("prompts", 0), ("seeds", 0), ("seed", 0), ("split", "test"))
     )
     rows = rows or [
         {"prompt": p, "seed": s} for p in range(min(count, most)) for s in range(max(1, seeds))
     ]
     last = max((row["prompt"] for row in rows), default=-1)
-    captions = base_captions(
-        target, last + 1, int(settings.get("seed") or 0), settings.get("split") or "test"
-    )
+    captions = base_captions(target, last + 1, start, split)
     shared = {name: settings[name] for name in SHARED if _number(settings.get(name))}
     way = _way(method)
     weights, acts = way or (method, {})
@@ -184,11 +182,7 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
     for row in rows:
         prompt, number = row["prompt"], row["seed"]
         noise = row.get("noise")
-        noise = (
-            noise
-            if isinstance(noise, int)
-            else noise_seed(int(settings.get("seed") or 0), prompt, number)
-        )
+        noise = noise if isinstance(noise, int) else noise_seed(start, prompt, number)
         base = _base_text(row, captions[prompt][1].text, target)
         if base is None:
             continue
@@ -227,6 +221,14 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             )
         )
     return found
+
+
+def _setting(settings: Mapping[str, Any], name: str, usual: Any) -> Any:
+    """A setting of an evaluation; the usual one where there is none, or one that none may have."""
+    try:
+        return getattr(EvaluateConfig.from_dict({name: settings[name]}), name)
+    except (KeyError, SpfError):
+        return usual
 
 
 def apart(word: str) -> tuple[str | None, str, str | None]:
@@ -305,9 +307,14 @@ def _single(path: Path, method: str, target: str) -> list[dict]:
     for file in files:
         for row in read_rows(file):
             if (row.get("method"), row.get("target")) == (method, target):
-                if isinstance(row.get("prompt"), int) and isinstance(row.get("seed"), int):
+                if _within(row.get("prompt"), "prompts") and _within(row.get("seed"), "seeds"):
                     found[row["prompt"], row["seed"]] = row
     return [found[place] for place in sorted(found)]
+
+
+def _within(number: Any, name: str) -> bool:
+    """Whether a number counts something of which an evaluation may have so many."""
+    return isinstance(number, int) and 0 <= number < EvaluateConfig.limits(name)[1]
 
 
 def _whole(row: Any) -> bool:

@@ -16,13 +16,13 @@ STRIDE = 1_000_003
 
 
 def read_rows(path: str | Path) -> Iterator[dict]:
-    """The rows of a file, one on each line; the last one of a killed process may be cut short and
-    is left out.
+    """The rows of a file, one on each line; one that is damaged, as the last one of a killed
+    process may be, is left out.
     """
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             yield row

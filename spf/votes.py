@@ -25,6 +25,8 @@ paper's user study.
 """
 Z = 1.959964
 """Two-sided 95% quantile of the normal distribution."""
+_HEAD = b"SQLite format 3\0"
+"""How a file of votes begins; SQLite itself would write into a short text."""
 _TABLE = """CREATE TABLE IF NOT EXISTS votes (
     id INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     target TEXT NOT NULL, text TEXT NOT NULL, seed INTEGER NOT NULL, first TEXT NOT NULL,
@@ -133,6 +135,10 @@ class Votes:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                file.seek(0)
+                if file.read(len(_HEAD)) not in (b"", _HEAD):
+                    raise OSError(None, "it holds something else")
             with closing(sqlite3.connect(self.path, timeout=10)) as file, file:
                 file.execute(_TABLE)
                 yield file

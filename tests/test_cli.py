@@ -123,3 +123,37 @@ def test_json_stays_json_where_an_encoding_lacks_letters(text):
     codecs.register_error("escaped", cli.escaped)
     written = json.dumps(text, ensure_ascii=False).encode("cp1252", "escaped")
     assert json.loads(written.decode("cp1252")) == text
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["generate", "--base", "a man", "--target", "a hat", "--out", "{}"], "out is '{}' but"),
+        (["portraits", "--out", "{}/in"], "out is '{}/in' but file is a file; give a folder."),
+        (["convert", "hat", "--to", "kohya", "--out", "{}"], "is a file; give a folder."),
+        (["check-data", ".", "--target", "a hat", "--report", "."], "report is '.' but must be a"),
+        (["votes", "--file", "{}.sqlite"], "file is '{}.sqlite' but no votes are there"),
+        (["models", "--get", "clip", "--check", "embedded"], "get and check cannot both be given"),
+        (["finetune", "--data", "{}"], "data is '{}' but must be one of freckles"),
+    ],
+)
+def test_places_are_judged_before_anything_is_computed(
+    tmp_path, monkeypatch, capsys, arguments, sentence
+):
+    file = tmp_path / "file"
+    file.write_text("x")
+    monkeypatch.setattr(sys, "argv", ["spf", *(one.format(file) for one in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2 and sentence.format(file) in told and file.read_text() == "x"
+
+
+def test_what_the_system_refuses_is_one_sentence(monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "out/original.png")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "out/original.png: No space left on device.\n"

@@ -159,7 +159,7 @@ def test_from_fine_tuning_to_the_table(spf, folder, tmp_path):
             ("generate", "--base", TEXT, "--target", "a hat", "--model", "nowhere"),
             "model is 'nowhere'",
         ),
-        (("finetune", "--data", "crown"), "target is 'crown'"),
+        (("finetune", "--data", "crown"), "data is 'crown'"),
         (("finetune", "--data", "hat", "--method", "magic"), "method is 'magic'"),
         (("finetune", "--data", "hat", "--steps", 0), "steps is 0"),
         (("finetune", "--data", "hat", "--set", "speed=9"), "KEY=VALUE"),

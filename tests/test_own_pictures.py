@@ -310,13 +310,23 @@ def test_everything_that_is_not_read_is_told_by_its_kind(tmp_path):
         (source / name).write_bytes(b"x")
     (source / "inner.zip").write_bytes(b"PK")
     (source / ".DS_Store").write_bytes(b"x")
+    for folder in ("@eaDir", "$RECYCLE.BIN"):
+        pictures(source / folder, 1)
+    (source / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(source / "pipe.png")
     picture(9).save(source / "scan.jfif", format="JPEG")
     (source / "elsewhere").symlink_to(tmp_path)
     report = userdata.check(source, HAT)
     told = [(f.key, f.values.get("kind"), f.names) for f in report.findings if f.names]
     assert ("kind", "MP4", ("movie.MP4",)) in told and ("kind", "PSD", ("layers.psd",)) in told
-    assert ("archive", None, ("inner.zip",)) in told and ("link", None, ("elsewhere",)) in told
-    assert ("caption", None, ("scan.jfif",)) in told and ("system", None, (".DS_Store",)) in told
+    assert ("archive", None, ("inner.zip",)) in told and (
+        "link",
+        None,
+        ("elsewhere", "gone.png"),
+    ) in told
+    assert ("caption", None, ("scan.jfif",)) in told and ("kind", "?", ("pipe.png",)) in told
+    made = found(report)["system"].names
+    assert set(made) == {".DS_Store", "@eaDir/0.png", "$RECYCLE.BIN/0.png"}
     states = {entry.name: entry.state for entry in report.entries}
     assert states["movie.MP4"] == "not read" and states["0.png"] == "used"
     assert states["scan.jfif"] == "left out" and states["0.txt"] == "captions"
@@ -453,6 +463,10 @@ def test_members_in_the_code_page_of_another_system_keep_their_names(tmp_path):
         ("a man in a hat is smiling", "a man is smiling"),
         ("1girl, hat_on_back, witch_hat, smile", "1girl, smile"),
         ("a man «with a hat»", "a man"),
+        ("a man with a non-red hat", "a man"),
+        ("a man with an off-white hat", "a man"),
+        ("a man, his hat: red", "a man"),
+        ("a man whose hat is red smiles", "a man smiles"),
     ],
 )
 def test_the_target_is_found_as_people_say_it(caption, base):

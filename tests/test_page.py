@@ -227,6 +227,8 @@ def test_words_are_marked_by_what_the_model_makes_of_them():
 def test_notices_name_the_words(engine, result):
     told = stage.notices(Words(result.words.prompt, unknown=("knight", "sword"), dropped=("hat",)))
     assert "knight, sword" in told[0]["text"]["en"] and told[1]["text"]["zh"].endswith("hat。")
+    weighted = stage.notices(Words(compose("a man", ("(a hat:1.3)",))))
+    assert "(word:1.3), are read as plain text" in weighted[0]["text"]["en"]
     plain = list(engine.compare(GenerateConfig(CONFIG.base, ("a crown",), adapter=AUTO, steps=5)))[
         -1
     ]

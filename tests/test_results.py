@@ -170,3 +170,22 @@ def test_texts_of_unmeasured_pairs_are_completed_as_the_evaluation_did(tmp_path)
 )
 def test_a_word_of_a_method_is_taken_apart(word, parts):
     assert results.apart(word) == parts
+
+
+@pytest.mark.parametrize("settings", [{"seed": "x"}, {"seed": 1e999}, {"split": -1}, {"seeds": -1}])
+def test_damaged_settings_are_taken_as_usual(tmp_path, settings):
+    held = {"prompts": 2, "seeds": 1, "split": "test"}
+    usual, damaged = (
+        results.pairs(results.read(write(tmp_path / "results.json", [row()], one)), "spf", "hat")
+        for one in (held, held | settings)
+    )
+    assert [pair.request for pair in damaged] == [pair.request for pair in usual] != []
+
+
+def test_damaged_rows_are_left_out(tmp_path):
+    path = write(tmp_path / "results.json", [row()], {"prompts": 2, "seeds": 1})
+    one = {"method": "spf", "target": "hat", "prompt": 1, "seed": 0}
+    bad = [one | {"prompt": -1}, one | {"prompt": 10**11}, one | {"seed": -5}]
+    lines = [json.dumps(each).encode() for each in (*bad, one)]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join([b"\xff\0", 9000 * b"[", *lines]))
+    assert [pair.prompt for pair in results.pairs(results.read(path), "spf", "hat")] == [1]

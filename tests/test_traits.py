@@ -290,3 +290,16 @@ def test_the_colour_of_a_set_of_dresses_is_not_told_of_another_dress():
 
     assert telling.foreign(shared, compose("a woman", "a hat")) == shared
     assert telling.foreign(shared, compose("a woman", "an address book")) == shared
+
+
+@pytest.mark.parametrize(
+    "text, name",
+    [
+        ("an old man with white hair", "hair color"),
+        ("a woman with blue curly hair", "hair color"),
+        ("a woman with violet eyes", "eye color"),
+        ("a man in a pink shirt", "clothing color"),
+    ],
+)
+def test_a_colour_that_is_said_is_not_told_again(base, text, name):
+    assert name not in telling.completed(named(base), compose(text, "a hat"), "auto", 1).traits

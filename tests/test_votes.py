@@ -102,3 +102,11 @@ def test_a_disk_that_is_full_keeps_no_half_of_a_vote(tmp_path, monkeypatch):
         with pytest.raises(SpfError, match="full"):
             votes.add("hat", "a woman, a hat " * 1000, 7, ("spf", "naive"), winners)
     assert votes.count() == 1 and len(votes.tally()) == 2 * len(QUESTIONS)
+
+
+def test_a_file_of_something_else_is_never_written_into(tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("x")
+    with pytest.raises(SpfError, match="it holds something else"):
+        Votes(other).count()
+    assert other.read_text() == "x"

@@ -8,7 +8,7 @@ from spf.config import GenerateConfig
 from spf.encodings import decoded
 from spf.errors import BadInput
 from spf.evaluation.report import known_targets
-from spf.prompts import compose, find, phrases, unknown_words
+from spf.prompts import compose, find, near_words, phrases, unknown_words
 from spf.tokenizer import new_tokenizer
 from spf.words import cleaned, normal, same_name, signs
 
@@ -96,6 +96,7 @@ def test_names_of_files_are_compared_as_systems_do_together():
 
 TEXTS = {
     "cp1252": "a man from Málaga, “smiling”, a hat",
+    "iso8859-15": "un homme âgé, né en été, a hat",
     "latin-1": "a woman in a café, naïve, a hat",
     "gb18030": "戴帽子的人 0, a hat",
     "big5": "戴帽子的人, a hat",
@@ -103,6 +104,7 @@ TEXTS = {
     "euc-jp": "帽子をかぶった女性, a hat",
     "cp949": "모자를 쓴 여자, a hat",
     "cp1251": "женщина в шляпе, a hat",
+    "koi8-u": "чоловік у капелюсі, її усмішка, a hat",
     "koi8-r": "женщина в шляпе, a hat",
     "cp1253": "γυναίκα με καπέλο, a hat",
     "cp1254": "şapkalı kadın, gülümseyen, a hat",
@@ -126,3 +128,24 @@ def test_what_no_encoding_makes_words_of_is_refused(rng_bytes=bytes(range(256)) 
     for data in (rng_bytes, "a man from Málaga".encode("mac-roman"), b"a\0b", "\ufffd".encode()):
         with pytest.raises(BadInput):
             decoded(data)
+
+
+def test_a_misread_page_is_refused_by_its_words():
+    """Cyrillic in a page that is not tried makes capitals within words, frames, or final sigmas."""
+    for encoding in ("iso8859-5", "cp866"):
+        with pytest.raises(BadInput):
+            decoded("женщина в шляпе, улыбается, портрет, a hat".encode(encoding))
+
+
+@pytest.mark.parametrize(
+    "word, near",
+    [
+        ("without", ()),
+        ("yung", ("young",)),
+        ("hta", ("hat",)),
+        ("womann", ("woman",)),
+        ("queen", ()),
+    ],
+)
+def test_slips_are_told_from_other_words(word, near):
+    assert near_words(word, ("with", "young", "hat", "woman", "green")) == near

@@ -24,6 +24,11 @@ CLOTHES = (
     "turtleneck|hoodie|blouse|clothes"
 )
 _COLOURS = "white|red|blue|green|yellow|black|purple"
+_NAMED = (
+    f"{_SHADES}|{_COLOURS}|pink|orange|violet|turquoise|teal|beige|cream|navy|maroon|amber|hazel|"
+    "auburn|chestnut|platinum|copper|dyed|colou?red|colou?rful"
+)
+"""Colours that a text may say, more than there are values."""
 
 
 class Trait(NamedTuple):
@@ -80,14 +85,14 @@ TRAITS = (
     ),
     Trait(
         "hair color",
-        rf"({_SHADES})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
+        rf"({_NAMED})\W(\w+\W)?hair|brunette|blonde?|bald|no hair",
         _alike("{} hair", "black|brown|red|gray|blonde"),
         of="hair",
         usual=("black", "brown", "red", "gray"),
     ),
     Trait(
         "eye color",
-        r"(brown|blue|green|gray|grey|hazel)\W(\w+\W)?eyes",
+        rf"({_NAMED}|dark|light)\W(\w+\W)?eyes",
         _alike("{} eyes", "brown|blue|green"),
         usual=("brown", "blue", "green"),
     ),
@@ -111,7 +116,7 @@ TRAITS = (
     ),
     Trait(
         "clothing color",
-        rf"({_COLOURS})\W(button )?({CLOTHES})",
+        rf"({_NAMED})\W(button )?({CLOTHES})",
         _alike("{} clothes", _COLOURS),
         shared=CLOTHES,
         usual=tuple(_COLOURS.split("|")),

@@ -10,6 +10,7 @@ from spf.answers import Column, Progress, Result, Words
 from spf.config import EMBEDDED, JOIN
 from spf.evaluation.named import contradicted
 from spf.shelf import ORIGINAL, TUNED
+from spf.userdata.captions import unweighted
 from spf.words import parted
 
 from .components import enlarged, png, webp
@@ -148,6 +149,8 @@ def notices(words: Words) -> list[dict]:
     """What one should know about the text before trusting the pictures."""
     found = [("unknown", words.unknown), ("dropped", words.dropped)]
     told = [notice(kind, "warning", words=", ".join(these)) for kind, these in found if these]
+    if unweighted(words.prompt.complete) != words.prompt.complete:
+        told.append(notice("weights", "warning"))
     for name, values in contradicted(words.prompt.base).items():
         each = listed([value_of(name, value) for value in values])
         told.append(notice("both", "warning", values=each, what=attribute(name)))

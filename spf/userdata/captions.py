@@ -86,7 +86,7 @@ _ABSENT = re.compile(
     r"less\b|- (?:less|free)\b|yok\b|"
     r"(?:(?:is|are|was|were|:|=|\?) )(?:no|none|false|zero|0)(?! \w)|"
     r"(?:(?:is|are|was|were|has|have|had|been|being|:|=|\?) )*"
-    r"(?:removed\b|off\b|(?:missing|gone|absent|lost|hidden|invisible)(?! \w)|"
+    r"(?:removed\b|off\b(?! -)|(?:missing|gone|absent|lost|hidden|invisible)(?! \w)|"
     r"(?:taken|took|cut|blown|blew|flew|flown|fell|fallen|put|laid) (?:off|away|aside|down)\b|"
     r"cropped\b|out of (?:the )?(?:frame|sight|view|shot|picture)\b|"
     r"(?:not|\w+n't|isnt|arent) (?:\w+ )?"
@@ -140,6 +140,8 @@ _AFTER = re.compile(r"[-+]?(?:\d{0,4}\.\d{1,6})(?![\w.])|\+{1,5}|-{1,5}(?!\w)")
 _PLUS = re.compile(
     r"(?<=\w)(?:\+{1,5}|-{2,5})(?![\w+-])|(?<=[^\W\d_]):{1,2}[-+]?\d?\.\d{1,3}(?![\w.])"
 )
+_CASE = re.compile(r"(?<=..)(?:[аяоеёыиую]?[мйхв]и?|[аеёиоуыэюяйь])$")
+"""Endings of Russian nouns."""
 _BLANK = re.compile(r"(?<![^\W_])_+(?![^\W_])")
 _DANGLING = re.compile(r"^[!?:;/|=&+)\]}>.,-]|[:/|=&+<(\[{-]$|[{}<>=|\\]|([*`~])\s?\1")
 """Marks that belong to no English: alone at an end, around nothing, or those of programs."""
@@ -298,7 +300,7 @@ def _stem(word: str) -> str:
     if word in ALWAYS_PLURAL:
         return word
     if "\u0400" <= word[-1] <= "\u04ff":
-        return word.rstrip("аеёиоуыэюяйь") or word
+        return _CASE.sub("", word)
     if len(word) > 4 and word.endswith("ves"):
         return word[:-3] + "f"
     if len(word) > 4 and word.endswith("ies"):
@@ -409,7 +411,7 @@ def _before(words: Sequence[Token], core: int, floor: int) -> int:
         if colours and words[at].word in ADJECTIVES:
             at -= 1
             continue
-        if not _is_word(word) or word in EDGES | PERSONS or _denies(words, at - 1):
+        if not _is_word(word) or word in EDGES | PERSONS or _denies(words, at - 1, core):
             if core - at <= 3:
                 first = at
             break
@@ -434,11 +436,12 @@ def _clause_of(
         first = owner + 1
     subject = owner is not None or first == 0 or not _is_word(words[first - 1].word)
     subject = subject or words[first - 1].word == "whose"
-    verbs = VERBS | _set("is are was were")
+    verbs = VERBS | _set("is are was were : =")
     if tied or not subject or last >= len(words) or words[last].word not in verbs:
         return first, last
     end = last + 1
-    while end < len(words) and _is_word(words[end].word) and words[end].word not in JOINED:
+    ends = VERBS.union(JOINED)
+    while end < len(words) and _is_word(words[end].word) and words[end].word not in ends:
         end += 1
     told = {word.word for word in words[last:end]}
     return (first, last) if told & PERSONS else (first, end)
@@ -488,26 +491,35 @@ def _phrase(words: Sequence[Token], at: int) -> int:
 
 def _denied(words: Sequence[Token], first: int, core: int, until: int) -> bool:
     """Whether the words around the target say that it is not there."""
-    if any(words[place].word in DENYING for place in range(first, core)):
+    if any(
+        words[place].word in DENYING and not _compound(words, place, core)
+        for place in range(first, core)
+    ):
         return True
     if _denied_unspaced(words, core, until) or _absent(words, until) or _marked_off(words, core):
         return True
     for place in range(first - 1, max(-1, first - 8), -1):
         word = words[place].word
-        if _denies(words, place):
+        if _denies(words, place, core):
             return True
         if not _is_word(word) and word != "-":
             return False
         if word in NOUN_TIES or word == "and":
             near = range(max(0, place - 5), place)
-            return any(_denies(words, one) and _reaches(words, one, place) for one in near)
+            return any(_denies(words, one, core) and _reaches(words, one, place) for one in near)
     return False
 
 
-def _denies(words: Sequence[Token], place: int) -> bool:
-    """Whether a word denies what comes after it."""
-    word = words[place].word
-    follows = words[place + 1].word if place + 1 < len(words) else ""
+def _compound(words: Sequence[Token], place: int, core: int) -> bool:
+    """Whether a hyphen ties a word to another one than the target: "off-white", not "no-hat"."""
+    return words[place + 1].word == "-" and place + 2 != core
+
+
+def _denies(words: Sequence[Token], place: int, core: int) -> bool:
+    """Whether a word denies the target that comes after it."""
+    word, follows = words[place].word, words[place + 1].word
+    if _compound(words, place, core):
+        return False
     return word in DENIALS or word.endswith("n't") or word in DENIALS_WITH.get(follows, ())
 
 

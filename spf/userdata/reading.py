@@ -35,7 +35,10 @@ LONGEST_LEAD = 20
 LONGEST_CAPTION, LARGEST_TABLE = 1 << 20, 64 << 20
 """Bytes of a caption file and of a table."""
 MOST_FILES = 20_000
-MACOS = "__macosx"
+SHOWN = 40
+"""Letters of a text that show what a code page made of it."""
+SYSTEM = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+"""Folders that systems make beside one's own."""
 
 
 class Claim(NamedTuple):
@@ -117,7 +120,12 @@ def _walked(root: Path, found: Source) -> Iterator[Path]:
             if path.is_symlink():
                 found.unread["link"].append(path.relative_to(root).as_posix())
                 folders.remove(name)
-        yield from (path for name in names if (path := Path(folder, name)).is_file())
+        for name in names:
+            if (path := Path(folder, name)).is_file():
+                yield path
+            else:  # a link to nothing, or no file at all, such as a pipe
+                kind = "link" if path.is_symlink() else "?"
+                found.unread[kind].append(path.relative_to(root).as_posix())
 
 
 def unread_kind(name: str) -> str | None:
@@ -127,7 +135,8 @@ def unread_kind(name: str) -> str | None:
     parts = PurePosixPath(name).parts
     short = parts[-1].lower() if parts else ""
     hidden = any(part.startswith(".") for part in parts)
-    if hidden or MACOS in (part.lower() for part in parts) or short in ("thumbs.db", "desktop.ini"):
+    made = any(part.lower() in SYSTEM for part in parts)
+    if hidden or made or short in ("thumbs.db", "desktop.ini"):
         return "system"
     if short in TABLES or short.endswith(CAPTIONS) or can_open(name):
         return None
@@ -179,7 +188,8 @@ def _texts(found: Source, names: Sequence[str], told: Captions) -> dict[str, str
             told.faults["encoding"].append(name)
             continue
         if used:
-            told.mended["page"].append(f"{name} ({used})")
+            shown = cleaned(texts[name])[:SHOWN]
+            told.mended["page"].append(f"{name} ({used}: “{shown}”)")
     return texts
 
 

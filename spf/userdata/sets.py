@@ -20,7 +20,7 @@ from ..config import Config, choice, text
 from ..errors import BadInput
 from ..files import require_room, write_json
 from ..images import open_image
-from ..portraits.description import Target, get_target
+from ..portraits.description import TARGETS, Target, get_target
 from ..prompts import ComposedPrompt, compose
 from ..words import worded
 from .captions import unweighted, written
@@ -166,7 +166,14 @@ def target_of(data: str) -> Target:
     """The target of a tailored set by its name, or of a set of one's own by its folder. Raises
     BadInput.
     """
-    return load(data).target if is_set(data) else get_target(data)
+    if is_set(data):
+        return load(data).target
+    if data not in TARGETS:
+        raise BadInput(
+            f"data is {data[:200]!r} but must be one of {', '.join(TARGETS)}, or a folder that"
+            " check-data made."
+        )
+    return get_target(data)
 
 
 def load(folder: str | Path) -> UserSet:
@@ -175,6 +182,8 @@ def load(folder: str | Path) -> UserSet:
     try:
         held = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         wish = Wish.from_dict(held["wish"])
+        if not all(isinstance(row[key], str) for row in held["items"] for key in ("base", "text")):
+            raise ValueError("a text that is none")
         items = tuple(
             Item(
                 folder / Path(row["file_name"]).name,
