@@ -392,7 +392,7 @@ def test_pictures_of_ones_own_are_learnt_like_drawn_ones(base, weights, tmp_path
             tmp_path / "masks",
             settings={"batch": 2},
         )
-    with pytest.raises(BadInput, match="target is"):
+    with pytest.raises(BadInput, match="data is"):
         finetune(base, config(data=str(tmp_path)), tmp_path / "none")
 
 

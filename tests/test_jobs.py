@@ -193,8 +193,8 @@ def test_sitters_are_drawn_judged_and_mapped(tmp_path):
     folder.mkdir()
     for number in range(4):
         Image.new("RGB", (80, 80), (60 * number, 9, 9)).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text("a photo of a woman, a straw hat")
-    own = stored(folder, userdata.Wish("a straw hat"), tmp_path / "set")
+        (folder / f"{number}.txt").write_text("a photo of a woman, a crown")
+    own = stored(folder, userdata.Wish("a crown"), tmp_path / "set")
     plain = Sitters(
         SimpleNamespace(base=base, read=read, screened=lambda images: images),
         str(own),
