@@ -154,9 +154,8 @@ class Shelf:
         """For each target, given as a text, the adapters that it may mean, the best first.
 
         The one of that very name, then those that say it, then those whose target the text means
-        in other words; of these one that was not converted from
-        another beside it, one by spf before one by another method, in an earlier folder before a
-        later one, and there the newest.
+        in other words; of these one that was not converted from another beside it, one by spf
+        before one by another method, in an earlier folder before a later one, and there the newest.
         """
         files, made = self.files(), self.choices()
 

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from .mentions import mentions, tokens
 from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
 from .prompts import find
 from .traits import TRAITS, speaks
-from .userdata.captions import mentions, tokens
 from .words import normal
 
 LEADS = frozenset("wearing with in as and has having".split())
@@ -77,7 +77,7 @@ def placed(target: Target, base: str) -> tuple[str, str]:
         others = {
             word
             for (attribute, value), ways in WORDS.items()
-            if (attribute, value != target.value) == (target.attribute, True)
+            if attribute == target.attribute and value != target.value
             for word in ways
         }
         for word in (target.replace, *sorted(others, key=len, reverse=True)):

@@ -15,12 +15,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from spf import userdata
 from spf.errors import BadInput
+from spf.mentions import mentions
 from spf.models import load_tokenizer
 from spf.prompts import spelling
 from spf.userdata import Wish
-from spf.userdata.captions import mentions, texts, unweighted
+from spf.userdata.captions import texts
 from spf.userdata.reading import Places
 from spf.userdata.sheet import write_report
+from spf.userdata.weighted import unweighted
 
 HAT = Wish("a hat", name="hat")
 

@@ -10,7 +10,7 @@ from spf.answers import Column, Progress, Result, Words
 from spf.config import EMBEDDED, JOIN
 from spf.evaluation.named import contradicted
 from spf.shelf import ORIGINAL, TUNED
-from spf.userdata.captions import unweighted
+from spf.userdata.weighted import unweighted
 from spf.words import parted
 
 from .components import enlarged, png, webp

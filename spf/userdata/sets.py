@@ -23,7 +23,8 @@ from ..images import open_image
 from ..portraits.description import TARGETS, Target, get_target
 from ..prompts import ComposedPrompt, compose
 from ..words import worded
-from .captions import unweighted, written
+from .captions import written
+from .weighted import unweighted
 
 FEWEST, MOST = 4, 500
 """Pictures of a set."""
