@@ -301,7 +301,7 @@ def test_each_batch_sees_every_level_of_noise():
 def test_a_place_weighs_by_what_the_noise_shows():
     regions = np.zeros((1, 16, 16), np.uint8)
     regions[0, :8, :8] = REGIONS.index("eyes")
-    own = weighty(region_counts(regions, 2, torch.device("cpu")))
+    own = weighty(region_counts(regions, 2, cpu), region_weights(cpu))
     assert own.mean() == pytest.approx(1) and own[0, 0, 0] > own[0, 1, 1] == own[0, 0, 1]
 
     usual = torch.ones(2, 2)

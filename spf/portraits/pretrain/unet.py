@@ -135,7 +135,8 @@ class Layout(nn.Module):
         block.register_forward_hook(self._keep)
 
     def _keep(self, block: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self.features = output
+        if block.training:
+            self.features = output
 
     def loss(self, shares: Tensor) -> Tensor:
         """Mean cross-entropy of the shares [B,R,h,w] given the denoiser's last forward pass."""
@@ -154,10 +155,10 @@ def region_counts(regions: np.ndarray, side: int, device: torch.device) -> Tenso
     return torch.stack(counts, 1)
 
 
-def weighty(counts: Tensor) -> Tensor:
-    """Weights of latents, [B,side,side] with mean 1, from `region_counts`: faces are small and
-    matter most."""
-    weight = torch.einsum("brhw,r->bhw", counts.float(), region_weights(counts.device))
+def weighty(counts: Tensor, weights: Tensor) -> Tensor:
+    """Weights of latents, [B,side,side] with mean 1, from `region_counts` and the weight of each
+    region [R]: faces are small and matter most."""
+    weight = torch.einsum("brhw,r->bhw", counts.float(), weights)
     return weight / weight.mean((1, 2), keepdim=True)
 
 
@@ -241,6 +242,7 @@ class Objective(nn.Module):
         self.unet, self.diffusion, self.share = unet, diffusion, share
         self.layout = Layout(unet) if share else None
         self.register_buffer("usual", usual, persistent=False)
+        self.register_buffer("weights", region_weights(usual.device), persistent=False)
 
     def forward(
         self, clean: Tensor, eps: Tensor, when: Tensor, states: Tensor, counts: Tensor
@@ -251,7 +253,7 @@ class Objective(nn.Module):
         noisy = self.diffusion.noised(clean, eps, when)
         guess = self.unet(noisy, when, states).sample.float()
 
-        where = place_weights(weighty(counts), self.usual, signal)
+        where = place_weights(weighty(counts, self.weights), self.usual, signal)
         ideal = self.diffusion.ideal(clean, eps, when)
         error = (where * (guess - ideal).square()).mean((1, 2, 3))
         value = (level_weights(signal) * error).mean()
@@ -292,7 +294,7 @@ def train_unet(stage: Stage) -> Fitted:
     scheduler = new_scheduler()
     diffusion = Diffusion.of(scheduler)
     diffusion = replace(diffusion, signals=diffusion.signals.to(device))
-    usual = weighty(learnt.counts[:1024]).mean(0)
+    usual = weighty(learnt.counts[:1024], region_weights(device)).mean(0)
     objective = Objective(unet, diffusion, usual, sizes.layout).to(device)
 
     def batch(rng: np.random.Generator) -> tuple[Tensor, ...]:
