@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .mentions import mentions, tokens
+from .mentions import DETERMINERS, mentions, tokens
 from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
@@ -51,11 +51,30 @@ def known_targets(texts: Sequence[str]) -> list[Target]:
 @lru_cache(maxsize=256)
 def _known(text: str) -> Target | None:
     for target in TARGETS.values():
-        first, *others = WORDS[target.attribute, target.value]
-        ways = [target.text.replace(first, way) for way in (first, *others)]
-        if any(means(text, way) for way in dict.fromkeys((target.name, *ways))):
+        if any(means(text, way) for way in _ways(target)):
             return target
     return None
+
+
+def _ways(target: Target) -> list[str]:
+    """How the texts that the model learnt from say a target, and its name."""
+    first, *others = WORDS[target.attribute, target.value]
+    return [target.name, *(target.text.replace(first, way) for way in (first, *others))]
+
+
+def unread(asked: str) -> str:
+    """What a text says of a known target and nobody reads in a picture: "red" of "wearing a red
+    hat"; empty where it says no more.
+    """
+    if not (target := _known(asked)):
+        return ""
+    words = [word.word for word in tokens(asked)]
+    beyond = [
+        [word for word in words[found.first : found.core] if word not in DETERMINERS]
+        for way in _ways(target)
+        for found in mentions(asked, way)
+    ]
+    return " ".join(min(beyond, key=len, default=[]))
 
 
 def everywhere(texts: Sequence[str]) -> bool:

@@ -128,6 +128,13 @@ def test_verdicts_are_sentences(names, after, start):
     ].startswith(start)
 
 
+def test_the_verdict_names_what_nobody_reads_of_a_target():
+    plain = before()
+    said = verdict(plain, plain | {"hat": "hat"}, HAT, beyond=["red"])["sentence"]
+    assert said["en"].startswith("The hat is there. Whether it is “red” is not read. ")
+    assert "red" in said["zh"]
+
+
 def test_the_verdict_does_not_judge_what_the_judges_were_never_taught():
     plain = before()
     said = verdict(plain, plain | {"age": "old"}, [])

@@ -8,7 +8,7 @@ import pytest
 from spf.config import GenerateConfig
 from spf.evaluation.report import pair_report
 from spf.portraits.description import TARGETS, sample_portrait
-from spf.targets import known_targets, placed, serves
+from spf.targets import known_targets, placed, serves, unread
 
 KEYS = [
     "base",
@@ -71,6 +71,23 @@ def test_targets_are_known_by_name_and_by_text():
 def test_a_target_is_known_in_other_words(name, ways):
     for way in ways.split(";"):
         assert known_targets([way]) == ([TARGETS[name]] if name else []), way
+
+
+@pytest.mark.parametrize(
+    ("asked", "beyond"),
+    [
+        ("wearing a red hat", "red"),
+        ("two big hats", "big"),
+        ("black sunglasses", "black"),
+        ("a hat", ""),
+        ("a pearl necklace", ""),
+        ("freckles", ""),
+        ("blond hair", ""),
+        ("a crown", ""),
+    ],
+)
+def test_what_a_text_says_of_a_target_beyond_what_is_read(asked, beyond):
+    assert unread(asked) == beyond
 
 
 def test_what_was_tuned_serves_texts_that_mean_it():

@@ -8,7 +8,7 @@ from typing import Any
 from spf.evaluation.measures import changed, compared, responded
 from spf.evaluation.named import disobeyed
 from spf.portraits.description import Target
-from spf.targets import known_targets
+from spf.targets import known_targets, unread
 
 from .form import JOINT
 from .texts import FIRST, LANGUAGES, both, said, same
@@ -24,19 +24,21 @@ def verdict(
     redrawn: Sequence[str] = (),
     tuned: bool = True,
     asked: bool = True,
+    beyond: Sequence[str] = (),
 ) -> dict:
     """The verdict on one portrait against the original model's, ready for the page.
 
     before, after: value of each attribute. targets: the known targets that were asked for; empty
     when the judges were never taught them. redrawn: parts of the face that are
     another unasked. tuned: False when no adapter was active, asked: False
-    without any target.
+    without any target. beyond: what else was said of them, which nobody reads.
     """
     there = [target for target in targets if responded(after, target)]
     missing = [target for target in targets if target not in there]
     others, moved = compared(before, after, targets), changed(before, after, targets)
     parts = [] if tuned else [both("verdict.same_model")]
     parts += [_response(there, missing)] if targets else [both("verdict.plain")] if asked else []
+    parts += [both("verdict.unread", words=words) for words in beyond]
     counts = {"n": len(others), "same": len(others) - len(moved), "k": len(moved)}
     parts += [
         both("verdict.changed", **counts, what=listed([attribute(n) for n in moved]))
@@ -88,7 +90,8 @@ def words_of(report: Mapping[str, Any], tuned: bool | None = None) -> dict | Non
     tuned = bool(report["adapter"]) if tuned is None else tuned
     redrawn = report.get("redrawn") or ()
     asked = bool(report["target"])
-    return verdict(before, after, known, redrawn=redrawn, tuned=tuned, asked=asked)
+    beyond = [words for target in report["target"] if known and (words := unread(target))]
+    return verdict(before, after, known, redrawn=redrawn, tuned=tuned, asked=asked, beyond=beyond)
 
 
 def _score(

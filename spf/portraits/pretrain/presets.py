@@ -106,9 +106,9 @@ PRESETS = {
     "small-gpu": dataclasses.replace(
         SMALL,
         machine="a GPU",
-        minutes={"vae": 2.0, "clip": 1.5, "judges": 1.5, "form": 1.0, "unet": 5.0},
+        minutes={"vae": 2.0, "clip": 1.5, "judges": 1.5, "form": 1.0, "unet": 8.0},
         vae=dataclasses.replace(SMALL.vae, batch=128),
-        unet=dataclasses.replace(SMALL.unet, batch=256, lr=1.2e-3, fall=0.4, portraits=40_000),
+        unet=dataclasses.replace(SMALL.unet, batch=512, lr=1.4e-3, fall=0.6, portraits=112_000),
     ),
     "large": Preset(
         image_size=256,
