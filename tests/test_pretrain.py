@@ -45,7 +45,13 @@ from spf.portraits.pretrain.unet import (
     train_unet,
     weighty,
 )
-from spf.portraits.pretrain.vae import crops, encode_all, new_vae, normalise_latents
+from spf.portraits.pretrain.vae import (
+    crops,
+    encode_all,
+    new_vae,
+    normalise_latents,
+    region_weights,
+)
 from spf.portraits.render import REGIONS
 from spf.tokenizer import new_tokenizer
 from spf.training import fit
@@ -301,6 +307,7 @@ def test_each_batch_sees_every_level_of_noise():
 def test_a_place_weighs_by_what_the_noise_shows():
     regions = np.zeros((1, 16, 16), np.uint8)
     regions[0, :8, :8] = REGIONS.index("eyes")
+    cpu = torch.device("cpu")
     own = weighty(region_counts(regions, 2, cpu), region_weights(cpu))
     assert own.mean() == pytest.approx(1) and own[0, 0, 0] > own[0, 1, 1] == own[0, 0, 1]
 
@@ -367,6 +374,10 @@ def test_layout_is_read_off_the_denoiser():
     assert any(name.startswith("mid_block") for name in moved)
     assert not any(name.startswith(("up_blocks.2", "conv_out")) for name in moved)
     copy.deepcopy(unet)
+
+    with torch.no_grad():
+        unet.eval()(torch.randn(2, 4, 8, 8), 10, torch.randn(2, 5, 32))
+    assert layout.features is None, "a drawing on the way keeps nothing"
 
 
 def test_a_layout_of_weight_0_is_left_out_and_changes_nothing_else():

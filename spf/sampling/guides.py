@@ -15,7 +15,7 @@ from spf.models import Base
 from spf.registry import GUIDES
 from spf.sfcm import SCALES
 
-ORDINARY = 2.25
+ORDINARY = 1.25
 """How many times the guidance goes to the target, where nobody says; a weakly known target wants
 more.
 """
