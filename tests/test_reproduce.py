@@ -26,7 +26,7 @@ def test_all_that_is_shipped_has_a_step(sheet):
     names = [step.name for step in sheet]
     assert names[: len(STAGES)] == list(STAGES)
     assert {f"{t}-{m}" for t in TARGETS for m in TAUGHT} <= set(names)
-    assert names[-4:] == ["results", "figures", "examples", "screenshot"]
+    assert names[-5:] == ["results", "results-short", "figures", "examples", "screenshot"]
     places = [place for step in sheet for _, place in step.keep]
     shelf = [place for place in places if "checkpoints" in place.parts]
     assert len(shelf) == sum(len(some) for some in SHIPPED.values()) == len(set(shelf))

@@ -41,7 +41,10 @@ WANTED: dict[str, GenerateConfig] = {
         seed=3,
     ),
     "laughing": GenerateConfig(
-        "a photo of a woman with short black hair, wearing a white shirt", "laughing", seed=2
+        "a photo of a woman with short black hair, wearing a white shirt",
+        "laughing",
+        also="",
+        seed=2,
     ),
     "blonde": GenerateConfig(
         "a photo of a woman with curly hair, wearing a red jacket, in a park",
@@ -68,8 +71,8 @@ WANTED: dict[str, GenerateConfig] = {
         seed=5,
     ),
 }
-"""Settings of each example; the adapters are picked from the targets. The first leaves open what
-its text does not say, where plain fine-tuning brings most along."""
+"""Settings of each example; the adapters are picked from the targets. Hat and laughing leave open
+what their texts do not say, where plain fine-tuning brings most along."""
 
 
 @dataclass(frozen=True)
