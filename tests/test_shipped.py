@@ -165,7 +165,8 @@ def test_held_spf_is_purer_than_free_naive_fine_tuning_and_changes_less_outside(
 ):
     if not {"hat", "hat-naive"} <= set(Shelf.shipped().files()):
         pytest.skip("hat and hat-naive are not shipped")
-    config = EvaluateConfig(prompts=8, seeds=1, steps=12, maps=0, retention=False)
+    how = {"also": "", "maps": 0, "retention": False}  # what a text leaves open is polluted
+    config = EvaluateConfig(prompts=8, seeds=1, steps=12, **how)
     rows = evaluate(
         base, judges, find_adapters(base, ["naive", "spf+held"], ["hat"]), config, tmp_path
     )["rows"]
