@@ -67,7 +67,7 @@ WANTED: dict[str, GenerateConfig] = {
     ),
     "two": GenerateConfig(
         "a photo of a young woman with long brown hair, wearing a blue T-shirt, in a park",
-        ("laughing", "blonde hair"),
+        ("a hat", "laughing"),
         seed=5,
     ),
 }
