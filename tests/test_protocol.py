@@ -362,7 +362,7 @@ def test_bf16_draws_nearly_the_same(base, judges, folder, tmp_path):
 def test_texts_from_a_file(base, judges, tmp_path):
     (tmp_path / "texts.txt").write_text(
         "# people\na photo of a young woman with long red hair\n\na photo of a man wearing a white "
-        "T-shirt\n"
+        "T-shirt\na portrait of an old man wearing a red sweater\n"
     )
     texts = p.read_texts(tmp_path / "texts.txt")
     tuned = p.find_adapters(base, ["original"], ["hat", "dress"])
@@ -372,7 +372,10 @@ def test_texts_from_a_file(base, judges, tmp_path):
     assert [row["text"] for row in lines(tmp_path / "out")] == [
         f"{texts[0]}, a hat",
         f"{texts[1]}, a hat",
+        f"{texts[2]}, a hat",
+        f"{texts[0]}, dress",
         "a photo of a man wearing a white dress",
+        "a portrait of an old man wearing a red dress",
     ]
     for wrong in ("", "# nothing\n"):
         (tmp_path / "wrong.txt").write_text(wrong)
@@ -380,15 +383,6 @@ def test_texts_from_a_file(base, judges, tmp_path):
             p.read_texts(tmp_path / "wrong.txt")
     with pytest.raises(BadInput, match="must be a number or a text file"):
         p.read_texts(tmp_path / "none.txt")
-    with pytest.raises(BadInput, match='no text with the word "T-shirt"'):
-        p.evaluate(
-            base,
-            judges,
-            p.find_adapters(base, ["original"], ["dress"]),
-            p.EvaluateConfig(),
-            tmp_path / "x",
-            texts=texts[:1],
-        )
 
 
 def test_a_curve_over_training_steps(base, judges, folder, tmp_path):

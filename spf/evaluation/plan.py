@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spf.errors import BadInput
 from spf.evaluation.entries import Tuned
 from spf.methods import fingerprint
 from spf.models import Base
 from spf.portraits.description import Target
 from spf.portraits.texts import base_captions
-from spf.prompts import ComposedPrompt, compose, find
+from spf.prompts import ComposedPrompt, compose
 from spf.rows import noise_seed, read_rows
 from spf.sampling import GuideConfig
 from spf.sampling.guides import pushed
 from spf.settings import EvaluateConfig
+from spf.targets import placed
 from spf.traits.telling import completed
 
 ROW_VERSION = 8
@@ -79,8 +79,8 @@ class Job:
 def plan(
     base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()
 ) -> list[Job]:
-    """All that is to be measured, target by target. Raises BadInput for a target that fits into
-    none of the texts.
+    """All that is to be measured, target by target. A target takes a word's place in a text where
+    one stands for it, as on the page, and is appended to others.
     """
     targets = dict.fromkeys(one.target for one in tuned)
     return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]
@@ -92,7 +92,7 @@ def _of_target(
     drawn = drawing(base, config)
     pairs = []
     for p, text in enumerate(_base_texts(target, config, texts)):
-        prompt = compose(text, target.text, target.mode, target.replace)
+        prompt = compose(text, target.text, *placed(target, text))
         for s in range(config.seeds):
             noise = noise_seed(config.seed, p, s)
             fuller = completed(base, prompt, config.also, noise).prompt
@@ -128,19 +128,12 @@ def _of_target(
 
 
 def _base_texts(target: Target, config: EvaluateConfig, texts: Sequence[str]) -> list[str]:
-    """The given texts that the target fits into, or as many held-out captions as are asked for."""
-    if not texts:
-        return [
-            made.text
-            for _, made in base_captions(target, config.prompts, config.seed, config.split)
-        ]
-    fits = [text for text in texts if target.mode == "append" or find(text, target.replace)]
-    if not fits:
-        raise BadInput(
-            f'prompts has no text with the word "{target.replace}", '
-            f"which the target {target.name} replaces."
-        )
-    return fits[: config.prompts]
+    """The given texts, or as many held-out captions as are asked for."""
+    if texts:
+        return list(texts[: config.prompts])
+    return [
+        made.text for _, made in base_captions(target, config.prompts, config.seed, config.split)
+    ]
 
 
 def shown_guide(guide: GuideConfig | None) -> dict | None:

@@ -85,9 +85,14 @@ def draw_hat(c: Canvas, f: Measures, rng: np.random.Generator) -> None:
 
 
 def draw_necklace(c: Canvas, f: Measures) -> None:
-    """Pearls on an arc below the neck; the origin is the base of the neck."""
-    for a in np.linspace(-1.20, 1.20, 9):
-        x, y = np.sin(a) * f.w * 0.66, -0.020 + np.cos(a) * 0.090
-        c.fill(ellipse(x + 0.002, y + 0.004, 0.0265, 0.0265, 20), (128, 110, 112), alpha=0.55)
-        c.fill(ellipse(x, y, 0.0245, 0.0245, 20), (248, 243, 234), "necklace")
-        c.fill(ellipse(x - 0.007, y - 0.008, 0.009, 0.009, 12), (255, 255, 255))
+    """Large pearls in dark settings on an arc below the neck; the origin is the base of the neck.
+
+    A pearl is more than a latent cell wide: of smaller ones the autoencoder makes a white band.
+    """
+    turn = np.linspace(-1.22, 1.22, 6)
+    pearls = list(zip(np.sin(turn) * f.w * 0.76, -0.022 + np.cos(turn) * 0.108, strict=True))
+    for x, y in pearls:
+        c.fill(ellipse(x, y + 0.002, 0.041, 0.041, 24), (58, 40, 58), "necklace")
+    for x, y in pearls:
+        c.fill(ellipse(x, y, 0.032, 0.032, 24), (248, 243, 232), "necklace")
+        c.fill(ellipse(x - 0.010, y - 0.011, 0.011, 0.011, 12), (255, 255, 255))
