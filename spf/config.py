@@ -268,9 +268,10 @@ class GenerateConfig(Config):
         name="target",
     )
     mode: str = choice(
-        "append",
-        ("append", "replace"),
-        "add the target, or put it in place of some words",
+        AUTO,
+        (AUTO, "append", "replace"),
+        "how the target joins the text: auto (a known one takes the place of a word of its kind, "
+        "as a painting that of a photo; any other is added), append, or replace",
         place="texts",
         widget="radio",
     )

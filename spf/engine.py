@@ -31,7 +31,6 @@ from .evaluation.report import pair_reading, pair_report
 from .loading import load, load_judges
 from .prompts import (
     Spelling,
-    compose,
     known_words,
     near_words,
     overflow,
@@ -40,7 +39,7 @@ from .prompts import (
 )
 from .shelf import NAIVE, ORIGINAL, TUNED, Fits, Shelf, checkpoints, counterparts
 from .streaming import Check, Tell, streamed
-from .targets import known_targets, target_region
+from .targets import composed, known_targets, target_region
 from .traits import in_words
 from .watching import Watch
 from .weights import Loaded
@@ -305,7 +304,7 @@ class Engine:
         off the end.
         """
         if self.base is None:
-            return Words(compose(config.base, config.targets, config.mode, config.replace))
+            return Words(composed(config))
         from .generate import texts_of
 
         with self._speller(self.base) as tokenizer:
@@ -375,9 +374,7 @@ class Engine:
         with the same settings is taken as it is, so maps can be asked for later at the cost of
         these alone. Raises BadInput, NotFinite and other SpfErrors, or Crashed.
         """
-        compose(
-            config.base, config.targets, config.mode, config.replace
-        )  # refuse before anything is loaded
+        composed(config)  # refuse before anything is loaded
         if self.base is None:
             yield Progress("loading")
         yield from streamed(lambda tell, check: self._compare(config, maps, tell, check))

@@ -23,10 +23,9 @@ from spf.evaluation.report import pair_reading, pair_report
 from spf.exchange import fitting, load_adapter
 from spf.files import atomic, write_json
 from spf.models import Base, as_pixels
-from spf.prompts import compose
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
-from spf.targets import everywhere
+from spf.targets import composed, everywhere
 from spf.traits import in_words
 from spf.traits.telling import Told, completed
 
@@ -108,7 +107,7 @@ def texts_of(base: Base, config: GenerateConfig) -> Told:
 
     Raises BadInput, also when words of the target fall off the end.
     """
-    prompt = compose(config.base, config.targets, config.mode, config.replace)
+    prompt = composed(config)
     prompt.require_targets(base.tokenizer)
     return completed(base, prompt, config.also, config.seed)
 

@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from .config import AUTO, GenerateConfig
 from .mentions import DETERMINERS, mentions, tokens
 from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
-from .prompts import find
+from .prompts import ComposedPrompt, compose, find
 from .traits import TRAITS, speaks
 from .words import normal
 
@@ -103,6 +104,17 @@ def placed(target: Target, base: str) -> tuple[str, str]:
             if find(base, word):
                 return "replace", word
     return "append", ""
+
+
+def composed(config: GenerateConfig) -> ComposedPrompt:
+    """The texts of a drawing; mode auto puts the first target where `placed` says, if it is known.
+    Raises BadInput as `compose` does.
+    """
+    mode, replace = config.mode, config.replace
+    if mode == AUTO:
+        known = known_targets(config.targets[:1])
+        mode, replace = placed(known[0], config.base) if known else ("append", "")
+    return compose(config.base, config.targets, mode, replace)
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:

@@ -27,7 +27,7 @@ from spf.rereading import Reading
 from spf.sampling import PathTrace, Trace
 from spf.sfcm import SfcmConfig
 from spf.shelf import ORIGINAL, TUNED
-from spf.targets import known_targets
+from spf.targets import composed, known_targets
 from spf.weights import Loaded
 
 SIDES = (4, 8, 16)
@@ -84,7 +84,7 @@ class FakeEngine(Engine):
         return self.base
 
     def words(self, config):
-        prompt = compose(config.base, config.targets, config.mode, config.replace)
+        prompt = composed(config)
         seen = dict.fromkeys(
             re.findall(r"[a-z][a-z-]*", f"{prompt.base} {prompt.complete}".lower())
         )

@@ -546,7 +546,7 @@ def test_a_link_restores_every_field(engine, result):
     assert notice == {"notices": []} and fields == [
         CONFIG.base,
         "a hat",
-        "append",
+        AUTO,
         "",
         CONFIG.also,
         AUTO,

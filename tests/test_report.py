@@ -8,7 +8,7 @@ import pytest
 from spf.config import GenerateConfig
 from spf.evaluation.report import pair_report
 from spf.portraits.description import TARGETS, sample_portrait
-from spf.targets import known_targets, placed, serves, unread
+from spf.targets import composed, known_targets, placed, serves, unread
 
 KEYS = [
     "base",
@@ -114,6 +114,34 @@ def test_what_was_tuned_serves_texts_that_mean_it():
 )
 def test_a_target_goes_where_its_own_kind_stands(name, base, way):
     assert placed(TARGETS[name], base) == way
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "mode", "complete"),
+    [
+        ("a photo of a man", "watercolor painting", "auto", "a watercolor painting of a man"),
+        ("a portrait of a man", "A watercolor.", "auto", "a watercolor of a man"),
+        ("a man in a black suit and tie", "a dress", "auto", "a man in a black dress"),
+        ("a photo of a man", "a hat", "auto", "a photo of a man, a hat"),
+        ("a photo of a man", "a tattoo", "auto", "a photo of a man, a tattoo"),
+        (
+            "a photo of a man",
+            "watercolor painting",
+            "append",
+            "a photo of a man, watercolor painting",
+        ),
+    ],
+)
+def test_a_known_target_is_put_where_it_belongs_unless_asked_otherwise(
+    base, target, mode, complete
+):
+    config = GenerateConfig(base=base, targets=(target,), mode=mode)
+    assert composed(config).complete == complete
+
+
+def test_words_to_replace_are_those_that_are_given():
+    config = GenerateConfig("a photo of a man", ("watercolor painting",), "replace", "man")
+    assert composed(config).complete == "a photo of a watercolor painting"
 
 
 def test_report_of_a_polluted_pair(before):

@@ -19,9 +19,8 @@ from spf.config import AUTO, JOIN, GenerateConfig
 from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
-from spf.prompts import compose
 from spf.shelf import Shelf
-from spf.targets import known_targets
+from spf.targets import composed, known_targets
 from spf.words import parted
 
 from . import series, stage
@@ -224,7 +223,7 @@ class Runs:
         GPU also what a run reserves."""
         try:
             config = wanted(self.form, *values)
-            compose(config.base, config.targets, config.mode, config.replace)
+            composed(config)
         except SpfError:
             return {"notices": []}  # half-written; Generate will say what is missing
         try:

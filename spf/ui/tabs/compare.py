@@ -14,7 +14,6 @@ from spf.engine import Engine
 from spf.errors import SpfError
 from spf.portraits.description import TARGETS
 from spf.shelf import ORIGINAL, TUNED
-from spf.targets import placed
 from spf.words import parted
 
 from .. import series, stage
@@ -229,7 +228,7 @@ def _connect_fields(page: Page, shown: Shown) -> None:
     page.blocks.load(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
     shown.tab.select(lambda: suggestions(page.engine), None, shown.suggest, **QUICK)
     base, also, joined = page.fields["base"], page.fields["also"], [target, mode, replace]
-    shown.suggest.pick(suggested, [base, *joined, page.chain], joined, **QUICK)
+    shown.suggest.pick(suggested, [*joined, page.chain], joined, **QUICK)
     shown.picture.longer(longer, joined, [*joined, page.chain], **QUICK)
     also.blur(None, also, None, js=EMPTIED, api_visibility="private")
     page.hints.written(None, also, also, js=COMPLETED, api_visibility="private")
@@ -328,14 +327,13 @@ def _untouched(form: Form) -> list:
 
 
 def suggested(
-    base: str, target: str, mode: str, replace: str, chain: bool, event: gr.EventData
+    target: str, mode: str, replace: str, chain: bool, event: gr.EventData
 ) -> tuple[str, str, str]:
     """Puts a ready target into the fields, or adds it to the chain."""
     chosen = TARGETS[event.key]
     if chain and target.strip():
         return _joined(target, mode, replace, chosen.text)
-    mode, words = placed(chosen, base)
-    return chosen.text, mode, words or replace
+    return chosen.text, AUTO, replace
 
 
 def swapped(base: str, target: str, event: gr.EventData) -> tuple[str, str]:
