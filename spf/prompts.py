@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 PAD = "PAD"
-MODES = ("append", "replace")
+MODES = ("append", "replace", "front")
 MOST_TARGETS = 4
 ALIKE = 0.65
 """Share of their letters that two words have in common which may be slips of one another."""
@@ -160,7 +160,7 @@ def compose(
 
     append: "base, target, target". replace: the first target takes the place of the words
     `replace` (their first occurrence, in any case of letters; "a" or "an" before them is
-    adapted), further targets are appended.
+    adapted), further targets are appended. front: "a target of base", as of a painting.
     """
     base = check_text("base", base).rstrip(" ,.;")
     targets = tuple(trimmed(target) for target in check_texts("targets", targets, MOST_TARGETS))
@@ -182,6 +182,13 @@ def compose(
     if mode == "append":
         replace, cut, complete = "", (len(base), len(base)), base
         spoken: list[Span] = []
+    elif mode == "front":
+        if not targets:
+            raise BadInput("mode is front, so a target must be given to stand before base.")
+        article = "" if ARTICLES.match(targets[0]) else agree("a ", targets[0])
+        replace, cut = "", (0, 0)
+        spoken = [(len(article), len(article) + len(targets[0]))]
+        complete = f"{article}{targets[0]} of {base}"
     else:
         cut = find(base, replace)
         if cut is None or not targets:

@@ -89,9 +89,9 @@ def everywhere(texts: Sequence[str]) -> bool:
 def placed(target: Target, base: str) -> tuple[str, str]:
     """How a base text is joined with a target, as the mode and the words that the target replaces.
 
-    A target that takes the place of a word takes that of its own, else of another word for the same
-    thing ("a portrait of ..." for a photo, a sweater for a T-shirt); where none stands it is
-    appended.
+    A target that takes the place of a word takes that of its own, else of another word for the
+    same thing ("a portrait of ..." for a photo, a sweater for a T-shirt). Where none stands, a
+    style goes to the front ("a watercolor painting of ...") and anything else to the end.
     """
     if target.mode == "replace":
         others = {
@@ -103,6 +103,8 @@ def placed(target: Target, base: str) -> tuple[str, str]:
         for word in (target.replace, *sorted(others, key=len, reverse=True)):
             if find(base, word):
                 return "replace", word
+        if target.attribute and not target.regions:
+            return "front", ""
     return "append", ""
 
 

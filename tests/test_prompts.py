@@ -118,6 +118,24 @@ def test_a_target_takes_the_place_of_words_and_the_rest_moves():
 
 
 @pytest.mark.parametrize(
+    ("target", "complete"),
+    [
+        ("watercolor painting", "a watercolor painting of old man with a beard, a hat"),
+        ("oil painting", "an oil painting of old man with a beard, a hat"),
+        ("the sketch", "the sketch of old man with a beard, a hat"),
+    ],
+)
+def test_a_target_goes_to_the_front_and_all_else_moves(target, complete):
+    prompt = compose("old man with a beard", [target, "a hat"], "front")
+    assert prompt.complete == complete
+    assert [phrase.text for phrase in prompt.phrases] == ["old man", "beard"]
+    for phrase in prompt.phrases:
+        assert [prompt.complete[slice(*span)] for span in phrase.complete] == [phrase.text]
+    spoken = [complete[slice(*phrase.complete[0])] for phrase in prompt.target_phrases]
+    assert spoken == [target, "a hat"]
+
+
+@pytest.mark.parametrize(
     "base, replace, target, complete",
     [
         ("a photo of a man", "photo", "oil painting", "an oil painting of a man"),
@@ -158,6 +176,7 @@ def test_without_a_target_the_complete_text_is_the_base_text():
         ("a woman", "man", "replace", "wom"),
         ("a woman", "man", "replace", ""),
         ("a woman", [], "replace", "woman"),
+        ("a woman", [], "front"),
         ("a\x00b", "a hat"),
         ("a <|endoftext|> woman", "a hat"),
         ("a" * 2000,),

@@ -103,7 +103,7 @@ def test_what_was_tuned_serves_texts_that_mean_it():
         ("watercolor", "a close-up photo of a man", ("replace", "photo")),
         ("watercolor", "A portrait of an old lady", ("replace", "portrait")),
         ("watercolor", "a picture of a boy, a photo", ("replace", "photo")),
-        ("watercolor", "an old lady by the sea", ("append", "")),
+        ("watercolor", "an old lady by the sea", ("front", "")),
         ("dress", "a photo of a woman in a red T-shirt", ("replace", "T-shirt")),
         ("dress", "a photo of a man, wearing a black suit and tie", ("replace", "suit and tie")),
         ("dress", "a girl in a white button shirt", ("replace", "button shirt")),
@@ -121,6 +121,8 @@ def test_a_target_goes_where_its_own_kind_stands(name, base, way):
     [
         ("a photo of a man", "watercolor painting", "auto", "a watercolor painting of a man"),
         ("a portrait of a man", "A watercolor.", "auto", "a watercolor of a man"),
+        ("an old lady by the sea", "watercolor", "auto", "a watercolor of an old lady by the sea"),
+        ("an old lady", "a watercolor painting", "auto", "a watercolor painting of an old lady"),
         ("a man in a black suit and tie", "a dress", "auto", "a man in a black dress"),
         ("a photo of a man", "a hat", "auto", "a photo of a man, a hat"),
         ("a photo of a man", "a tattoo", "auto", "a photo of a man, a tattoo"),

@@ -64,7 +64,7 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
 def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedPrompt | None:
     """The prompt with a fuller base text; None where that parted the words to replace."""
     if prompt.composed:
-        whole = prompt.mode == "append" or find(text, prompt.replace)
+        whole = prompt.mode != "replace" or find(text, prompt.replace)
         return compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else None
     patches, _ = written(prompt.complete, new)
     places = [moved(span, patches) for phrase in prompt.target_phrases for span in phrase.complete]
@@ -109,7 +109,7 @@ def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Comp
     """
     root = (
         PERSON
-        if prompt.mode == "append" or find(PERSON, prompt.replace)
+        if prompt.mode != "replace" or find(PERSON, prompt.replace)
         else f"{PERSON}, {prompt.replace}"
     )
     return told(base, compose(root, prompt.targets, prompt.mode, prompt.replace), found).prompt

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from spf.config import JOIN
+from spf.config import AUTO, JOIN
 from spf.errors import BadInput, SpfError
 from spf.jobs import Jobs, SlicedJobs
 from spf.portraits.description import TARGETS
@@ -399,7 +399,8 @@ def _connect_job(page: Page, watch: Watch) -> None:
         """Puts the finished adapter and its target into Compare."""
         target = target_of(jobs.status(job).request["data"])
         chosen = gr.update(choices=adapters(page.engine), value=job)
-        return target.text, *placed(target, base), chosen, gr.Tabs(selected="compare")
+        place = (AUTO, "") if known_targets([target.text]) else placed(target, base)
+        return target.text, *place, chosen, gr.Tabs(selected="compare")
 
     base, *texts = (page.fields[name] for name in ("base", "targets", "mode", "replace"))
     tried = watch.use.click(try_it, [watch.name, base], [*texts, adapter, page.tabs], **QUICK)
