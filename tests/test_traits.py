@@ -239,6 +239,56 @@ def test_what_is_written_of_a_trait_speaks_of_it(name, value):
         assert speaks(writing.patched(text, edits), trait) and phrases
 
 
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("an old man", "a head-and-shoulders photo of an old man"),
+        ("Old lady by the sea", "a head-and-shoulders photo of Old lady by the sea"),
+        ("woman", "a head-and-shoulders photo of "),
+        ("close-up of a boy", "close-up photo of a boy"),
+        ("a close-up, smiling girl", "a close-up photo, smiling girl"),
+        ("half-length old woman", "half-length photo of old woman"),
+        ("a young man, half-length", "a photo of a young man, half-length"),
+        ("a portrait of a boy", "a head-and-shoulders portrait of a boy"),
+        ("a sketch of a boy", "a head-and-shoulders sketch of a boy"),
+    ],
+)
+def test_a_text_that_names_no_kind_of_picture_is_completed_to_a_photo(base, text, start):
+    one = telling.completed(named(base), compose(text, "a hat"), "auto", 3)
+    assert one.prompt.base.startswith(start) and one.prompt.base.count("photo") <= 1
+    again = telling.completed(named(base), compose(text, "a hat"), in_words(one.traits), 9)
+    assert again.prompt == one.prompt
+
+    painted = compose(text, "watercolor painting", "front")
+    style = telling.completed(named(base), painted, "auto", 3).prompt
+    if "photo" in start:
+        assert style.base == one.prompt.base
+        assert style.complete == style.base.replace("photo", "watercolor painting")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("a man", "hair style", {"short", "curly"}),
+        ("a boy in a park", "hair style", {"short", "curly"}),
+        ("a woman", "hair style", {"short", "long", "curly", "bun", "ponytail"}),
+        ("an old woman", "hair color", {"gray"}),
+        ("a grandfather", "hair color", {"gray"}),
+        ("a young man", "hair color", {"black", "brown", "red"}),
+        ("a girl", "hair color", {"black", "brown", "red"}),
+    ],
+)
+def test_what_is_invented_goes_with_the_person(text, name, values):
+    assert {telling.invented(seed, text)[name] for seed in range(200)} == values
+
+
+def test_a_person_of_whom_nothing_is_said_is_of_one_piece():
+    for seed in range(200):
+        one = telling.invented(seed, "a person")
+        assert (one["hair color"] == "gray") == (one["age"] == "old")
+        assert one["gender"] == "woman" or one["hair style"] in ("short", "curly")
+
+
 def test_nothing_is_completed_where_it_is_not_wanted(base):
     short = compose("a photo of a woman", "a hat")
     assert telling.completed(named(base), short, "", 1).prompt == short

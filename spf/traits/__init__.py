@@ -54,6 +54,15 @@ def _alike(form: str, values: str) -> dict[str, str]:
     return {value: form.format(value) for value in values.split("|")}
 
 
+_FRAMED = r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength"
+
+MEDIUM = Trait(
+    "medium",
+    "photo|photograph|portrait|picture|painting|watercolor|drawing|sketch",
+    {"photo": "a photo"},
+)
+"""What kind of picture a text asks for. Nobody looks for it in pictures; a text that names none may
+be completed with it, since a model taught by captions alone has seen no such text."""
 TRAITS = (
     Trait(
         "gender",
@@ -135,7 +144,7 @@ TRAITS = (
     ),
     Trait(
         "framing",
-        r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength",
+        _FRAMED,
         _alike("{}", "close-up|head-and-shoulders|half-length"),
         "a {} photo of a person",
         usual=("head-and-shoulders",),
@@ -192,7 +201,7 @@ def known_phrases() -> dict[str, tuple[str, str]]:
     """Words that stand alone for a value -> (trait, value)."""
     return {
         asks.removesuffix(" person").lower(): (trait.name, value)
-        for trait in TRAITS
+        for trait in (MEDIUM, *TRAITS)
         for value, asks in trait.values.items()
         if asks
     }

@@ -16,8 +16,11 @@ from spf.models import Base
 from spf.prompts import ComposedPrompt, compose, find, overflow, paired
 from spf.words import parted
 
-from . import PERSON, TRAITS, decides, known_phrases, speaks, where
+from . import MEDIUM, PERSON, TRAITS, Trait, decides, known_phrases, speaks, where
 from .writing import meet, moved, patched, written
+
+_MAN = "man|boy|gentleman|guy|male|father|grandfather|grandpa|dad|uncle"
+_OLD = "old|elderly|grand(mother|father|ma|pa)"
 
 
 class Told(NamedTuple):
@@ -37,7 +40,8 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
     """
     texts = f"{prompt.base}, {prompt.complete}"
     asked = ", ".join(phrase.text for phrase in prompt.target_phrases)
-    free = [trait for trait in TRAITS if not speaks(texts, trait) and not decides(asked, trait)]
+    free = [] if speaks(prompt.base, MEDIUM) else [MEDIUM]
+    free += [t for t in TRAITS if not speaks(texts, t) and not decides(asked, t)]
     new = {trait.name: found[trait.name] for trait in free if trait.name in found}
     if new.get("hair style") == "bald":
         new.pop("hair style" if where("hair", asked) else "hair color", None)
@@ -64,6 +68,8 @@ def told(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Told:
 def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedPrompt | None:
     """The prompt with a fuller base text; None where that parted the words to replace."""
     if prompt.composed:
+        if prompt.mode == "front" and "medium" in new:  # now there is a word to stand for
+            return compose(text, prompt.targets, "replace", new["medium"])
         whole = prompt.mode != "replace" or find(text, prompt.replace)
         return compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else None
     patches, _ = written(prompt.complete, new)
@@ -86,7 +92,9 @@ def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
     phrases with commas between them, as `in_words` writes them; a phrase that is no trait is put at
     the end of the base text.
     """
-    found = invented(seed) if also == OPEN and base.name == EMBEDDED else {}
+    found = {}
+    if also == OPEN and base.name == EMBEDDED:
+        found = {MEDIUM.name: next(iter(MEDIUM.values))} | invented(seed, prompt.base)
     for phrase in parted(also, ",") if also != OPEN else ():
         pair = known_phrases().get(phrase.lower())
         if pair:
@@ -97,10 +105,26 @@ def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
     return told(base, prompt, found)
 
 
-def invented(seed: int) -> dict[str, str]:
-    """A usual value of each trait that has some; equal seeds give equal people."""
-    rng = random.Random(f"traits {seed}")
-    return {trait.name: rng.choice(trait.usual) for trait in TRAITS if trait.usual}
+def invented(seed: int, text: str = "") -> dict[str, str]:
+    """A usual value of each trait that has some, such as go with what the text says of the person;
+    equal seeds and texts give equal people."""
+    rng, found, person = random.Random(f"traits {seed}"), {}, text
+    for trait in TRAITS:
+        if usual := _likely(trait, person):
+            found[trait.name] = rng.choice(usual)
+            if trait.name in ("gender", "age") and not speaks(text, trait):
+                person = f"{person}, {found[trait.name]}"
+    return found
+
+
+def _likely(trait: Trait, person: str) -> tuple[str, ...]:
+    """The usual values that go with a person: the old are gray and others not, men wear their hair
+    short or curly."""
+    if trait.name == "hair style" and where(_MAN, person):
+        return "short", "curly"
+    if trait.name == "hair color":
+        return tuple(one for one in trait.usual if (one == "gray") == bool(where(_OLD, person)))
+    return trait.usual
 
 
 def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> ComposedPrompt:

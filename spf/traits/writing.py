@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from spf.prompts import ARTICLE, Span, agree, phrase_spans
 
-from . import CLOTHES, where
+from . import CLOTHES, MEDIUM, TRAITS, where
 
+_FRAMED = next(trait.says for trait in TRAITS if trait.name == "framing")
 _CHILD = {"woman": "girl", "man": "boy"}
 
 Patch = tuple[int, int, str]
@@ -53,7 +55,17 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Patch], list[str]]:
             put("hair style", hair[1][1], form=" in a {}")
         if "hair color" in new:
             put("hair color", hair[1][0])
-    if "framing" in new and (medium := within("photo|portrait|picture|photograph|painting")):
+    if "medium" in new:
+        framed, kind = where(rf"(?:an?\W)?(?:{_FRAMED})", text), new.pop("medium")
+        if framed and framed[0] == 0:
+            joined = re.match(r"\W*($|,|of\W)", text[framed[1] :])
+            patches.append((framed[1], framed[1], f" {kind}" if joined else f" {kind} of"))
+        else:
+            words = [*filter(None, [new.pop("framing", "")]), kind]
+            patches.insert(0, (0, 0, f"{agree('a ', words[0])}{' '.join(words)} of "))
+            phrases += words[:-1]
+        phrases.append(kind)
+    if "framing" in new and (medium := within(MEDIUM.says)):
         put("framing", medium[1][0])
     if "clothing color" in new and (clothes := within(CLOTHES)):
         put("clothing color", clothes[0][0])
