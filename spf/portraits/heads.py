@@ -112,20 +112,16 @@ def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
 
 
 def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Generator) -> None:
-    """A few large round dots on the cheeks and one on the nose, over a faint tint.
+    """Three large round dots on each cheek.
 
     A dot is most of a latent cell wide and keeps to its place in the face: smaller ones at random
     are lost by the autoencoder and never learnt by the denoiser.
     """
-    ink = mix(skin, (150, 72, 36), 0.72) if p.skin in ("fair", "tan") else darker(skin, 0.62)
-    for s in (-1, 1):
-        tint = ellipse(s * f.w * 0.55, f.h * 0.24 + f.eye_y + 0.02, f.w * 0.34, f.h * 0.15)
-        c.fill(tint, ink, alpha=0.14, blur=0.012)
-
-    cheek = [(0.33, 0.20), (0.78, 0.18), (0.56, 0.36)]
-    for x, y in [(0.0, 0.02), *((s * x, y) for s in (-1, 1) for x, y in cheek)]:
+    ink = mix(skin, (150, 72, 36), 0.78) if p.skin in ("fair", "tan") else darker(skin, 0.66)
+    cheek = [(0.30, 0.21), (0.80, 0.17), (0.57, 0.40)]
+    for x, y in [(s * x, y) for s in (-1, 1) for x, y in cheek]:
         x, y = x + rng.uniform(-0.01, 0.01), y + rng.uniform(-0.008, 0.008)
-        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0175, 0.0175, 16), ink)
+        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0225, 0.0225, 18), ink)
 
 
 _OPENING = {"neutral": 0.66, "smiling": 0.60, "surprised": 0.94, "sad": 0.56}

@@ -56,15 +56,9 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Patch], list[str]]:
         if "hair color" in new:
             put("hair color", hair[1][0])
     if "medium" in new:
-        framed, kind = where(rf"(?:an?\W)?(?:{_FRAMED})", text), new.pop("medium")
-        if framed and framed[0] == 0:
-            joined = re.match(r"\W*($|,|of\W)", text[framed[1] :])
-            patches.append((framed[1], framed[1], f" {kind}" if joined else f" {kind} of"))
-        else:
-            words = [*filter(None, [new.pop("framing", "")]), kind]
-            patches.insert(0, (0, 0, f"{agree('a ', words[0])}{' '.join(words)} of "))
-            phrases += words[:-1]
-        phrases.append(kind)
+        patch, words = _medium(text, new)
+        patches.insert(0, patch)
+        phrases += words
     if "framing" in new and (medium := within(MEDIUM.says)):
         put("framing", medium[1][0])
     if "clothing color" in new and (clothes := within(CLOTHES)):
@@ -92,6 +86,20 @@ def written(text: str, new: dict[str, str]) -> tuple[list[Patch], list[str]]:
         end += lead + joint.join(some) if some else ""
         phrases += some
     return sorted([*patches, (len(text), len(text), end)], key=lambda patch: patch[:2]), phrases
+
+
+def _medium(text: str, new: dict[str, str]) -> tuple[Patch, list[str]]:
+    """What kind of picture it is, and its framing: said after a framing that opens the text
+    ("close-up photo of"), else before all of it; both are taken out of `new`.
+    """
+    kind, framed = new.pop("medium"), where(rf"(?:an?\W)?(?:{_FRAMED})", text)
+    if framed and framed[0] == 0:
+        end = framed[1]
+        said = re.match(r"\W*($|,|of\W)", text[end:])
+        return (end, end, f" {kind}" if said else f" {kind} of"), [kind]
+
+    words = [new.pop("framing"), kind] if "framing" in new else [kind]
+    return (0, 0, f"{agree('a ', words[0])}{' '.join(words)} of "), words
 
 
 def _hair(style: str, color: str) -> str:
