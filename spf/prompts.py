@@ -99,6 +99,8 @@ class ComposedPrompt:
     target_phrases: tuple[Phrase, ...]
     composed: bool = True
     """Whether `compose` made the complete text; somebody else wrote it otherwise."""
+    which: int = 0
+    """The target that is not appended, of those that are composed in another mode."""
 
     @property
     def target(self) -> str:
@@ -109,8 +111,15 @@ class ComposedPrompt:
         """The same without the last target: what a chain of targets has come to when the last
         one is added.
         """
-        mode = ("append", "") if len(self.targets) < 2 else (self.mode, self.replace)
-        return compose(self.base, self.targets[:-1], *mode)
+        last = self.which == len(self.targets) - 1
+        how = ("append", "") if last else (self.mode, self.replace, self.which)
+        return compose(self.base, self.targets[:-1], *how)
+
+    def over(self, base: str) -> ComposedPrompt:
+        """The same targets in another base text. Raises BadInput where that lacks the words to
+        replace.
+        """
+        return compose(base, self.targets, self.mode, self.replace, self.which)
 
     def groups(self, tokenizer: CLIPTokenizer, path: str) -> dict[str, list[int]]:
         """Token columns of each phrase and of PAD in the "base" or the "complete" text; targets
@@ -154,13 +163,17 @@ class ComposedPrompt:
 
 
 def compose(
-    base: str, targets: str | Sequence[str] = (), mode: str = "append", replace: str = ""
+    base: str,
+    targets: str | Sequence[str] = (),
+    mode: str = "append",
+    replace: str = "",
+    which: int = 0,
 ) -> ComposedPrompt:
     """Joins base text and targets. Raises BadInput in one sentence.
 
-    append: "base, target, target". replace: the first target takes the place of the words
-    `replace` (their first occurrence, in any case of letters; "a" or "an" before them is
-    adapted), further targets are appended. front: "a target of base", as of a painting.
+    append: "base, target, target". replace: one target takes the place of the words `replace`
+    (their first occurrence, in any case of letters; "a" or "an" before them is adapted). front:
+    "a target of base", as of a painting. which: that target's number; the others are appended.
     """
     base = check_text("base", base).rstrip(" ,.;")
     targets = tuple(trimmed(target) for target in check_texts("targets", targets, MOST_TARGETS))
@@ -179,16 +192,18 @@ def compose(
         raise BadInput(
             "base and targets must not contain <| or |>, which stand for control tokens."
         )
+    place: Span | None = None
+    if mode != "append" and not 0 <= which < max(len(targets), 1):
+        raise BadInput(f"which is {which} but must be from 0 to {len(targets) - 1}.")
     if mode == "append":
-        replace, cut, complete = "", (len(base), len(base)), base
-        spoken: list[Span] = []
+        replace, cut, complete, which = "", (len(base), len(base)), base, 0
     elif mode == "front":
         if not targets:
             raise BadInput("mode is front, so a target must be given to stand before base.")
-        article = "" if ARTICLES.match(targets[0]) else agree("a ", targets[0])
+        article = "" if ARTICLES.match(targets[which]) else agree("a ", targets[which])
         replace, cut = "", (0, 0)
-        spoken = [(len(article), len(article) + len(targets[0]))]
-        complete = f"{article}{targets[0]} of {base}"
+        place = len(article), len(article) + len(targets[which])
+        complete = f"{article}{targets[which]} of {base}"
     else:
         cut = find(base, replace)
         if cut is None or not targets:
@@ -196,14 +211,18 @@ def compose(
                 f'replace is "{replace}" but must be words of the base text, with a target to take '
                 "their place."
             )
-        head, put = fitted(base[: cut[0]], targets[0])
-        spoken = [(len(head), len(head) + len(put))]
+        head, put = fitted(base[: cut[0]], targets[which])
+        place = len(head), len(head) + len(put)
         complete = head + put + base[cut[1] :]
     kept = [
         span for part in ((0, cut[0]), (cut[1], len(base))) for span in phrase_spans(base, *part)
     ]
     moved = len(complete) - len(base)
-    for target in targets[len(spoken) :]:
+    spoken: list[Span] = []
+    for number, target in enumerate(targets):
+        if place and number == which:
+            spoken.append(place)
+            continue
         spoken.append((len(complete) + 2, len(complete) + 2 + len(target)))
         complete += f", {target}"
     return ComposedPrompt(
@@ -216,6 +235,7 @@ def compose(
             base, [(span, _shifted(span, moved) if span[0] >= cut[1] else span) for span in kept]
         ),
         target_phrases=_named(targets, spoken, {base[start:end].lower() for start, end in kept}),
+        which=which,
     )
 
 

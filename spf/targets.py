@@ -109,14 +109,17 @@ def placed(target: Target, base: str) -> tuple[str, str]:
 
 
 def composed(config: GenerateConfig) -> ComposedPrompt:
-    """The texts of a drawing; mode auto puts the first target where `placed` says, if it is known.
-    Raises BadInput as `compose` does.
+    """The texts of a drawing; mode auto puts the first known target that has a place of its own
+    where `placed` says. Raises BadInput as `compose` does.
     """
-    mode, replace = config.mode, config.replace
-    if mode == AUTO:
-        known = known_targets(config.targets[:1])
-        mode, replace = placed(known[0], config.base) if known else ("append", "")
-    return compose(config.base, config.targets, mode, replace)
+    if config.mode != AUTO:
+        return compose(config.base, config.targets, config.mode, config.replace)
+    for which, text in enumerate(config.targets):
+        for target in known_targets([text]):
+            mode, words = placed(target, config.base)
+            if mode != "append":
+                return compose(config.base, config.targets, mode, words, which)
+    return compose(config.base, config.targets)
 
 
 def target_region(regions: np.ndarray | None, targets: Sequence[Target]) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """report.json says what was asked, what was read and what follows from it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,19 @@ def test_a_known_target_is_put_where_it_belongs_unless_asked_otherwise(
 ):
     config = GenerateConfig(base=base, targets=(target,), mode=mode)
     assert composed(config).complete == complete
+
+
+def test_any_target_of_several_is_put_where_it_belongs():
+    config = GenerateConfig("a photo of a man", ("a hat", "watercolor painting", "a smile"))
+    found = composed(config)
+    assert found.complete == "a watercolor painting of a man, a hat, a smile"
+    assert [phrase.text for phrase in found.target_phrases] == list(config.targets)
+    for phrase in found.target_phrases:
+        assert found.complete[slice(*phrase.complete[0])] == phrase.text
+
+    assert found.before() == composed(replace(config, targets=config.targets[:2]))
+    assert found.before().before().complete == "a photo of a man, a hat"
+    assert found.over("an old photo").complete == "an old watercolor painting, a hat, a smile"
 
 
 def test_words_to_replace_are_those_that_are_given():

@@ -152,7 +152,9 @@ def mapping(tokenizer, prompt: ComposedPrompt) -> tuple[Tensor, Tensor]:
         moves[min(max(column, len(source)), total - 1), column] = 1
     if prompt.mode == "replace":
         before = columns_of(tokenizer, prompt.base, [find(prompt.base, prompt.replace)])
-        after = columns_of(tokenizer, prompt.complete, prompt.target_phrases[0].complete[:1])
+        after = columns_of(
+            tokenizer, prompt.complete, prompt.target_phrases[prompt.which].complete[:1]
+        )
         moves[:, after], fresh[after] = 0, 0
         if len(before) == len(after):
             moves[before, after] = 1

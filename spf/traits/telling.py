@@ -69,9 +69,9 @@ def _retold(prompt: ComposedPrompt, text: str, new: dict[str, str]) -> ComposedP
     """The prompt with a fuller base text; None where that parted the words to replace."""
     if prompt.composed:
         if prompt.mode == "front" and "medium" in new:  # now there is a word to stand for
-            return compose(text, prompt.targets, "replace", new["medium"])
+            return compose(text, prompt.targets, "replace", new["medium"], prompt.which)
         whole = prompt.mode != "replace" or find(text, prompt.replace)
-        return compose(text, prompt.targets, prompt.mode, prompt.replace) if whole else None
+        return prompt.over(text) if whole else None
     patches, _ = written(prompt.complete, new)
     places = [moved(span, patches) for phrase in prompt.target_phrases for span in phrase.complete]
     return paired(text, patched(prompt.complete, patches), prompt.target, places)
@@ -100,8 +100,7 @@ def completed(base: Base, prompt: ComposedPrompt, also: str, seed: int) -> Told:
         if pair:
             found[pair[0]] = pair[1]
         else:
-            text = f"{prompt.base}, {phrase}"
-            prompt = compose(text, prompt.targets, prompt.mode, prompt.replace)
+            prompt = prompt.over(f"{prompt.base}, {phrase}")
     return told(base, prompt, found)
 
 
@@ -136,7 +135,7 @@ def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Comp
         if prompt.mode != "replace" or find(PERSON, prompt.replace)
         else f"{PERSON}, {prompt.replace}"
     )
-    return told(base, compose(root, prompt.targets, prompt.mode, prompt.replace), found).prompt
+    return told(base, prompt.over(root), found).prompt
 
 
 def foreign(shared: Mapping[str, str], prompt: ComposedPrompt) -> dict[str, str]:
