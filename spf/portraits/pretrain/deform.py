@@ -89,10 +89,6 @@ def _covered(image: np.ndarray, where: tuple[slice, slice], color: np.ndarray) -
     return image
 
 
-def _hsv(image: np.ndarray) -> np.ndarray:
-    return np.array(Image.fromarray(image).convert("HSV"))
-
-
 @kind
 def eye_missing(image, regions, rng):
     where = _eye(regions, rng)
@@ -133,56 +129,6 @@ def eye_of_another_size(image, regions, rng):
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + new[0], size), min(left + new[1], size)
     image[y0:y1, x0:x1] = patch[y0 - top : y1 - top, x0 - left : x1 - left]
-    return image
-
-
-@kind
-def eye_of_another_colour(image, regions, rng):
-    """One iris in another hue; nothing to do where the eyes have hardly any colour."""
-    where = _eye(regions, rng)
-    if where is None:
-        return None
-    eye = region_mask(regions, ("eyes",))[where]
-    hue, saturation, value = np.moveaxis(_hsv(image[where]), 2, 0)
-    iris = eye & (saturation > 90) & (value > 60)
-    if iris.sum() < 6:
-        return None
-    hue[iris] += rng.integers(50, 206).astype(np.uint8)
-    turned = np.stack([hue, saturation, value], 2)
-    image[where] = np.asarray(Image.fromarray(turned, "HSV").convert("RGB"))
-    return image
-
-
-@kind
-def lens_alone(image, regions, rng):
-    """A dark ring around one eye of a face without glasses."""
-    where = None if region_mask(regions, ("eyewear",)).any() else _eye(regions, rng)
-    if where is None:
-        return None
-    rows, columns = where
-    size = len(image)
-    ys, xs = np.mgrid[:size, :size]
-    far = np.hypot(ys - (rows.start + rows.stop) / 2, xs - (columns.start + columns.stop) / 2)
-    radius = rng.uniform(0.55, 0.75) * (columns.stop - columns.start)
-    ring = (1.6 - np.abs(far - radius)).clip(0, 1)
-    if rng.random() < 0.5:
-        ring *= ys > (rows.start + rows.stop) / 2  # its lower half, as a fold of skin
-    ring *= region_mask(regions, FACE) * rng.uniform(0.5, 1.0)
-    return (image * (1 - ring[..., None])).astype(np.uint8)
-
-
-@kind
-def mouth_moved(image, regions, rng):
-    where = _box(region_mask(regions, ("mouth",)), grow=1)
-    if where is None:
-        return None
-    rows, columns = where
-    patch, size = image[where].copy(), len(image)
-    far = round(rng.uniform(5, 9) * size / 128) * (1 if rng.random() < 0.5 else -1)
-    far = int(np.clip(far, -columns.start, size - columns.stop))
-
-    image = _covered(image, where, _skin(image, regions, where))
-    image[rows, columns.start + far : columns.stop + far] = patch
     return image
 
 
