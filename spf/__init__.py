@@ -12,7 +12,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load_base": "models",
+    "load_base": "bases.reading",
     "compose": "prompts",
     "Adapter": "paths",
     "load_adapter": "exchange",

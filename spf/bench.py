@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from spf.attention import record
+from spf.bases.reading import load_base
 from spf.config import GUIDANCE
 from spf.exchange.checkpoint import pipeline_of
 from spf.geometry import UNETS, new_geometry
 from spf.memory import rows_like
 from spf.methods import Context, build
-from spf.models import Base, load_base
+from spf.models import Base
 from spf.packing import Blob
 from spf.paths import Adapter
 from spf.prompts import compose

@@ -38,7 +38,7 @@ def bench(
     import torch
 
     from spf import bench as benches
-    from spf.models import best_device, dtype_of
+    from spf.devices import best_device, dtype_of
 
     torch.set_num_threads(threads or torch.get_num_threads())
     base = benches.base_of(model, best_device(device), dtype_of(dtype))
@@ -72,8 +72,8 @@ def memory(
     """
     check_choice("what", what, KINDS)
     from spf import memory as counts
+    from spf.devices import dtype_of
     from spf.methods import parse_settings
-    from spf.models import dtype_of
 
     kind = dtype_of(dtype)
     if what == "draw":

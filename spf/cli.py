@@ -239,7 +239,7 @@ def check_data(
 ) -> None:
     """Check pictures of your own for fine-tuning, and with --out store what can be used."""
     from spf import userdata
-    from spf.models import load_tokenizer
+    from spf.bases.reading import load_tokenizer
     from spf.prompts import spelling
     from spf.ui.texts import both
     from spf.userdata.sheet import write_report

@@ -102,9 +102,9 @@ def finetune(
     dtype: Dtype = "fp32",
 ) -> None:
     """Fine-tune on a tailored set; the result is one adapter file in --out."""
+    from spf.devices import best_device, dtype_of
     from spf.finetune import finetune as run
     from spf.methods import parse_settings
-    from spf.models import best_device, dtype_of
     from spf.training import make_accelerator
     from spf.userdata import target_of
 

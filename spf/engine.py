@@ -578,7 +578,7 @@ class Engine:
         """
         if self.judges is None or not self.base.draws(images):
             return None
-        from .models import as_pixels
+        from .pixels import as_pixels
 
         return self.judges.read(as_pixels(images))
 

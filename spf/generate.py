@@ -22,7 +22,8 @@ from spf.evaluation.judges import Judges
 from spf.evaluation.report import pair_reading, pair_report
 from spf.exchange import fitting, load_adapter
 from spf.files import atomic, write_json
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.sampling import Callback, Edit, GuideConfig, Trace, freed, sample_pair
 from spf.shelf import TUNED, Shelf, name_of
 from spf.targets import composed, everywhere

@@ -18,8 +18,8 @@ from diffusers import UNet2DConditionModel
 from peft import AdaLoraConfig, AdaLoraModel, LoraConfig, LoraModel
 from torch import Tensor, nn
 
+from .devices import numbers
 from .errors import BadInput
-from .models import numbers
 from .paths import DOWN, UP, Adapter, check_fit, exchanged, response, shapes
 from .relied import require, require_fields
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .models import Base, as_pixels
+from .models import Base
+from .pixels import as_pixels
 from .traits import TRAITS, speaks
 from .traits.reading import COMMON, seen
 from .traits.telling import told

@@ -34,7 +34,8 @@ def load(
     import torch
     from transformers.utils import logging as loading
 
-    from .models import best_device, dtype_of, load_base
+    from .bases.reading import load_base
+    from .devices import best_device, dtype_of
 
     loading.disable_progress_bar()  # it takes a moment; the terminal is for our own progress
     if threads is None:

@@ -21,7 +21,8 @@ from PIL import Image
 
 from spf.errors import BadInput
 from spf.files import atomic, read_json, write_json
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.portraits.captions import caption
 from spf.portraits.description import sample_portrait
 from spf.prompts import ComposedPrompt, compose

@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from spf.attention import checkpointed, record
+from spf.devices import numbers
 from spf.geometry import large_clip, new_geometry
 from spf.methods import PAD, PHRASE, TARGET, Context, Method, Rows, build
-from spf.models import Base, numbers
+from spf.models import Base
 from spf.sampling import LARGEST_MAP
 
 WINDOW, PHRASES = 77, 5

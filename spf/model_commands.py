@@ -34,7 +34,7 @@ def models(
     from spf.bases.finding import find_base
     from spf.bases.hub import checker_source, clip_source
     from spf.bases.pinned import PINNED, PINNED_CHECKER, PINNED_CLIP
-    from spf.models import empty_base
+    from spf.bases.reading import empty_base
 
     if get and check:
         raise BadInput("get and check cannot both be given; fetch one first, then check it.")
@@ -83,10 +83,10 @@ def convert(
     model: commands.Model = MODEL,
 ) -> None:
     """Write an adapter in the forms of other programs, and say what each form leaves out."""
+    from spf.bases.reading import empty_base, load_base
     from spf.convert import MERGED, convert
     from spf.exchange import load_adapter, origin
     from spf.files import read_json
-    from spf.models import empty_base, load_base
     from spf.shelf import Shelf
 
     path = Shelf.usual().find(adapter)

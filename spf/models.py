@@ -1,58 +1,44 @@
-"""One object with the parts of a Stable Diffusion base, loaded from wherever `spf.bases` finds it.
+"""One object with the parts of a Stable Diffusion base, which encodes, predicts and decodes with
+them.
 
-Only safetensors weights are read and no remote code is run. All sizes come from the checkpoint.
+All sizes come from the checkpoint. `spf.bases.reading` makes one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from transformers import (
     CLIPModel,
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
     PreTrainedModel,
     VisionTextDualEncoderModel,
 )
 
-from .attention import require_layers, unmixed
-from .bases.checks import configurations, skeleton
-from .bases.finding import find_base, tokenizer_folder
+from .attention import unmixed
 from .bases.hub import clip_source
-from .bases.source import Source
-from .config import EMBEDDED, PERTURBED, SAMPLERS, GenerateConfig, check_choice
+from .bases.source import read_part
+from .config import EMBEDDED, PERTURBED, SAMPLERS, check_choice
 from .diffusion import Diffusion
-from .errors import BadInput, NotFinite, UnsafeFile
+from .errors import BadInput, NotFinite
 from .files import read_json
-from .single_file import SD2, described
-from .solvers import DDIM, DPM, EULER, Dpm, Euler, solver
+from .pixels import as_pictures, middle
+from .solvers import DDIM, Dpm, Euler, solver
 from .weights import Loaded, sketch
 
 CLIP_WORDS = 49408
 """Size of CLIP's own vocabulary."""
-SAMPLED = {
-    "EulerDiscreteScheduler": EULER,
-    "EulerAncestralDiscreteScheduler": EULER,
-    "DPMSolverMultistepScheduler": DPM,
-    "DPMSolverSinglestepScheduler": DPM,
-}
-"""The sampler that a scheduler of diffusers stands for; all others are drawn with DDIM."""
-MOST_STEPS = GenerateConfig.limits("steps")[1]
-"""Of a drawing; every schedule must reach so many noise levels."""
-DRAWING = "drawing.json"
-"""In the folder of a base: how it is drawn best, as {"perturbed": one of config.PERTURBED}."""
 OFF = PERTURBED[0]
 LAID_OUT = 0.3
 """Share of the noise levels, from no noise, below which a face is laid out and guidance leads away
@@ -152,7 +138,7 @@ class Base:
             if read_json(folder / "config.json")["model_type"] == "clip"
             else VisionTextDualEncoderModel
         )
-        model = _part(kind, folder, self.name, dtype=self.vae.dtype)
+        model = read_part(kind, folder, self.name, dtype=self.vae.dtype)
         return model.to(self.device).requires_grad_(False).eval()
 
     @cached_property
@@ -325,60 +311,6 @@ class Base:
         return self.clip
 
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def dtype_of(name: str) -> torch.dtype:
-    """A number format by its short name. Raises BadInput."""
-    return DTYPES[check_choice("dtype", name, tuple(DTYPES))]
-
-
-@contextmanager
-def numbers(dtype: torch.dtype) -> Iterator[None]:
-    """New tensors have this format unless they are asked for another, whatever it is outside."""
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(usual)
-
-
-def best_device(name: str = "") -> str:
-    """The device of that name, or the best one here: CUDA, else MPS, else the processor. Raises
-    BadInput.
-    """
-    if not name:
-        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-        return "cuda" if cuda else "mps" if mps else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadInput(f"device is {name!r} but no such device can be used here.") from error
-    return name
-
-
-def middle(images: Tensor) -> Tensor:
-    """The middle square of images [B,3,H,W], as CLIP is shown pictures."""
-    height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return images[..., top : top + side, left : left + side]
-
-
-def as_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 pictures [B,H,W,3] -> [B,3,H,W] in [-1,1] on a device, fp32, channels last in memory
-    (the faster layout on a processor).
-    """
-    pixels = torch.from_numpy(np.array(images)).to(device)
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
-def as_pictures(images: Tensor) -> np.ndarray:
-    """The way back: [B,3,H,W] in [-1,1] -> uint8 pictures [B,H,W,3]."""
-    return ((images.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
 def clip_folder(base: Base) -> Path | None:
     """Where the CLIP of a base lies: beside it, in it, or ViT-L/14 in the cache if it has CLIP's
     own words.
@@ -388,158 +320,3 @@ def clip_folder(base: Base) -> Path | None:
     if found or base.name == EMBEDDED or len(base.tokenizer) != CLIP_WORDS:
         return found
     return clip_source()
-
-
-def load_base(
-    name: str = EMBEDDED,
-    *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-) -> Base:
-    """Loads a base model, frozen and in eval mode; fp32 on the CPU unless told otherwise.
-
-    `name` is what `spf.bases.finding` takes. Everything that can be told from names, configurations
-    and headers is checked before any weight is read. Raises BadInput (nothing of that name, no
-    connection, another kind of model), UnsafeFile (a part is missing or damaged) or ChangedLibrary.
-    """
-    source, dtype = find_base(name), dtype or torch.float32
-    made, words = skeleton(source), tokenizer_folder(source)
-    scheduler = scheduler_of(made.scheduler, source.name)
-    tokenizer = _tokenizer(source, words, made.text_encoder.config)
-    networks = _from_file if source.file else _from_folder
-    unet, vae, text_encoder = networks(source, words, dtype)
-    require_layers(unet)
-    for part in (unet, vae):
-        part.register_to_config(_name_or_path=source.name)  # or copies of it would tell its place
-    if source.file and made.unet.config.cross_attention_dim == SD2:
-        tokenizer.pad_token = "!"  # as SD 2.x was trained
-    base = Base(
-        name=source.name,
-        folder=source.folder,
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        sampler=sampler_of(made.scheduler),
-        perturbed=perturbed_of(source),
-    )
-    return base.to(device) if device else base
-
-
-def load_tokenizer(name: str = EMBEDDED) -> CLIPTokenizer:
-    """The tokenizer of a base alone, see `load_base`."""
-    source = find_base(name)
-    return _tokenizer(source, tokenizer_folder(source), skeleton(source).text_encoder.config)
-
-
-def scheduler_of(config: Mapping[str, Any], name: str = "") -> DDIMScheduler:
-    """The noise schedule of any scheduler's configuration, drawn with DDIM. Raises UnsafeFile.
-
-    What DDIM has and other schedulers do not must not fall back to its own defaults, which clip
-    latents to [-1,1].
-    """
-    missing = {"set_alpha_to_one": False, "steps_offset": 1}
-    clipped = {"clip_sample": False, "thresholding": False}
-    try:
-        made = DDIMScheduler.from_config(missing | dict(config) | clipped)
-        drawn = DDIMScheduler.from_config(made.config)
-        drawn.set_timesteps(MOST_STEPS)
-        there = bool(((drawn.timesteps >= 0) & (drawn.timesteps < len(made.betas))).all())
-    except (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise UnsafeFile(_unscheduled(name)) from error
-    if not there or not ((made.betas >= 0) & (made.betas <= 1)).all():  # NaN is neither
-        raise UnsafeFile(_unscheduled(name))
-    return made
-
-
-def _unscheduled(name: str) -> str:
-    return f"model {name} has a scheduler whose configuration makes no noise schedule."
-
-
-def _tokenizer(source: Source, folder: Path, text: CLIPTextConfig) -> CLIPTokenizer:
-    """The tokenizer of a base, whose window is that of its text encoder. Raises UnsafeFile."""
-    made = _part(CLIPTokenizer, folder, source.name)
-    longest = made.model_max_length
-    if not isinstance(longest, (int, float)) or longest < 3:
-        raise UnsafeFile(
-            f"model {source.name} has model_max_length {longest!r} in {folder.name}/"
-            "tokenizer_config.json but it must be a number from 3, 77 for CLIP."
-        )
-    made.model_max_length = min(int(longest), text.max_position_embeddings)
-    if len(made) > text.vocab_size:
-        raise UnsafeFile(
-            f"model {source.name} has a tokenizer of {len(made)} words, and its text encoder knows"
-            f" {text.vocab_size}; give it the tokenizer that it was trained with."
-        )
-    return made
-
-
-def sampler_of(config: Mapping[str, Any]) -> str:
-    """The sampler that a scheduler's configuration asks for, see SAMPLED."""
-    return SAMPLED.get(config.get("_class_name"), DDIM)
-
-
-def perturbed_of(source: Source) -> str:
-    """The one of `config.PERTURBED` with which a base is drawn best, as its folder says."""
-    file = source.folder / DRAWING if source.folder else None
-    said = read_json(file) if file and file.is_file() else {}
-    if not isinstance(said, dict):
-        raise UnsafeFile(f"model {source.name} has a damaged {DRAWING}.")
-    return check_choice("perturbed", said.get("perturbed", OFF), PERTURBED)
-
-
-def empty_base(name: str = EMBEDDED) -> Base:
-    """The base on the meta device: every name and shape and no weights, in well under a second. No
-    tokenizer, no CLIP.
-    """
-    source = find_base(name)
-    made = skeleton(source)
-    scheduler = scheduler_of(made.scheduler, source.name)
-    sampler = sampler_of(made.scheduler)
-    return Base(source.name, None, made.unet, made.vae, made.text_encoder, None, scheduler, sampler)
-
-
-def _from_folder(source: Source, words: Path, dtype: torch.dtype) -> list[Any]:
-    """UNet, autoencoder and text encoder of a folder, each in the variant that is there."""
-    kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
-    return [
-        _part(kind, source.folder / part, source.name, dtype=dtype, variant=_variant(source, part))
-        for part, kind in kinds.items()
-    ]
-
-
-def _variant(source: Source, part: str) -> str | None:
-    return source.weights(part)[0].removeprefix(".") or None
-
-
-def _from_file(source: Source, words: Path, dtype: torch.dtype) -> list[Any]:
-    """The same of a checkpoint file, by diffusers' single-file loader."""
-    from diffusers import StableDiffusionPipeline  # which takes a second to import
-
-    try:
-        with described(configurations(source), words) as folder:
-            pipeline = StableDiffusionPipeline.from_single_file(
-                str(source.file), config=str(folder), torch_dtype=dtype, local_files_only=True
-            )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UnsafeFile(
-            f"model {source.name} could not be read from {source.file.name}; download it again."
-        ) from error
-    parts = [pipeline.unet, pipeline.vae, pipeline.text_encoder]
-    if any(value.is_meta for part in parts for value in part.parameters()):
-        raise UnsafeFile(f"model {source.name} lacks tensors; download it again.")
-    return parts
-
-
-def _part(kind: type, folder: Path, name: str, **options):
-    """One part of a model from a local folder, from safetensors only."""
-    if "dtype" in options:
-        options["use_safetensors"] = True  # without it diffusers falls back to pickles
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UnsafeFile(
-            f"model {name} has a missing or damaged {folder.name} folder; restore it or download "
-            "it again."
-        ) from error

@@ -39,8 +39,9 @@ from spf.evaluation.measures import (
 from spf.evaluation.plots import labelled
 from spf.evaluation.readers import CLIP, JUDGES, Read, Reader, reader_for
 from spf.files import atomic, write_json
-from spf.models import Base, as_pixels
+from spf.models import Base
 from spf.paths import Adapter, response
+from spf.pixels import as_pixels
 from spf.portraits.captions import caption
 from spf.portraits.description import sample_portrait
 from spf.portraits.texts import base_captions

@@ -25,7 +25,8 @@ from spf.evaluation.measures import changed, responded
 from spf.evaluation.report import pair_reading
 from spf.files import atomic, read_json, write_json
 from spf.generate import ORIGINAL_PICTURE, REPORT, TUNED_PICTURE, draw
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.portraits.description import TARGETS, Target
 from spf.portraits.texts import base_captions
 from spf.settings import SheetConfig

@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spf.errors import BadInput
 from spf.methods import PAD, PHRASE, TARGET, Method, MethodConfig, Rows, Word
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.portraits.captions import Caption
 from spf.portraits.captions import compose as full_caption
 from spf.portraits.dataset import draw

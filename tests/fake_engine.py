@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from spf.answers import Progress, Words
 from spf.engine import Engine
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.description import ATTRIBUTES, TARGETS, Portrait, sample_portrait
 from spf.portraits.render import REGIONS, render
 from spf.prompts import PAD, Spelling, compose, near_words

@@ -97,6 +97,10 @@ TESTS = {
     "spf/userdata/weighted.py": ["test_own_pictures.py"],
     "spf/encodings.py": ["test_words.py", "test_userdata.py"],
     "spf/exchange/names.py": ["test_exchange.py"],
+    "spf/exchange/keys.py": ["test_exchange.py"],
+    "spf/exchange/header.py": ["test_exchange.py"],
+    "spf/exchange/scaling.py": ["test_exchange.py"],
+    "spf/exchange/modules.py": ["test_exchange.py"],
     "spf/exchange/reading.py": ["test_exchange.py"],
     "spf/exchange/lowrank.py": [
         "test_finetune.py::test_low_rank_keeps_what_matters",
@@ -161,9 +165,13 @@ WALKED = (
     "spf/userdata/reading.py",
     "spf/userdata/sets.py",
     "spf/exchange/checkpoint.py",
+    "spf/exchange/header.py",
+    "spf/exchange/keys.py",
     "spf/exchange/lowrank.py",
+    "spf/exchange/modules.py",
     "spf/exchange/names.py",
     "spf/exchange/reading.py",
+    "spf/exchange/scaling.py",
     "spf/exchange/writing.py",
 )
 HAND = [
@@ -438,7 +446,7 @@ HAND = [
         "test_visible.py::test_a_part_of_more_pixels_is_looked_at_from_its_bound_on",
     ),
     (
-        "spf/exchange/reading.py",
+        "spf/exchange/modules.py",
         "layout.kohya.get(name) or layout.kohya.get(rooted)",
         "layout.kohya.get(name)",
         "test_exchange.py::test_text_encoders_keys_are_read_in_every_spelling",

@@ -17,7 +17,15 @@ from spf import manual
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
-    ["spf.bases", "spf.errors", "spf.pace", "spf.registry", "spf.tokenizer", "spf.words"],
+    [
+        "spf.bases",
+        "spf.errors",
+        "spf.pace",
+        "spf.pixels",
+        "spf.registry",
+        "spf.tokenizer",
+        "spf.words",
+    ],
     [
         "spf.config",
         "spf.encodings",
@@ -30,6 +38,7 @@ FLOORS = [
     ],
     [
         "spf.bases.source",
+        "spf.devices",
         "spf.diffusion",
         "spf.losses",
         "spf.options",
@@ -63,6 +72,7 @@ FLOORS = [
         "spf.traits.writing",
     ],
     [
+        "spf.bases.reading",
         "spf.edits",
         "spf.paths",
         "spf.results",
@@ -100,6 +110,7 @@ ONLY_IN = {
     "spaces": ["app", "spf.ui"],
     "diffusers": [
         "spf.bases.checks",
+        "spf.bases.reading",
         "spf.single_file",
         "spf.solvers",
         "spf.geometry",

@@ -17,10 +17,11 @@ from spf.bases import hub as the_hub
 from spf.bases.checks import configurations, skeleton
 from spf.bases.finding import find_base
 from spf.bases.pinned import PINNED, Pinned, licence_of
+from spf.bases.reading import empty_base, load_base, scheduler_of
 from spf.bases.source import Source
+from spf.devices import best_device, dtype_of
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange.checkpoint import checkpoint_tensors, pipeline_of
-from spf.models import best_device, dtype_of, empty_base, load_base, scheduler_of
 from spf.prompts import compose
 from spf.sampling import sample_pair
 from spf.single_file import OPEN_CLIP_KEY, check_kind, header, prediction_of

@@ -45,7 +45,7 @@ ABOUT = {
 def engine(tmp_path, monkeypatch):
     """The engine around the tiny base, with the adapters hat and hat-naive."""
     base = new_tiny_base()
-    monkeypatch.setattr("spf.models.load_base", lambda name, **_: base)
+    monkeypatch.setattr("spf.bases.reading.load_base", lambda name, **_: base)
     names = [name for name, _ in base.unet.named_parameters() if "attn2.to_v" in name]
     for name, size in (("hat", 0.3), ("hat-naive", 0.6)):
         tensors = {key: size * torch.randn_like(base.unet.get_parameter(key)) for key in names}
@@ -323,7 +323,7 @@ def test_a_missing_model_is_reported_and_can_be_mended(tmp_path, monkeypatch):
     assert engine.wait(30) and engine.state == "failed" and "nothing" in engine.problem
     with pytest.raises(BadInput):
         run(engine)
-    monkeypatch.setattr("spf.models.load_base", lambda name, **_: new_tiny_base())
+    monkeypatch.setattr("spf.bases.reading.load_base", lambda name, **_: new_tiny_base())
     run(engine, replace(CONFIG, adapter=""))
     assert engine.state == "ready"
 

@@ -811,7 +811,7 @@ def test_a_merged_checkpoint_holds_the_sum_and_the_base_is_as_before(base, mixed
 
 
 def test_a_merged_folder_is_a_base_like_any_other(base, mixed, tmp_path):
-    from spf.models import load_base
+    from spf.bases.reading import load_base
 
     folder = write_folder(base, mixed, tmp_path / "merged")
     loaded, exact = load_base(str(folder)), changes(base, mixed)

@@ -10,6 +10,7 @@ from portrait_world import new_judges, new_portrait_base, random_adapters
 from safetensors.torch import save_file
 
 from spf.config import AUTO, GenerateConfig
+from spf.devices import numbers
 from spf.errors import BadInput, Cancelled
 from spf.evaluation.figures import attention_strip, heat_colours, overlay
 from spf.generate import (
@@ -21,7 +22,6 @@ from spf.generate import (
     TUNED_PICTURE,
     draw,
 )
-from spf.models import numbers
 from spf.paths import cross_attention_names, save_adapter
 
 TEXT = "a photo of a young woman with long red hair"

@@ -28,7 +28,7 @@ from spf.jobs import (
     kept_step,
 )
 from spf.methods import build
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.description import sample_portrait
 from spf.worker import Sitters, Worker, sitter_texts
 

@@ -8,8 +8,8 @@ import torch
 from conftest import VELOCITY, ZERO_SNR, new_tiny_base, save_base
 
 from spf.bases.pinned import PINNED, Pinned
+from spf.bases.reading import load_base
 from spf.errors import BadInput, NotFinite, UnsafeFile
-from spf.models import load_base
 
 
 @pytest.fixture

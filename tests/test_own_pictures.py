@@ -14,9 +14,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from spf import userdata
+from spf.bases.reading import load_tokenizer
 from spf.errors import BadInput
 from spf.mentions import mentions
-from spf.models import load_tokenizer
 from spf.prompts import spelling
 from spf.userdata import Wish
 from spf.userdata.captions import texts

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from spf.attention import attention_layers, unmixed
+from spf.bases.reading import load_base
 from spf.errors import BadInput
-from spf.models import load_base
 from spf.sampling.loop import denoise
 
 

@@ -6,6 +6,7 @@ import pytest
 from portrait_world import random_adapters
 
 from spf.answers import Result
+from spf.bases.reading import load_base
 from spf.config import AUTO, GenerateConfig
 from spf.convert import convert
 from spf.engine import Engine
@@ -15,7 +16,6 @@ from spf.exchange import load_adapter
 from spf.files import write_json
 from spf.generate import draw
 from spf.jobs import REQUEST, STATE, Jobs
-from spf.models import load_base
 from spf.paths import save_adapter
 from spf.receipt import ReceiptConfig, receipt
 from spf.shelf import name_of

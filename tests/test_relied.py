@@ -18,9 +18,9 @@ from test_architecture import ROOT, TREES, live_nodes
 
 import app
 from spf import attention, cli
+from spf.bases.reading import load_base
 from spf.errors import ChangedLibrary
 from spf.injected import AdaLoraPaths, LoraPaths, projections
-from spf.models import load_base
 from spf.portraits.pretrain.muon import Muon
 from spf.relied import FIELDS, NAMES, explained, gone, require, unlike
 from spf.streaming import plainly

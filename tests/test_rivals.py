@@ -13,6 +13,7 @@ from portrait_world import new_portrait_base
 from test_finetune import config, weights  # noqa: F401 - the fixture that checks that the base comes back to the bit
 
 from spf.attention import Record, cross_attention_layers, record
+from spf.devices import numbers
 from spf.errors import BadInput, Cancelled
 from spf.exchange import load_adapter
 from spf.files import load_tensors
@@ -37,7 +38,6 @@ from spf.methods import (
 )
 from spf.methods.purecc import EXTRACTOR, representation_bias
 from spf.methods.tokencompose import grounding, supervised
-from spf.models import numbers
 from spf.paths import DOWN, UP, Adapter, response, save_adapter
 from spf.portraits.captions import Caption, Phrase
 from spf.portraits.description import TARGETS

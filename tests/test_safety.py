@@ -44,7 +44,7 @@ def real(tmp_path, monkeypatch):
     """An engine with a model that is not the embedded one, and its folder."""
     base = new_tiny_base()
     base.folder = tmp_path
-    monkeypatch.setattr("spf.models.load_base", lambda name, **_: base)
+    monkeypatch.setattr("spf.bases.reading.load_base", lambda name, **_: base)
     return Engine(folder=tmp_path / "none"), tmp_path
 
 

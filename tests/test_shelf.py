@@ -13,7 +13,7 @@ from spf.config import GenerateConfig
 from spf.engine import Engine
 from spf.errors import BadInput
 from spf.evaluation.entries import shelf_of
-from spf.exchange.reading import WIDTHS
+from spf.exchange.header import WIDTHS
 from spf.shelf import (
     FORMS,
     NAIVE,

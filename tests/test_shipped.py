@@ -11,11 +11,11 @@ import pytest
 import torch
 from judge_maps import judge_maps
 
+from spf.bases.reading import load_base
 from spf.evaluation.judges import Judges
 from spf.evaluation.protocol import EvaluateConfig, evaluate, find_adapters
 from spf.exchange import load_adapter
 from spf.methods import Context, build
-from spf.models import load_base
 from spf.paths import response
 from spf.portraits.dataset import draw, sample_many
 from spf.portraits.description import ATTRIBUTES, TARGETS

@@ -16,8 +16,8 @@ from spf.engine import Engine
 from spf.errors import BadInput
 from spf.exchange.checkpoint import pipeline_of
 from spf.generate import draw
-from spf.models import middle
 from spf.packing import unpacked
+from spf.pixels import middle
 from spf.prompts import compose
 from spf.sampling import GuideConfig, Kept, initial_latents, sample_pair
 from spf.ui import stage

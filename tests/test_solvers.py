@@ -7,10 +7,10 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from real_world import new_cut_base
 
+from spf.bases.reading import scheduler_of
 from spf.config import SAMPLERS, GenerateConfig
 from spf.errors import BadInput
 from spf.exchange.checkpoint import pipeline_of
-from spf.models import scheduler_of
 from spf.prompts import compose
 from spf.sampling import GuideConfig, Kept, initial_latents, sample, sample_pair
 

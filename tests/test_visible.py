@@ -11,7 +11,7 @@ from spf.evaluation import visible as v
 from spf.evaluation.judges import Look
 from spf.evaluation.measures import compared
 from spf.loading import find_judges
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.dataset import draw
 from spf.portraits.description import ATTRIBUTES, TARGETS, sample_portrait
 from spf.portraits.render import REGIONS

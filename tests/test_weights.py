@@ -8,8 +8,8 @@ import torch
 from conftest import new_tiny_base
 from portrait_world import random_adapters
 
+from spf.bases.reading import empty_base, load_base
 from spf.exchange import Layout, load_adapter, reading, write
-from spf.models import empty_base, load_base
 from spf.paths import Adapter, response, save_adapter
 from spf.shelf import Shelf
 from spf.weights import FAMILIES, KEY, Loaded, note, said_base, sketch

@@ -1,9 +1,13 @@
-"""Where the parts of a base model lie: in a folder as diffusers keeps them, or in one file."""
+"""Where the parts of a base model lie: in a folder as diffusers keeps them, or in one file; and how
+a part in a folder is read.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from spf.errors import BadInput, UnsafeFile
 from spf.files import read_json
@@ -70,3 +74,16 @@ def _shards(index: Path) -> list[str]:
     except (KeyError, TypeError, AttributeError) as error:
         raise UnsafeFile(f"{index} is no index of weights; download the model again.") from error
     raise UnsafeFile(f"{index} names files outside its folder; download the model again.")
+
+
+def read_part(kind: type, folder: Path, name: str, **options):
+    """One part of a model from a local folder, from safetensors only."""
+    if "dtype" in options:
+        options["use_safetensors"] = True  # without it diffusers falls back to pickles
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UnsafeFile(
+            f"model {name} has a missing or damaged {folder.name} folder; restore it or download "
+            "it again."
+        ) from error

@@ -21,8 +21,9 @@ from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges, Look
 from spf.evaluation.plan import drawing, guided_by, guiding, known_rows, row_key
 from spf.evaluation.visible import settled
-from spf.models import Base, as_pixels
+from spf.models import Base
 from spf.paths import response
+from spf.pixels import as_pixels
 from spf.portraits.description import TARGETS
 from spf.portraits.texts import open_captions
 from spf.prompts import ComposedPrompt, compose

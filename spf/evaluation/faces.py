@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from spf.errors import BadInput
 from spf.evaluation.form import FormJudge
 from spf.files import atomic
-from spf.models import Base, as_pictures, as_pixels
+from spf.models import Base
+from spf.pixels import as_pictures, as_pixels
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import sample_many
 from spf.portraits.description import ATTRIBUTES

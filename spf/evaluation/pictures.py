@@ -17,7 +17,8 @@ from spf.evaluation.columns import levels
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.measures import SURE
 from spf.files import atomic
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 
 
 @dataclass

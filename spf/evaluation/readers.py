@@ -17,7 +17,8 @@ from spf.config import EMBEDDED
 from spf.evaluation.judges import Judges, Reading
 from spf.evaluation.measures import compared
 from spf.evaluation.visible import settled
-from spf.models import Base, as_pixels
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.portraits.description import Target
 from spf.targets import known_targets
 from spf.traits import PERSON, TRAITS, decides, speaks

@@ -4,9 +4,10 @@ read_adapter("old-town.safetensors", base)                    # any LoRA of SD 1
 write(adapter, Layout.of(base), "kohya", "hat.kohya.safetensors", rank=32).loss.error
 """
 
+from .header import origin
 from .lowrank import Loss, as_pairs, low_rank
 from .names import Layout
-from .reading import fitting, load_adapter, origin, read_adapter
+from .reading import fitting, load_adapter, read_adapter
 from .writing import FORMS, RANK, Written, write, write_for_others
 
 __all__ = [

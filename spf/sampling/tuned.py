@@ -19,8 +19,9 @@ from spf.attention import Record, record
 from spf.config import GUIDANCE
 from spf.control import evidence
 from spf.guides import make as make_guide
-from spf.models import Base, as_pixels
+from spf.models import Base
 from spf.paths import Adapter, mark_of, others, response
+from spf.pixels import as_pixels
 from spf.prompts import ComposedPrompt, compose
 from spf.sampling.guides import ORDINARY, GuideConfig, composed, predictions, pushed
 from spf.sampling.kept import Kept

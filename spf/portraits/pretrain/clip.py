@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from spf.files import load_tensors, write_json
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.captions import caption, compose, words
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, Portrait, sample_portrait

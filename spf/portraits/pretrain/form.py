@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spf.evaluation.form import FormJudge
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.pretrain.common import Stage, batch_indices, replaced_folder, start_from
 from spf.portraits.pretrain.deform import deform
 from spf.portraits.pretrain.spoil import returned_portraits, spoil

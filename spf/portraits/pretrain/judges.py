@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spf.evaluation.judges import Judges
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.description import ATTRIBUTES, Portrait, hidden
 from spf.portraits.pretrain.common import Stage, replaced_folder, start_from

@@ -17,12 +17,14 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer, VisionTextDualEncoderModel
 
+from spf.bases.reading import load_base
 from spf.config import GUIDANCE, GenerateConfig
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import cosine
 from spf.files import atomic, write_json
-from spf.models import Base, as_pixels, load_base
+from spf.models import Base
+from spf.pixels import as_pixels
 from spf.portraits.captions import complete_text, compose
 from spf.portraits.dataset import contact_sheet, sample_many
 from spf.portraits.description import TARGETS, Target, sample_portrait

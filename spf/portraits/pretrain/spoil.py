@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from spf.models import as_pictures, as_pixels
+from spf.pixels import as_pictures, as_pixels
 from spf.portraits.dataset import PortraitSet
 from spf.portraits.pretrain.common import Stage, batch_indices, kept_array, noise
 

@@ -27,7 +27,7 @@ from spf.diffusion import Diffusion
 from spf.errors import BadInput
 from spf.evaluation.judges import Judges
 from spf.files import atomic, load_tensors
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.captions import caption, compose
 from spf.portraits.dataset import PortraitSet, contact_sheet, sample_many
 from spf.portraits.description import ATTRIBUTES

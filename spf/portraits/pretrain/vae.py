@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from spf.models import as_pixels
+from spf.pixels import as_pixels
 from spf.portraits.pretrain.common import (
     Stage,
     batch_indices,
