@@ -33,16 +33,24 @@ NETWORKS = {"vae": 2.0, "clip": 0.7, "judges": 0.5, "form": 0.3, "unet": 12.0, "
 TAUGHT = ("naive", "spf")
 SHIPPED = {"naive": ("hat", "laughing", "dress"), "spf": tuple(TARGETS)}
 """Of which targets the weights of a method are shipped; all are measured."""
-_LONG = ("--steps", "2000", "--images", "960", "--rank", "16")
+_USUAL = ("--steps", "400", "--rank", "10")
+_FRECKLES = (
+    *("--steps", "1600", "--images", "960", "--rank", "16"),
+    *("--set", "learning_rate=3e-4", "--set", "lean=0.7"),
+)
+_PEARLS = ("--images", "960", "--rank", "16", "--set", "learning_rate=4e-4")
 TEACHING = {
-    "": ("--steps", "400", "--rank", "10"),
-    "freckles": (*_LONG, "--set", "learning_rate=3e-4"),
-    "necklace": (*_LONG, "--set", "learning_rate=4e-4"),
+    "freckles-naive": _FRECKLES,
+    "freckles-spf": (*_FRECKLES, "--set", "push=1.0"),
+    "necklace-naive": ("--steps", "1440", *_PEARLS),
+    "necklace-first": ("--steps", "2000", *_PEARLS, "--keep", "400"),
+    "necklace-spf": (
+        *("--steps", "240", "--images", "960", "--rank", "16", "--set", "learning_rate=2e-4"),
+        *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0"),
+    ),
 }
-"""How long each target is taught, by every method alike; "" stands for all that are not named."""
-PUSHES = {"freckles-spf": "1.0"}
-"""Noted in adapters that answer better to another push than the ordinary one; docs/tried.md and
-docs/results.md have how it was chosen."""
+"""How targets are taught that want more than _USUAL; docs/tried.md has how it was chosen. SPF's
+necklace is taught in two runs: the second starts from where stage 1 of the first ends."""
 MEASURING = (
     *("--methods", "original,naive,naive+held,spf,spf+held"),
     *("--prompts", "8", "--seeds", "1", "--no-retention", "--batch", "8"),
@@ -75,19 +83,7 @@ def steps(out: Path, root: Path = Path(".")) -> Iterator[Step]:
 
     for target in TARGETS:
         for method in TAUGHT:
-            folder = out / "adapters" / f"{target}-{method}"
-            file = f"{adapter_name(target, method)}.safetensors"
-            long = TEACHING.get(target, TEACHING[""])
-            order = ("finetune", "--method", method, "--data", target, *long)
-            if push := PUSHES.get(f"{target}-{method}"):
-                order += ("--set", f"push={push}")
-            order += ("--out", str(folder))
-
-            places = [shelf / file]
-            if target in SHIPPED[method]:
-                places.append(checkpoints / "adapters" / file)
-            keep = tuple((folder / file, place) for place in places)
-            yield Step(f"{target}-{method}", order, 0.15, keep)
+            yield from _teaching(target, method, out, checkpoints)
 
     measured, where = out / "evaluate", ("--adapters", str(shelf))
     order = ("evaluate", *MEASURING, "--maps", "4", *where, "--out", str(measured))
@@ -101,6 +97,27 @@ def steps(out: Path, root: Path = Path(".")) -> Iterator[Step]:
     yield Step("figures", ("figures", "--results", str(measured)), 0.05)
     yield Step("examples", ("examples", "--tries", "6"), 0.3)
     yield Step("screenshot", ("screenshot",), 0.02)
+
+
+def _teaching(target: str, method: str, out: Path, checkpoints: Path) -> Iterator[Step]:
+    """One adapter: the run that makes it, after the run that it starts from if it has one."""
+    name = f"{target}-{method}"
+    file = f"{adapter_name(target, method)}.safetensors"
+    order = ("finetune", "--method", method, "--data", target)
+
+    long = TEACHING.get(name, _USUAL)
+    if method == "spf" and (first := f"{target}-first") in TEACHING:
+        folder = out / "adapters" / first
+        yield Step(first, (*order, *TEACHING[first], "--out", str(folder)), 0.5)
+        long = (*long, "--start", str(folder / "steps" / f"{target}-1200.safetensors"))
+
+    folder = out / "adapters" / name
+    places = [out / "shelf" / file]
+    if target in SHIPPED[method]:
+        places.append(checkpoints / "adapters" / file)
+    hours = 0.4 if name in TEACHING else 0.15
+    keep = tuple((folder / file, place) for place in places)
+    yield Step(name, (*order, *long, "--out", str(folder)), hours, keep)
 
 
 def chosen(every: Sequence[Step], only: Sequence[str], since: str) -> list[Step]:

@@ -53,9 +53,14 @@ def test_the_orders_are_those_that_made_what_ships(sheet):
 
             for name in ("method", "data", "steps", "rank"):
                 assert order[order.index(f"--{name}") + 1] == str(made[name]), (target, name)
-            noted = header.get("push")
-            assert ("--set" in order) == bool(noted), target
-            assert not noted or order[order.index("--set") + 1] == f"push={noted}"
+            own, asked = json.loads(header["settings"]), zip(order, order[1:], strict=False)
+            wanted = dict(value.split("=") for word, value in asked if word == "--set")
+            assert wanted.get("push") == header.get("push"), target
+            assert {name: own[name] for name in wanted} == {
+                name: float(value) for name, value in wanted.items()
+            }, target
+            started = order[order.index("--start") + 1] if "--start" in order else ""
+            assert bool(started) == bool(made["start"]), target
 
 
 def test_the_table_is_measured_as_its_page_says(sheet):
