@@ -46,8 +46,9 @@ TEACHING = {
     "necklace-first": ("--steps", "2000", *_PEARLS, "--keep", "400"),
     "necklace-spf": (
         *("--steps", "240", "--images", "960", "--rank", "16", "--set", "learning_rate=2e-4"),
-        *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0"),
+        *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0", "--set", "push=1.75"),
     ),
+    "sunglasses-spf": (*_USUAL, "--set", "push=1.75"),
 }
 """How targets are taught that want more than _USUAL; docs/tried.md has how it was chosen. SPF's
 necklace is taught in two runs: the second starts from where stage 1 of the first ends."""
