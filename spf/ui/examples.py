@@ -46,6 +46,11 @@ WANTED: dict[str, GenerateConfig] = {
         also="",
         seed=2,
     ),
+    "necklace": GenerateConfig(
+        "a photo of a young woman with short black hair, wearing a green sweater, before a window",
+        "a pearl necklace",
+        seed=1,
+    ),
     "blonde": GenerateConfig(
         "a photo of a woman with curly hair, wearing a red jacket, in a park",
         "blonde hair",
