@@ -307,7 +307,9 @@ def test_suggestions_fill_the_fields(visit):
     page.click("#suggest button:has-text('freckled skin')")
     playwright.expect(page.locator(TARGET)).to_have_value("freckled skin")
     page.click("#suggest button:has-text('watercolor painting')")
-    playwright.expect(page.locator("#replace :is(input, textarea)")).to_have_value("photo")
+    playwright.expect(page.locator(TARGET)).to_have_value("watercolor painting")
+    playwright.expect(page.locator("input[type=radio][value=auto]")).to_be_checked()
+    playwright.expect(page.locator("#replace")).to_be_hidden()
 
 
 def test_scrubbing_asks_nobody_and_answers_at_once(visit):
