@@ -165,6 +165,29 @@ def test_the_accident_is_said_on_both_sides(base):
     )
 
 
+def test_the_accident_of_a_style_is_said_without_another_word_for_it(base):
+    style = compose("a photo of a man", "watercolor painting", "replace", "photo")
+    found = telling.explained(base, style, {"age": "old"})
+    assert found.base == "a photo of an old person"
+    assert found.complete == "a watercolor painting of an old person"
+
+
+def test_words_are_found_again_behind_what_was_put_before_them():
+    edits, _ = writing.written("a man wearing an oversized jacket", {"clothing color": "red"})
+    assert writing.patched("a man wearing an oversized jacket", edits).endswith(
+        "a red oversized jacket"
+    )
+    shorter, longer = [(2, 8, "man")], [(2, 5, "person"), (20, 20, " at the end")]
+    assert writing.moved((14, 18), shorter) == (11, 15)
+    assert writing.moved((9, 13), longer) == (12, 16)
+    assert writing.moved((2, 5), longer) == (2, 8), "what was put at its start belongs to it"
+
+
+def test_spans_meet_where_they_share_a_character():
+    assert writing.meet((0, 4), (3, 5)) and writing.meet((3, 5), (0, 4))
+    assert not writing.meet((0, 3), (3, 5)) and not writing.meet((3, 5), (0, 3))
+
+
 def test_a_held_drawing_is_told_and_guided_apart_from_the_accident(base, monkeypatch):
     prompt, noise = compose("a photo of a woman", "a hat"), initial_latents(base, [3])
     monkeypatch.setattr(
