@@ -2,6 +2,7 @@
 draws instead.
 """
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -235,7 +236,7 @@ def told_by_jobs():
     ]
 
 
-@pytest.mark.parametrize("text", told_by_jobs())
+@pytest.mark.parametrize("text", told_by_jobs(), ids=itertools.count())
 def test_what_jobs_say_is_told_in_every_language_and_names_no_place(text):
     told = retold(text)
     assert HAN.search(told["zh"]) and not HAN.search(told["en"])
