@@ -27,6 +27,7 @@ from .registry import EDITS, GUIDES, MEASURES
 from .rows import noise_seed, read_rows
 from .settings import EvaluateConfig
 from .shelf import EVERY, ORIGINAL, adapter_name
+from .targets import placed
 
 log = logging.getLogger(__name__)
 
@@ -193,8 +194,6 @@ def _pairs(table: Table, method: str, target: Target, most: int) -> list[Pair]:
             # the text of a measured row is complete
             "also": "" if row.get("base") == base else settings.get("also") or "",
             "targets": (target.text,),
-            "mode": target.mode,
-            "replace": target.replace,
             "seed": noise,
             "adapter": row["adapter"] if named else adapter_name(target.name, weights),
             "beside": "",
@@ -289,7 +288,7 @@ def _base_text(row: Mapping[str, Any], caption: str, target: Target) -> str | No
     for candidate in filter(None, (told if isinstance(told, str) else None, caption)):
         if (
             text in (None, candidate)
-            or compose(candidate, target.text, target.mode, target.replace).complete == text
+            or compose(candidate, target.text, *placed(target, candidate)).complete == text
         ):
             return candidate
     return None

@@ -11,6 +11,7 @@ from spf.portraits.description import TARGETS
 from spf.portraits.texts import base_captions
 from spf.prompts import compose
 from spf.rows import noise_seed
+from spf.targets import composed
 
 SETTINGS = {
     "prompts": 3,
@@ -127,6 +128,24 @@ def test_measured_pairs_are_sorted_by_what_was_asked(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps(told[0]))
     request = results.pairs(table, "spf", "hat")[0].request
     assert (request.base, request.seed, request.adapter) == ("a woman", 77, "hat-lora")
+
+
+@pytest.mark.parametrize(
+    ("target", "base", "text"),
+    [
+        ("dress", "an old man wearing a red sweater", "an old man wearing a red dress"),
+        ("dress", "an old man by the sea", "an old man by the sea, dress"),
+        ("watercolor", "a portrait of a boy", "a watercolor painting of a boy"),
+        ("watercolor", "a boy", "a watercolor painting of a boy"),
+        ("hat", "a boy", "a boy, a hat"),
+    ],
+)
+def test_a_pair_of_ones_own_text_is_drawn_again_as_it_was_measured(tmp_path, target, base, text):
+    table = results.read(write(tmp_path / "results.json", [row(target=target)]))
+    line = {"method": "spf", "target": target, "prompt": 0, "seed": 0, "noise": 7, "key": "0"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(line | {"base": base, "text": text}))
+    (pair,) = results.pairs(table, "spf", target)
+    assert composed(pair.request).complete == text
 
 
 @pytest.mark.parametrize(
