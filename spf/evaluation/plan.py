@@ -79,8 +79,8 @@ class Job:
 def plan(
     base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()
 ) -> list[Job]:
-    """All that is to be measured, target by target. A target takes a word's place in a text where
-    one stands for it, as on the page, and is appended to others.
+    """All that is to be measured, target by target. A target goes into a text where `placed` says,
+    as on the page.
     """
     targets = dict.fromkeys(one.target for one in tuned)
     return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]

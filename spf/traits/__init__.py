@@ -54,7 +54,7 @@ def _alike(form: str, values: str) -> dict[str, str]:
     return {value: form.format(value) for value in values.split("|")}
 
 
-_FRAMED = r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength"
+FRAMED = r"close\W?up|head\Wand\Wshoulders|half\Wlength|full\Wlength"
 
 MEDIUM = Trait(
     "medium",
@@ -144,7 +144,7 @@ TRAITS = (
     ),
     Trait(
         "framing",
-        _FRAMED,
+        FRAMED,
         _alike("{}", "close-up|head-and-shoulders|half-length"),
         "a {} photo of a person",
         usual=("head-and-shoulders",),

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from spf.prompts import ARTICLE, Span, agree, phrase_spans
 
-from . import CLOTHES, MEDIUM, TRAITS, where
+from . import CLOTHES, FRAMED, MEDIUM, where
 
-_FRAMED = next(trait.says for trait in TRAITS if trait.name == "framing")
 _CHILD = {"woman": "girl", "man": "boy"}
 
 Patch = tuple[int, int, str]
@@ -92,7 +91,7 @@ def _medium(text: str, new: dict[str, str]) -> tuple[Patch, list[str]]:
     """What kind of picture it is, and its framing: said after a framing that opens the text
     ("close-up photo of"), else before all of it; both are taken out of `new`.
     """
-    kind, framed = new.pop("medium"), where(rf"(?:an?\W)?(?:{_FRAMED})", text)
+    kind, framed = new.pop("medium"), where(rf"(?:an?\W)?(?:{FRAMED})", text)
     if framed and framed[0] == 0:
         end = framed[1]
         said = re.match(r"\W*($|,|of\W)", text[end:])
