@@ -61,8 +61,6 @@ def requests(
                 drawing = GenerateConfig(
                     base=caption.text,
                     targets=(target.text,),
-                    mode=target.mode,
-                    replace=target.replace,
                     adapter=adapter,
                     seed=1000 * (config.seed + 1) + number,
                     steps=config.steps,

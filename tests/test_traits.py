@@ -170,6 +170,11 @@ def test_the_accident_of_a_style_is_said_without_another_word_for_it(base):
     found = telling.explained(base, style, {"age": "old"})
     assert found.base == "a photo of an old person"
     assert found.complete == "a watercolor painting of an old person"
+    front = telling.explained(
+        base, compose("an old man", "watercolor painting", "front"), {"age": "old"}
+    )
+    assert front.base == "an old person"
+    assert front.complete == "a watercolor painting of an old person"
 
 
 def test_words_are_found_again_behind_what_was_put_before_them():

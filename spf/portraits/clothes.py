@@ -153,7 +153,7 @@ def _suit(c, p, half, neck, color, skin) -> None:
 
 
 def _dress(c, p, half, body, color, skin) -> None:
-    """Bare shoulders, a sweetheart neckline with a wide hem, and dots."""
+    """Bare shoulders and a sweetheart neckline with a wide hem."""
     c.fill(body, darker(skin, 0.04), "neck", shade=0.3)
     right = [
         (0, 0.155),
@@ -168,9 +168,6 @@ def _dress(c, p, half, body, color, skin) -> None:
     c.fill(bodice, color, "clothing", shade=0.3)
 
     pale = p.clothing_color in ("white", "yellow")
-    trim = darker(color, 0.28) if pale else lighter(color, 0.60)
-    for row, y in enumerate(np.arange(0.215, 1.0, 0.085)):
-        for x in (np.arange(-4, 5) + row % 2 / 2) * 0.100:
-            c.fill(ellipse(x, y, 0.020, 0.020, 18), trim, inside=bodice)
+    trim = darker(color, 0.34) if pale else lighter(color, 0.60)
     hem = [(-0.185, 0.022), (-0.085, 0.142), (0.085, 0.142), (0.185, 0.022)]
     c.fill(stroke(hem, 0.024), trim, "clothing")

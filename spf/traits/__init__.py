@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from spf.prompts import Span
 
-PERSON = "a photo of a person"
+SOMEBODY = "a person"
+PERSON = f"a photo of {SOMEBODY}"
 """What CLIP is asked where there is nothing to say, and the shortest base text."""
 _TONES = "fair|pale|light|tan|olive|brown|dark"
 _SHADES = "black|brown|brunette|red|ginger|gray|grey|silver|blond|blonde|golden"

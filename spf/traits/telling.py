@@ -16,7 +16,7 @@ from spf.models import Base
 from spf.prompts import ComposedPrompt, compose, find, overflow, paired
 from spf.words import parted
 
-from . import MEDIUM, PERSON, TRAITS, Trait, decides, known_phrases, speaks, where
+from . import MEDIUM, PERSON, SOMEBODY, TRAITS, Trait, decides, known_phrases, speaks, where
 from .writing import meet, moved, patched, written
 
 _MAN = "man|boy|gentleman|guy|male|father|grandfather|grandpa|dad|uncle"
@@ -130,11 +130,9 @@ def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Comp
     """The same change of a text that says nothing but `found`; where that is what a tailored set
     has in common, the words of the target need not bring it along (explaining away).
     """
-    root = (
-        PERSON
-        if prompt.mode != "replace" or find(PERSON, prompt.replace)
-        else f"{PERSON}, {prompt.replace}"
-    )
+    root = SOMEBODY if prompt.mode == "front" else PERSON
+    if prompt.mode == "replace" and not find(root, prompt.replace):
+        root = f"{root}, {prompt.replace}"
     return told(base, prompt.over(root), found).prompt
 
 

@@ -161,8 +161,6 @@ class Booth:
             config = GenerateConfig(
                 base,
                 (target.text,),
-                target.mode,
-                target.replace,
                 seed=seed,
                 steps=STEPS,
                 adapter=adapter_name(name, method),
