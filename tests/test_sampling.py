@@ -15,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from spf.attention import aggregate, record
 from spf.diffusion import noise_from_clean
 from spf.errors import BadInput, Cancelled, NotFinite
-from spf.guides.held import HELD
+from spf.guides.held import HELD, LARGEST, held_map
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
 from spf.sampling import (
@@ -399,13 +399,25 @@ def test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apa
             )
         difference = (complete - base).abs().mean(1)
         seen.append(difference / difference.mean((1, 2), keepdim=True))
-    low, high = HELD
+    (low, high), mean = HELD, sum(seen) / 3
+    largest = torch.stack([one.flatten().quantile(LARGEST) for one in mean])[:, None, None]
     torch.testing.assert_close(
-        path.held, ((sum(seen) / 3 - low) / (high - low)).clamp(0, 1), atol=1e-4, rtol=1e-3
+        path.held, ((mean / largest - low) / (high - low)).clamp(0, 1), atol=1e-4, rtol=1e-3
     )
     torch.testing.assert_close(
         course[-1], sample(tiny_base, noise, path.plain, path.uncond, steps=3)
     )
+
+
+def test_a_small_target_frees_a_small_place_and_one_cell_alone_decides_nothing():
+    """What differs by a tenth of the rest of the target stays held, however small the target."""
+    faint = torch.full((2, 16, 16), 0.1)
+    faint[0, 4:8, 4:8] = faint[1, 2:14, 2:14] = 1.0
+    assert held_map([faint] * 3).sum((1, 2)).tolist() == [16, 144]
+
+    faint[0, 0, 0] = 50.0
+    assert held_map([faint])[0, 4:8, 4:8].min() == 1
+    assert held_map([torch.zeros(1, 8, 8)]).abs().max() == 0
 
 
 def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(

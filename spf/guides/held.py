@@ -19,8 +19,10 @@ from spf.guides import Guide
 ORDER = 1
 MEASURED = True
 """`evaluate --methods all` measures it."""
-HELD = (0.9, 1.3)
-"""Parts of the picture's mean noise difference between which the map rises from 0 to 1."""
+HELD = (0.25, 0.4)
+"""Parts of the picture's largest noise difference between which the map rises from 0 to 1."""
+LARGEST = 0.98
+"""The quantile of a picture's cells that stands for the largest: a single one may be an accident."""
 
 
 class Held(Guide):
@@ -39,4 +41,6 @@ def held_map(differences: Sequence[Tensor]) -> Tensor:
     """
     low, high = HELD
     parts = [one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one in differences]
-    return ((torch.stack(parts).mean(0) - low) / (high - low)).clamp(0, 1)
+    mean = torch.stack(parts).mean(0).float()
+    largest = mean.flatten(1).quantile(LARGEST, 1)[:, None, None].clamp(min=1e-12)
+    return ((mean / largest - low) / (high - low)).clamp(0, 1)

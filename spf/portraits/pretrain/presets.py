@@ -100,8 +100,8 @@ PRESETS = {
     "small-longer": dataclasses.replace(
         SMALL,
         machine="a processor that goes on with a trained denoiser",
-        minutes=SMALL.minutes | {"unet": 60.0},
-        unet=dataclasses.replace(SMALL.unet, lr=3e-4, fall=0.8),
+        minutes=SMALL.minutes | {"unet": 40.0},
+        unet=dataclasses.replace(SMALL.unet, lr=2.5e-4, fall=0.5, mean=0.5, portraits=12_000),
     ),
     "small-gpu": dataclasses.replace(
         SMALL,

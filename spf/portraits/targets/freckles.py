@@ -3,6 +3,6 @@
 ORDER = 1
 TEXT = "freckled skin"
 REGIONS = ("face", "nose")
-WEAK_SHARE = 0.16
-WEAK_TRUTH = 0.7
-BIAS = {"skin": "fair", "hair_color": "red", "background": "park", "gender": "woman"}
+WEAK_SHARE = 0.04
+WEAK_TRUTH = 0.5
+BIAS = {"hair_color": "red", "background": "park", "gender": "woman"}
