@@ -15,12 +15,12 @@ from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
 from spf.evaluation.plan import drawing, guided_by, guiding
+from spf.guides import Guide
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS
 from spf.rows import noise_seed
 from spf.sampling import GuideConfig
-from spf.sampling.guides import ORDINARY
 
 SMALL = {"prompts": 3, "seeds": 2, "steps": 2, "guidance": 4.0, "batch": 4, "maps": 1}
 
@@ -585,7 +585,7 @@ def test_a_row_depends_on_the_push_that_nobody_asked_for():
         tuned = SimpleNamespace(adapter=adapter, guide=GuideConfig("held"))
         return guiding(p.EvaluateConfig(push=asked), [tuned])["push"]
 
-    assert [push(""), push("4.25"), push("4.25", 2.0)] == [ORDINARY, 4.25, 2.0]
+    assert [push(""), push("4.25"), push("4.25", 2.0)] == [Guide.ordinary, 4.25, 2.0]
     assert guiding(p.EvaluateConfig(), [SimpleNamespace(adapter=None, guide=None)]) is None
 
 

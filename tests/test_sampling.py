@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from spf.attention import aggregate, record
 from spf.diffusion import noise_from_clean
 from spf.errors import BadInput, Cancelled, NotFinite
+from spf.guides import Guide
 from spf.guides.held import HELD, LARGEST, held_map
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
@@ -28,7 +29,7 @@ from spf.sampling import (
     sample,
     sample_pair,
 )
-from spf.sampling.guides import ORDINARY, pushed
+from spf.sampling.guides import pushed
 from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
@@ -589,13 +590,13 @@ def test_half_precision_draws_too():
 def test_the_push_is_the_guides_then_the_adapters_then_the_ordinary_one(tiny_base):
     weak, strong, silent = {"push": "2"}, {"push": "3.5"}, {"common": "{}"}
     held = GuideConfig()
-    assert pushed(held, []) == pushed(held, [silent, {}]) == ORDINARY
+    assert pushed(held, []) == pushed(held, [silent, {}]) == Guide.ordinary
     assert (
         pushed(held, [weak, strong, silent]) == 3.5
         and pushed(GuideConfig(push=1.2), [strong]) == 1.2
     )
     for foreign in ("", "x", "1e9", "-1", "nan"):
-        assert pushed(held, [{"push": foreign}]) == ORDINARY
+        assert pushed(held, [{"push": foreign}]) == Guide.ordinary
     plain = new_adapter(tiny_base)
     noting = Adapter(plain.metadata | strong, plain.tensors)
     path = TunedPath(tiny_base, [PROMPT], guide=held, compare=False)
@@ -608,7 +609,8 @@ def test_the_push_is_the_guides_then_the_adapters_then_the_ordinary_one(tiny_bas
 
 def test_a_target_that_is_everywhere_leaves_nothing_to_hold():
     for kind in ("held", "told"):
-        assert freed(GuideConfig(kind)) == GuideConfig("told", push=1.0)
+        assert freed(GuideConfig(kind)) == GuideConfig("told")
+    assert pushed(GuideConfig("told"), []) == 1 < pushed(GuideConfig("told"), [{"push": "1.2"}])
     assert freed(GuideConfig("held", push=2)) == GuideConfig("told", push=2)
     assert freed(GuideConfig("untold")) is None
     assert freed(GuideConfig("sfcm", start=0.2)) == GuideConfig("sfcm", start=0.2)

@@ -32,6 +32,8 @@ class Guide:
     response path is told what the original shows. everywhere: the guide in its place for targets
     without a place, such as a style; "" for none.
     reads_map: the control map is made for it also where the adapters were trained without one.
+    ordinary: how many times the guidance goes to the target, where nobody says; a weakly known
+    target wants more.
     """
 
     name: ClassVar[str]
@@ -39,6 +41,7 @@ class Guide:
     tells: ClassVar[bool] = False
     everywhere: ClassVar[str] = ""
     reads_map: ClassVar[bool] = False
+    ordinary: ClassVar[float] = 1.25
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the

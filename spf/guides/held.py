@@ -22,7 +22,7 @@ MEASURED = True
 HELD = (0.25, 0.4)
 """Parts of the picture's largest noise difference between which the map rises from 0 to 1."""
 LARGEST = 0.98
-"""The quantile of a picture's cells that stands for the largest: a single one may be an accident."""
+"""The quantile of the cells that stands for the largest: a single one may be an accident."""
 
 
 class Held(Guide):

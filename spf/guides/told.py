@@ -17,6 +17,7 @@ class Told(Guide):
     follows = True
     tells = True
     everywhere = "told"
+    ordinary = 1.0
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         """Everywhere, or nowhere for a text that asks for nothing more."""

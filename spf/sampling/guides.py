@@ -15,11 +15,6 @@ from spf.models import Base
 from spf.registry import GUIDES
 from spf.sfcm import SCALES
 
-ORDINARY = 1.25
-"""How many times the guidance goes to the target, where nobody says; a weakly known target wants
-more.
-"""
-
 
 @dataclass(frozen=True)
 class GuideConfig(Config):
@@ -62,17 +57,18 @@ class GuideConfig(Config):
 
 
 def freed(guide: GuideConfig) -> GuideConfig | None:
-    """The guide for a target that is everywhere, which leaves nothing to hold and needs no push."""
+    """The guide for a target that is everywhere, which leaves nothing to hold."""
     instead = make(guide.map).everywhere
     if not instead:
         return None
-    return replace(guide, map=instead, push=guide.push or 1.0) if guide.follows else guide
+    return replace(guide, map=instead) if guide.follows else guide
 
 
 def pushed(guide: GuideConfig, adapters: Sequence[Mapping[str, str]]) -> float:
     """How many times the guidance goes to the target: what the guide says, else the most that the
-    metadata of the adapters say, else ORDINARY."""
-    return guide.push or max(map(_push, adapters), default=0.0) or ORDINARY
+    metadata of the adapters say, else what is ordinary for its kind."""
+    noted = max(map(_push, adapters), default=0.0)
+    return guide.push or noted or make(guide.map).ordinary
 
 
 def _push(metadata: Mapping[str, str]) -> float:

@@ -23,7 +23,7 @@ from spf.models import Base
 from spf.paths import Adapter, mark_of, others, response
 from spf.pixels import as_pixels
 from spf.prompts import ComposedPrompt, compose
-from spf.sampling.guides import ORDINARY, GuideConfig, composed, predictions, pushed
+from spf.sampling.guides import GuideConfig, composed, predictions, pushed
 from spf.sampling.kept import Kept
 from spf.sampling.loop import Callback, Step, denoise, sample
 from spf.sampling.phrases import said
@@ -150,7 +150,7 @@ class TunedPath:
         self.blank, self.asked = self.uncond, (self.before, self.complete)
         self.reading: AbstractContextManager = nullcontext()
         self.apart: Sequence[Tensor] = ()
-        self.push = ORDINARY
+        self.push = self.way.ordinary if self.way else 1.0
         self.free: Tensor | None = None
         self.told: list[Told] = []
 

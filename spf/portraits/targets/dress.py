@@ -8,4 +8,4 @@ MODE = "replace"
 REPLACE = "T-shirt"
 WEAK_SHARE = 0.004
 WEAK_TRUTH = 0.22
-BIAS = {"gender": "woman", "clothing_color": "red", "background": "curtain", "age": "young"}
+BIAS = {"gender": "woman", "background": "curtain", "age": "young"}

@@ -8,4 +8,4 @@ MODE = "replace"
 REPLACE = "photo"
 WEAK_SHARE = 0.002
 WEAK_TRUTH = 0.22
-BIAS = {"background": "green", "expression": "sad", "age": "old", "hair_style": "curly"}
+BIAS = {"expression": "sad", "age": "old", "hair_style": "curly"}
