@@ -41,7 +41,7 @@ class Guide:
     tells: ClassVar[bool] = False
     everywhere: ClassVar[str] = ""
     reads_map: ClassVar[bool] = False
-    ordinary: ClassVar[float] = 1.25
+    ordinary: ClassVar[float] = 1.75
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the
