@@ -41,7 +41,7 @@ _FRECKLES = (
 _PEARLS = ("--images", "960", "--rank", "16", "--set", "learning_rate=4e-4")
 TEACHING = {
     "freckles-naive": ("--steps", "1600", *_FRECKLES),
-    "freckles-spf": ("--steps", "3200", *_FRECKLES, "--set", "push=1.0"),
+    "freckles-spf": ("--steps", "3200", *_FRECKLES, "--set", "push=1"),
     "necklace-naive": ("--steps", "1440", *_PEARLS),
     "necklace-first": ("--steps", "4000", *_PEARLS, "--keep", "400"),
     "necklace-spf": (
