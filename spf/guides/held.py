@@ -4,7 +4,7 @@ shows.
 Outside the map a drawing keeps the original's latents, as Blended Diffusion keeps those of a
 picture (Avrahami et al. 2022). The map is found along the original's drawing, much as DiffEdit
 finds its mask (Couairon et al. 2022): where the tuned weights tell the complete text from the base
-text.
+text. What differs nearly everywhere is free nearly everywhere.
 """
 
 from __future__ import annotations
