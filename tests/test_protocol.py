@@ -15,7 +15,7 @@ from spf.evaluation.measured import Looks, measured
 from spf.evaluation.measured.maps import overlaps
 from spf.evaluation.pictures import clear
 from spf.evaluation.plan import drawing, guided_by, guiding
-from spf.guides import Guide
+from spf.guides import Guide, held
 from spf.paths import save_adapter
 from spf.portraits.description import TARGETS
 from spf.portraits.render import REGIONS
@@ -204,8 +204,10 @@ def test_originals_are_drawn_once_and_retention_once_for_the_same_weights(
 
 
 def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(
-    base, judges, folder, tmp_path
+    base, judges, folder, tmp_path, monkeypatch
 ):
+    # random weights differ nearly everywhere, so that a map as wide as usual would hold nothing
+    monkeypatch.setattr(held, "HELD", (0.6, 0.8))
     config = p.EvaluateConfig(**SMALL | {"maps": 0, "retention": False})
     pair = 2 * 2
     with Rows(base) as rows:
@@ -238,8 +240,7 @@ def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(
         p.EvaluateConfig(**SMALL),
         tmp_path / "c",
     )
-    # random weights differ nearly everywhere, so that little is left to hold
-    assert value(kept, "spf+held", "outside") < value(free, "spf", "outside")
+    assert value(kept, "spf+held", "outside") < 0.7 * value(free, "spf", "outside")
 
 
 def test_a_style_is_everywhere_so_nothing_is_held(base, judges, tmp_path):
