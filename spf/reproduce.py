@@ -35,17 +35,16 @@ SHIPPED = {"naive": ("hat", "laughing", "dress"), "spf": tuple(TARGETS)}
 """Of which targets the weights of a method are shipped; all are measured."""
 _USUAL = ("--steps", "400", "--rank", "10")
 _LONGER = ("--steps", "800", "--images", "480", "--rank", "10")
-_FRECKLES = (
-    *("--images", "960", "--rank", "16", "--set", "learning_rate=3e-4", "--set", "lean=0.7"),
-)
-_PEARLS = ("--images", "960", "--rank", "16", "--set", "learning_rate=4e-4")
+_WIDER = ("--images", "960", "--rank", "16")
+_FRECKLES = (*_WIDER, "--set", "learning_rate=3e-4", "--set", "lean=0.7")
+_PEARLS = (*_WIDER, "--set", "learning_rate=4e-4")
 TEACHING = {
     "freckles-naive": ("--steps", "1600", *_FRECKLES),
     "freckles-spf": ("--steps", "3200", *_FRECKLES, "--set", "push=1"),
     "necklace-naive": ("--steps", "1440", *_PEARLS),
     "necklace-first": ("--steps", "2000", *_PEARLS, "--keep", "400"),
     "necklace-spf": (
-        *("--steps", "240", "--images", "960", "--rank", "16", "--set", "learning_rate=2e-4"),
+        *("--steps", "240", *_WIDER, "--set", "learning_rate=2e-4"),
         *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0", "--set", "push=1.75"),
     ),
     "sunglasses-spf": (*_USUAL, "--set", "push=1.75"),

@@ -150,7 +150,7 @@ class TunedPath:
         self.blank, self.asked = self.uncond, (self.before, self.complete)
         self.reading: AbstractContextManager = nullcontext()
         self.apart: Sequence[Tensor] = ()
-        self.push = self.way.ordinary if self.way else 1.0
+        self.push = 1.0
         self.free: Tensor | None = None
         self.told: list[Told] = []
 
