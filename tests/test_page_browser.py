@@ -158,15 +158,17 @@ def visit(chromium, url, engine):
         yield visit
 
 
+LEFT = ("AbortError", "Connection errored out", "Cannot set properties of undefined (setting")
+"""What Gradio says on a page that is left in the middle of a stream."""
+
+
 @contextmanager
 def opened(chromium, url):
     contexts, trouble = [], []
     playwright.expect.set_options(timeout=20_000)  # other work may share the machine
 
     def complain(text):
-        if (
-            "AbortError" not in text and "Connection errored out" not in text
-        ):  # a page that is left drops its stream
+        if not any(words in text for words in LEFT):
             trouble.append(text)
 
     def visit(query="", width=1280, height=900, **options):
@@ -772,6 +774,7 @@ def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
     drawn = engine.steps_done
     page.goto("about:blank")
     page.go_back()
+    say(page, "The hat is there.")
     page.wait_for_selector(f"{DONE} figure img[src]", timeout=60_000)
     playwright.expect(page.locator("#seed input")).to_have_value("77")
     assert engine.steps_done == drawn, "it was there"
@@ -779,6 +782,30 @@ def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
     say(page, "The dress is there.")
     page.reload()
     say(page, "The dress is there.")
+
+
+def test_no_other_pair_stands_under_the_settings_of_one_that_is_on_its_way(visit, engine):
+    page = visit()
+    card = page.locator("#examples button >> nth=1")
+    engine.pause = 0.05
+    page.click(GENERATE)
+    say(page, "step")
+    playwright.expect(card).to_be_disabled()
+    page.click(STOP)
+    playwright.expect(card).to_be_enabled()
+
+    first = page.get_attribute("figure[data-role=tuned] img", "src")
+    engine.pause = 1.0
+    page.goto(page.url.split("?")[0] + "?base=a+photo+of+a+man&target=a+hat", wait_until="commit")
+    page.wait_for_selector(".spf-stage[data-phase=queued], .spf-stage[data-phase=running]")
+    assert page.get_attribute("figure[data-role=tuned] img", "src") != first
+    playwright.expect(card).to_be_disabled()
+
+
+def test_a_link_that_is_refused_leaves_the_page_as_it_comes(visit):
+    page = visit("?base=a+photo+of+a+man&target=a+hat&steps=9000")
+    playwright.expect(page.locator("#hints")).to_contain_text("9000")
+    say(page, "The hat is there.")
 
 
 def test_a_link_beyond_the_sliders_is_drawn_as_it_says(visit):

@@ -48,5 +48,14 @@ const unpress = (event) => {
 };
 for (const name of ["spf:pending", "spf:show", "spf:asked"])
   document.addEventListener(name, unpress);
+/* What is being drawn would take the place of a card's pair, under the card's texts. */
+const hold = () => {
+  if (!element.isConnected) return document.removeEventListener("spf:busy", hold);
+  root.querySelectorAll(".card").forEach((b) => {
+    b.disabled = Boolean(window.SPF.busy);
+  });
+};
+document.addEventListener("spf:busy", hold);
 watch("value", () => update(props.value));
 update(props.value);
+hold();

@@ -374,6 +374,8 @@ function draw() {
     ready = !busy() && source("original");
   if (!roles.includes(rival)) rival = "tuned";
   root.dataset.phase = data.phase || "empty";
+  window.SPF.busy = busy();
+  document.dispatchEvent(new CustomEvent("spf:busy"));
   root.dataset.view = view;
   root.style.setProperty("--n", roles.length);
   viewButtons.forEach((b) => mark(b, b.dataset.view === view));
@@ -694,4 +696,6 @@ pictures.before(old);
 old.hidden = true;
 
 watch("value", () => update(props.value));
-update(props.value);
+/* A link's own pair is on its way: no other one stands under its settings until then. */
+const linked = new URLSearchParams(location.search).has("base") && !window.SPF.shown;
+update(linked ? { phase: "queued", status: t("status.queued") } : props.value);

@@ -106,9 +106,13 @@ def _texts(page: Page) -> tuple[gr.HTML, gr.Button, gr.Button]:
 
 
 def _stage(page: Page) -> gr.HTML:
+    return own("stage", _first(page))
+
+
+def _first(page: Page) -> dict:
     """The portraits of the first example, before anything is computed."""
     empty = {"phase": "empty", "status": both("status.empty")}
-    return own("stage", page.first.stage if page.first else empty)
+    return page.first.stage if page.first else empty
 
 
 def _settings(page: Page) -> tuple[gr.Button, Order, gr.HTML]:
@@ -274,10 +278,14 @@ def _connect_memory(page: Page, shown: Shown) -> None:
         return agreed(page, restored(page.form, event.settings, page.engine))
 
     def restore(request: gr.Request):
-        """Fills the fields from a shared link, and has its pair drawn."""
+        """Fills the fields from a shared link, and has its pair drawn; what stood there comes back
+        in place of one that is refused."""
         asked = request.query_params
         chain = True if asked.get("chain") == "1" else gr.skip()
-        return [*agreed(page, linked(page.form, asked, page.engine)), chain]
+        pair, *others = agreed(page, linked(page.form, asked, page.engine))
+        if "base" in asked and pair == gr.skip():
+            pair = anew(_first(page))
+        return [pair, *others, chain]
 
     agreeing = [shown.picture, page.trace, page.hints, *page.inputs]
     shown.strip.pick(pick, None, [shown.picture, page.trace, *page.inputs], **QUICK)
