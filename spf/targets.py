@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,8 +13,8 @@ from .mentions import DETERMINERS, mentions, tokens
 from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
-from .prompts import ComposedPrompt, compose, find
-from .traits import TRAITS, speaks
+from .prompts import ComposedPrompt, Span, compose, find
+from .traits import TRAITS, speaks, where
 from .words import normal
 
 LEADS = frozenset("wearing with in as and has having".split())
@@ -24,27 +25,48 @@ def means(asked: str, wanted: str) -> bool:
     """Whether a text asks for the same thing as another and for nothing beside it: "wearing a red
     hat" for "a hat", not "long blonde hair" for "blonde hair", and never what it denies.
     """
+    return _beside(asked, wanted) == {}
+
+
+def _beside(asked: str, wanted: str) -> dict[str, str] | None:
+    """What a text asks for of another one's thing, as for its colour: attribute -> value, "" where
+    there is no such value. None where it asks for another thing, too or instead.
+    """
     if normal(asked) == normal(wanted):
-        return True
+        return {}
     words, said = tokens(asked), mentions(asked, wanted)
     if len(said) != 1 or said[0].denied or said[0].last != len(words):
-        return False
-    before = {word.word for word in words[: said[0].first]}
-    return before <= LEADS and not any(
-        speaks(asked, trait) and not speaks(wanted, trait) for trait in TRAITS
-    )
+        return None
+    if not {word.word for word in words[: said[0].first]} <= LEADS:
+        return None
+
+    found, named = {}, {word.word for word in words}
+    for trait in TRAITS:
+        place = where(trait.says, asked)
+        if place is None or speaks(wanted, trait):
+            continue
+        if place[1] <= words[said[0].core].start:
+            return None  # an old hat is on a person of any age
+        name = trait.name.replace(" ", "_")
+        values = [value for (of, value), ways in WORDS.items() if of == name and named & {*ways}]
+        found[name] = next(iter(values), "")
+    return found
 
 
 def serves(target: str, asked: str) -> bool:
-    """Whether what was tuned for a target serves for a text: it means the same, or both are ways to
-    say one known target.
+    """Whether what was tuned for a target serves for a text: it means the same, or both say one
+    known target and the text may ask for more of it, as a red dress for a dress.
     """
-    return means(asked, target) or (known := _known(asked)) is not None and known is _known(target)
+    if means(asked, target):
+        return True
+    known, made = _known(asked), _known(target)
+    return known is not None and made is not None and known.name == made.name and not made.beside
 
 
 def known_targets(texts: Sequence[str]) -> list[Target]:
     """The targets that the judges were taught, out of names or texts as a visitor types them
-    ("hat", "A hat", "wearing a red hat").
+    ("hat", "A hat", "wearing a red hat"); one that says more than its target ("a red dress") gives
+    a target that asks for that beside it.
     """
     return [target for text in texts if (target := _known(text))]
 
@@ -52,8 +74,10 @@ def known_targets(texts: Sequence[str]) -> list[Target]:
 @lru_cache(maxsize=256)
 def _known(text: str) -> Target | None:
     for target in TARGETS.values():
-        if any(means(text, way) for way in _ways(target)):
-            return target
+        for way in _ways(target):
+            beside = _beside(text, way)
+            if beside is not None:
+                return replace(target, text=text, beside=beside) if beside else target
     return None
 
 
@@ -70,9 +94,10 @@ def unread(asked: str) -> str:
     if not (target := _known(asked)):
         return ""
     words = [word.word for word in tokens(asked)]
+    said = {way for name, value in target.beside.items() for way in WORDS.get((name, value), ())}
     beyond = [
-        [word for word in words[found.first : found.core] if word not in DETERMINERS]
-        for way in _ways(target)
+        [word for word in words[found.first : found.core] if word not in {*DETERMINERS, *said}]
+        for way in _ways(TARGETS[target.name])
         for found in mentions(asked, way)
     ]
     return " ".join(min(beyond, key=len, default=[]))
@@ -101,11 +126,20 @@ def placed(target: Target, base: str) -> tuple[str, str]:
             for word in ways
         }
         for word in (target.replace, *sorted(others, key=len, reverse=True)):
-            if find(base, word):
-                return "replace", word
+            if place := find(base, word):
+                return "replace", _described(base, place, target.beside)
         if target.attribute and not target.regions:
             return "front", ""
     return "append", ""
+
+
+def _described(base: str, place: Span, beside: Mapping[str, str]) -> str:
+    """The words of a place and the one before them, where that says an attribute that a target asks
+    for too: a red dress takes the place of a blue T-shirt as a whole."""
+    start, end = place
+    *_, before = ["", *base[:start].split()]
+    ways = {way for (name, _), said in WORDS.items() if name in beside for way in said}
+    return base[start - len(before) - 1 : end] if before in ways else base[start:end]
 
 
 def composed(config: GenerateConfig) -> ComposedPrompt:

@@ -26,8 +26,9 @@ GROW = 2
 
 
 def responded(after: Attributes, target: Target) -> bool:
-    """Response of one portrait: the target is there."""
-    return after[target.attribute] == target.value
+    """Response of one portrait: the target is there, with all that is asked beside it and has a
+    value."""
+    return all(after[name] == value for name, value in target.asks.items() if value)
 
 
 def compared(before: Attributes, after: Attributes, targets: Sequence[Target]) -> list[str]:
@@ -37,7 +38,7 @@ def compared(before: Attributes, after: Attributes, targets: Sequence[Target]) -
     worn = [
         {name: values[name] for name in COVERING if name in values} for values in (before, after)
     ]
-    spared = {target.attribute for target in targets} | hidden(before) | hidden(after)
+    spared = {name for target in targets for name in target.asks} | hidden(before) | hidden(after)
     spared |= hidden({**before, **worn[1]}) | hidden({**after, **worn[0]})
     return [name for name in ATTRIBUTES if name not in spared]
 

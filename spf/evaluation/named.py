@@ -64,7 +64,7 @@ def disobeyed(
     """What the text names, and the attributes of it that a portrait does not show; targets: not to
     be counted.
     """
-    spared = {target.attribute for target in targets}
+    spared = {name for target in targets for name in target.asks}
     asked = {name: value for name, value in named(text).items() if name not in spared}
     return asked, [name for name, value in asked.items() if shown.get(name) != value]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spf.config import EMBEDDED
 from spf.evaluation.judges import Judges, Reading
-from spf.evaluation.measures import compared
+from spf.evaluation.measures import compared, responded
 from spf.evaluation.visible import settled
 from spf.models import Base
 from spf.pixels import as_pixels
@@ -60,7 +60,7 @@ class Reader:
     def spared(self) -> set[str]:
         """The attributes that the targets speak of, which may change."""
         if self.name == JUDGES:
-            return {target.attribute for target in self.known}
+            return {name for target in self.known for name in target.asks}
         text = ", ".join(self.targets)
         return {one.name for one in TRAITS if speaks(text, one) or decides(text, one)}
 
@@ -79,7 +79,7 @@ class Reader:
     def _judged(self, pictures: np.ndarray) -> Read:
         seen = self.judges.read(as_pixels(pictures))
         known = len(self.known) == len(self.targets) > 0
-        there = [all(row[t.attribute] == t.value for t in self.known) for row in seen.values]
+        there = [all(responded(row, target) for target in self.known) for row in seen.values]
         shown = np.array(there) if known else None
         return Read(seen.values, shown, seen.identity.cpu().numpy(), seen)
 

@@ -54,7 +54,7 @@ def settled(before: Look, after: Look, targets: Sequence[Target]) -> Settled:
     """What is to be seen of the difference of two portraits; the targets' own attributes stay as
     they were read.
     """
-    asked = {target.attribute for target in targets}
+    asked = {name for target in targets for name in target.asks}
     values = {
         name: value
         if name in asked or value == before.values[name] or visible(name, before, after, targets)

@@ -92,6 +92,14 @@ class Target:
     bias: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What every picture of its tailored set has in common besides it; no caption of the set names
     these."""
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Attribute -> value of what a text asks for together with it, as the colour of a red dress;
+    "" where there is no such value."""
+
+    @property
+    def asks(self) -> dict[str, str]:
+        """Attribute -> value of everything that is to be there."""
+        return {self.attribute: self.value, **self.beside}
 
 
 def _read(name: str, facts: Mapping[str, Any]) -> Target:

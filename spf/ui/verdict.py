@@ -155,6 +155,8 @@ def _response(there: Sequence[Target], missing: Sequence[Target]) -> dict[str, s
 
 def asked_for(target: Target) -> dict[str, str]:
     """What a target is called; the model reads its text, which is English."""
+    if target.beside:
+        return same(target.text)
     return both(f"target.{target.name}", target.text)
 
 
