@@ -85,6 +85,18 @@ def test_what_a_target_covers_cannot_have_changed(person):
     assert v.visible("hair_color", before, under), "without a target it is gone, and that is seen"
 
 
+def test_what_a_target_draws_is_no_sign_of_something_else(person):
+    before, after = look(person), doubtful(look(person.with_target(GLASSES)), "age", "old", 1.0)
+    assert before.values["age"] != "old"
+    assert v.visible("age", before, after) and not v.visible("age", before, after, [GLASSES])
+
+
+def test_what_a_target_may_change_of_itself_is_seen(person):
+    before = look(person)
+    after = changed_by(doubtful(before, "hair_style", "long", 1.0), "hair", 0.5)
+    assert v.visible("hair_style", before, after, [BLONDE])
+
+
 def test_a_target_keeps_what_was_read_of_it(person):
     before = look(person)
     after = doubtful(before, "hat", "hat", 0.51)

@@ -66,7 +66,8 @@ def settled(before: Look, after: Look, targets: Sequence[Target]) -> Settled:
 
 def visible(name: str, before: Look, after: Look, targets: Sequence[Target] = ()) -> bool:
     """Whether a person would see that an attribute changed: both readings are far apart, the
-    picture changed where the attribute shows, and no target covers that place.
+    picture changed where the attribute shows, beside what the targets draw there, and no target
+    covers that place.
     """
     apart = 0.5 * np.abs(before.probs[name] - after.probs[name]).sum()
     here, there = (region_mask(look.regions, ATTRIBUTE_REGIONS[name]) for look in (before, after))
@@ -77,7 +78,12 @@ def visible(name: str, before: Look, after: Look, targets: Sequence[Target] = ()
         over = region_mask(after.regions, target.regions) & ~there
         if here.any() and (over & here).sum() >= COVERED * here.sum():
             return False
-    return bool(difference(before, after)[place].mean() >= VISIBLE)
+
+    beside, change = place, difference(before, after)
+    for target in targets:
+        if target.regions and not set(ATTRIBUTE_REGIONS[name]) <= set(target.regions):
+            beside = beside & ~true_region(before.regions, after.regions, target, GROW)
+    return all(bool(where.any()) and change[where].mean() >= VISIBLE for where in (place, beside))
 
 
 def redrawn(before: Look, after: Look, targets: Sequence[Target] = ()) -> tuple[str, ...]:
