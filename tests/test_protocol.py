@@ -559,6 +559,7 @@ def test_summary_pools_targets_and_takes_purity_draw_by_draw():
 
 def test_noise_is_the_same_for_any_number_of_prompts_and_seeds():
     assert noise_seed(0, 1, 0) == noise_seed(0, 1, 0) != noise_seed(0, 0, 1) != noise_seed(1, 0, 1)
+    assert noise_seed(2, 3, 4, first=5) == 5 + 2 * 1_000_003 + 3 * 64 + 4
     assert len({noise_seed(0, i, s) for i in range(100) for s in range(4)}) == 400
 
 

@@ -167,7 +167,5 @@ def _dress(c, p, half, body, color, skin) -> None:
     bodice = smooth(mirror(right))
     c.fill(bodice, color, "clothing", shade=0.3)
 
-    pale = p.clothing_color in ("white", "yellow")
-    trim = darker(color, 0.34) if pale else lighter(color, 0.60)
     hem = [(-0.185, 0.022), (-0.085, 0.142), (0.085, 0.142), (0.185, 0.022)]
-    c.fill(stroke(hem, 0.024), trim, "clothing")
+    c.fill(stroke(hem, 0.024), _line_color(p, color), "clothing")
