@@ -296,12 +296,8 @@ def test_bad_input_and_bugs_are_told_in_place_and_nothing_is_lost(visit, engine)
 def test_an_example_fills_pictures_and_fields_without_computing(visit, engine):
     page, steps = visit(), engine.steps_done
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
-    assert page.input_value(TARGET) == "dress" and page.is_checked("#mode input[value=replace]")
-    assert (
-        page.input_value("#replace input, #replace textarea") == "shirt"
-        and engine.steps_done == steps
-    )
+    say(page, "The red dress is there.")
+    assert page.input_value(TARGET) == "a red dress" and engine.steps_done == steps
 
 
 def test_suggestions_fill_the_fields(visit):
@@ -384,7 +380,7 @@ def test_the_same_pair_is_there_again_while_others_wait(visit, engine):
     page.click(GENERATE)
     page.wait_for_selector("#history .past:has-text('91')")
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     engine.pause = 0.3
     other.fill("#seed input", "92")
     other.click(GENERATE)
@@ -426,13 +422,13 @@ def test_whoever_asks_twice_is_answered_twice(visit):
 def test_an_example_comes_back_after_a_pair_of_the_past(visit):
     page = visit()
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     example = page.get_attribute("figure[data-role=tuned] img", "src")
     page.fill("#seed input", "94")
     page.click(GENERATE)
     page.wait_for_selector("#history .past:has-text('94')")
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     page.click("#history .past:has-text('94') .card")
     page.wait_for_function(f"{SHOWN_SOURCE} !== {json.dumps(example)}")
     page.click("#examples button >> nth=1")
@@ -686,17 +682,17 @@ def test_nothing_jumps_while_a_run_goes_on(visit, engine):
 def test_a_saved_picture_brings_its_settings_back(visit, tmp_path):
     page = visit()
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     with page.expect_download() as download:
         page.click("figure[data-role=tuned] .icon")
     file = tmp_path / download.value.suggested_filename
     download.value.save_as(file)
     drawn = json.loads(Image.open(file).info["spf"])
-    assert drawn["targets"] == ["dress"]
+    assert drawn["targets"] == ["a red dress"]
     page.click("#examples button >> nth=0")
     say(page, "The hat is there.")
     page.set_input_files(".spf-recall input", file)
-    playwright.expect(page.locator(TARGET)).to_have_value("dress")
+    playwright.expect(page.locator(TARGET)).to_have_value("a red dress")
     assert page.input_value("#seed input") == str(drawn["seed"])
 
 
@@ -743,14 +739,14 @@ def test_maps_are_made_for_whoever_asks_for_them(visit, engine, way, place):
 def test_a_link_brings_the_same_fields(visit):
     page = visit()
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     page.click("#stage button:has-text('Copy link')")
     link = page.evaluate("navigator.clipboard.readText()")
     other = visit(link[link.index("?") :])
-    playwright.expect(other.locator(TARGET)).to_have_value("dress")
+    playwright.expect(other.locator(TARGET)).to_have_value("a red dress")
     seed = re.search(r"[?&]seed=(\d+)", link)[1]
     assert other.input_value("#seed input") == seed
-    assert other.is_checked("#mode input[value=replace]")
+    assert other.is_checked("#mode input[value=auto]")
     bad = visit("?base=a+woman&steps=0")
     playwright.expect(bad.locator("#hints")).to_contain_text(
         "The link was not used: “Steps” is 0.0 but must be"
@@ -779,9 +775,9 @@ def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
     playwright.expect(page.locator("#seed input")).to_have_value("77")
     assert engine.steps_done == drawn, "it was there"
     page.click("#examples button >> nth=1")
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
     page.reload()
-    say(page, "The dress is there.")
+    say(page, "The red dress is there.")
 
 
 def test_no_other_pair_stands_under_the_settings_of_one_that_is_on_its_way(visit, engine):

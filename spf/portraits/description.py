@@ -230,8 +230,9 @@ class Portrait:
         return np.array([values.index(getattr(self, name)) for name, values in ATTRIBUTES.items()])
 
     def with_target(self, target: Target) -> Portrait:
-        """The same person in the same picture, with the target and nothing else changed."""
-        return replace(self, **{target.attribute: target.value})
+        """The same person in the same picture, with all that the target asks for and nothing else
+        changed."""
+        return replace(self, **{name: value for name, value in target.asks.items() if value})
 
     def to_dict(self) -> dict:
         return {f.name: getattr(self, f.name) for f in fields(self)}

@@ -57,10 +57,8 @@ WANTED: dict[str, GenerateConfig] = {
         seed=2,
     ),
     "dress": GenerateConfig(
-        "a photo of a young woman with long red hair, wearing a blue shirt, by the sea",
-        "dress",
-        "replace",
-        "shirt",
+        "a photo of a young woman with long brown hair, wearing a blue T-shirt, by the sea",
+        "a red dress",
         seed=1,
     ),
     "watercolor": GenerateConfig(
