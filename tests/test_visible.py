@@ -61,7 +61,7 @@ def test_a_reading_that_flips_over_the_same_picture_is_no_change(person):
     assert v.settled(before, after, [HAT]).values == before.values
 
 
-@pytest.mark.parametrize(("apart", "seen"), [(0.69, False), (0.71, True)])
+@pytest.mark.parametrize(("apart", "seen"), [(0.79, False), (0.81, True)])
 def test_readings_have_to_be_far_apart(person, apart, seen):
     before = look(person)
     after = changed_by(doubtful(before, "eye_color", "brown", apart), "eyes", 0.3)
@@ -157,7 +157,7 @@ def test_verdicts_agree_with_who_counted_the_pairs():
     counts, pairs = sheet.read_counts(folder)
     found = sheet.summary(counts, sheet.read_again(folder, pairs, find_judges()))["spf"]
     assert found["pairs"] == 72
-    assert found["false_unchanged"] <= 7
+    assert found["false_unchanged"] <= 9
     assert found["invisible"] <= 0.1 * found["named"]
 
 

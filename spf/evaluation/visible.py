@@ -25,13 +25,13 @@ from spf.portraits.description import Target
 if TYPE_CHECKING:
     from spf.evaluation.judges import Look
 
-CERTAIN = 0.7
+CERTAIN = 0.8
 """Least distance of two readings of an attribute (total variation, 0 to 1)."""
 VISIBLE = 0.08
 """Least mean difference of the pictures (largest channel, 0 to 1) where an attribute shows."""
 COVERED = 0.6
 """Share of an attribute's place from which on a target that lies over it hides it."""
-REDRAWN = {"eyes": 0.18, "nose": 0.13, "mouth": 0.10}
+REDRAWN = {"eyes": 0.18, "nose": 0.15, "mouth": 0.12}
 """Mean difference from which on a part of the face is drawn anew, after a shift by SHIFT pixels."""
 SHIFT = 1
 SPOILT = 0.6
