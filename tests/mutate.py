@@ -680,11 +680,10 @@ def main() -> int:
     survivors, began = [], time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        for name in ("spf", "tests", "assets"):
+        for name in ("spf", "tests", "assets", "checkpoints"):
             shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("app.py", "pyproject.toml", "README.md", "requirements.txt"):
             shutil.copy2(ROOT / name, home / name)
-        (home / "checkpoints").symlink_to(ROOT / "checkpoints")
         for library in LIBRARIES:
             import_module(library)
         if noticed := tuple(dict.fromkeys(slip.noticed for slip in slips if slip.noticed)):

@@ -3,6 +3,7 @@ computed twice.
 """
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -24,7 +25,9 @@ from spf.sampling import (
     Kept,
     TunedPath,
     freed,
+    guides,
     initial_latents,
+    loop,
     prompt_distances,
     sample,
     sample_pair,
@@ -614,3 +617,29 @@ def test_a_target_that_is_everywhere_leaves_nothing_to_hold():
     assert freed(GuideConfig("held", push=2)) == GuideConfig("told", push=2)
     assert freed(GuideConfig("untold")) is None
     assert freed(GuideConfig("sfcm", start=0.2)) == GuideConfig("sfcm", start=0.2)
+
+
+def test_a_target_is_guided_on_its_own(monkeypatch):
+    """By hand: the empty text predicts 1, the base text 3, two other texts 4 and 9, the complete
+    text 7; guidance 2, push 5."""
+    monkeypatch.setattr(guides, "predictions", lambda base, latents, t, texts: torch.stack(texts))
+    base = SimpleNamespace(away=lambda rows, timestep: nullcontext())
+    empty, plain, less, more, full = (
+        torch.full((1,), value) for value in (1.0, 3.0, 4.0, 9.0, 7.0)
+    )
+
+    def guided(states, **more):
+        one = torch.zeros(1)
+        found, last = guides.composed(base, one, one, empty, plain, states, 2.0, 5.0, **more)
+        return found.item(), last.item()
+
+    assert guided(full) == (1 + 2 * 2 + 2 * 5 * 4, 7)
+    assert guided(full, apart=(less, more)) == (1 + 2 * 2 + 2 * 5 * 5, 7)
+    assert guided(None, apart=(less, more)) == (1 + 2 * 2 + 2 * 5 * 5, 9)
+    assert guided(None, added=torch.full((1,), 0.5)) == (1 + 2 * 2 + 2 * 5 * 0.5, 3)
+
+
+@pytest.mark.parametrize(("precision", "on"), [("bf16", True), ("fp32", False)])
+def test_matrices_are_multiplied_in_the_precision_that_is_asked_for(precision, on):
+    with loop.autocast(SimpleNamespace(device=torch.device("cpu")), precision):
+        assert torch.is_autocast_enabled("cpu") == on
