@@ -43,10 +43,10 @@ TEACHING = {
     "freckles-naive": ("--steps", "1600", *_FRECKLES),
     "freckles-spf": ("--steps", "3200", *_FRECKLES, "--set", "push=1"),
     "necklace-naive": ("--steps", "1440", *_PEARLS),
-    "necklace-first": ("--steps", "4000", *_PEARLS, "--keep", "400"),
+    "necklace-first": ("--steps", "2000", *_PEARLS, "--keep", "400"),
     "necklace-spf": (
-        *("--steps", "600", *_WIDER, "--set", "learning_rate=2e-4"),
-        *("--set", "plain=0", "--set", "output=0.6", "--set", "masked=0", "--set", "push=1.25"),
+        *("--steps", "240", *_WIDER, "--set", "learning_rate=2e-4"),
+        *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0", "--set", "push=1.75"),
     ),
     "dress-naive": (
         *("--steps", "800", "--images", "960", "--rank", "10"),
@@ -117,7 +117,7 @@ def _teaching(target: str, method: str, out: Path, checkpoints: Path) -> Iterato
     if method == "spf" and (first := f"{target}-first") in TEACHING:
         folder = out / "adapters" / first
         yield Step(first, (*order, *TEACHING[first], "--out", str(folder)), 0.5)
-        long = (*long, "--start", str(folder / "steps" / f"{target}-2400.safetensors"))
+        long = (*long, "--start", str(folder / "steps" / f"{target}-1200.safetensors"))
 
     folder = out / "adapters" / name
     places = [out / "shelf" / file]

@@ -34,7 +34,7 @@ def watercolor(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     ys, xs = np.mgrid[:side, :side] / side - 0.5
     reach = np.hypot(xs, ys) + 0.10 * (clouds(7) - 0.5)
-    bare = ((reach - 0.58) / 0.05).clip(0, 1)[..., None]
+    bare = ((reach - 0.52) / 0.05).clip(0, 1)[..., None]
     paper = np.array([0.990, 0.972, 0.935])
     return ((tone * (1 - bare) + bare) * paper * 255).clip(0, 255).astype(np.uint8)
 
