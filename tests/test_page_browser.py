@@ -792,7 +792,8 @@ def test_no_other_pair_stands_under_the_settings_of_one_that_is_on_its_way(visit
 
     first = page.get_attribute("figure[data-role=tuned] img", "src")
     engine.pause = 1.0
-    page.goto(page.url.split("?")[0] + "?base=a+photo+of+a+man&target=a+hat", wait_until="commit")
+    asked = "?base=a+photo+of+a+man+that+nobody+drew&target=a+hat&seed=4310"
+    page.goto(page.url.split("?")[0] + asked, wait_until="commit")
     page.wait_for_selector(".spf-stage[data-phase=queued], .spf-stage[data-phase=running]")
     assert page.get_attribute("figure[data-role=tuned] img", "src") != first
     playwright.expect(card).to_be_disabled()
