@@ -13,7 +13,7 @@ from .mentions import DETERMINERS, mentions, tokens
 from .portraits.canvas import region_mask
 from .portraits.captions import WORDS
 from .portraits.description import TARGETS, Target
-from .prompts import ComposedPrompt, Span, compose, find
+from .prompts import ComposedPrompt, compose, find
 from .traits import TRAITS, speaks, where
 from .words import normal
 
@@ -37,10 +37,11 @@ def _beside(asked: str, wanted: str) -> dict[str, str] | None:
     words, said = tokens(asked), mentions(asked, wanted)
     if len(said) != 1 or said[0].denied or said[0].last != len(words):
         return None
-    if not {word.word for word in words[: said[0].first]} <= LEADS:
+    named = [word.word for word in words]
+    if not LEADS.issuperset(named[: said[0].first]):
         return None
 
-    found, named = {}, {word.word for word in words}
+    found = {}
     for trait in TRAITS:
         place = where(trait.says, asked)
         if place is None or speaks(wanted, trait):
@@ -48,7 +49,7 @@ def _beside(asked: str, wanted: str) -> dict[str, str] | None:
         if place[1] <= words[said[0].core].start:
             return None  # an old hat is on a person of any age
         name = trait.name.replace(" ", "_")
-        values = [value for (of, value), ways in WORDS.items() if of == name and named & {*ways}]
+        values = [value for (of, value), ways in WORDS.items() if of == name and {*named} & {*ways}]
         found[name] = next(iter(values), "")
     return found
 
@@ -126,20 +127,18 @@ def placed(target: Target, base: str) -> tuple[str, str]:
             for word in ways
         }
         for word in (target.replace, *sorted(others, key=len, reverse=True)):
-            if place := find(base, word):
-                return "replace", _described(base, place, target.beside)
+            if find(base, word):
+                return "replace", _described(base, word, target.beside)
         if target.attribute and not target.regions:
             return "front", ""
     return "append", ""
 
 
-def _described(base: str, place: Span, beside: Mapping[str, str]) -> str:
-    """The words of a place and the one before them, where that says an attribute that a target asks
-    for too: a red dress takes the place of a blue T-shirt as a whole."""
-    start, end = place
-    *_, before = ["", *base[:start].split()]
-    ways = {way for (name, _), said in WORDS.items() if name in beside for way in said}
-    return base[start - len(before) - 1 : end] if before in ways else base[start:end]
+def _described(base: str, word: str, beside: Mapping[str, str]) -> str:
+    """The word of a base text, with one before it that says an attribute which a target asks for
+    too: a red dress takes the place of a blue T-shirt as a whole."""
+    ways = (way for (name, _), said in WORDS.items() if name in beside for way in said)
+    return next((longer for way in ways if find(base, longer := f"{way} {word}")), word)
 
 
 def composed(config: GenerateConfig) -> ComposedPrompt:

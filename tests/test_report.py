@@ -103,6 +103,7 @@ def test_a_described_target_takes_the_place_of_a_described_word():
     assert complete("a woman in a blue T-shirt", "dress") == "a woman in a blue dress"
     assert complete("a woman in a big T-shirt", "red dress") == "a woman in a big red dress"
     assert complete("T-shirt", "red dress") == "red dress"
+    assert complete("a woman in a Blue T-shirt", "red dress") == "a woman in a red dress"
 
 
 @pytest.mark.parametrize(

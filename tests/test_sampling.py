@@ -628,9 +628,9 @@ def test_a_target_is_guided_on_its_own(monkeypatch):
         torch.full((1,), value) for value in (1.0, 3.0, 4.0, 9.0, 7.0)
     )
 
-    def guided(states, **more):
+    def guided(states, **second):
         one = torch.zeros(1)
-        found, last = guides.composed(base, one, one, empty, plain, states, 2.0, 5.0, **more)
+        found, last = guides.composed(base, one, one, empty, plain, states, 2.0, 5.0, **second)
         return found.item(), last.item()
 
     assert guided(full) == (1 + 2 * 2 + 2 * 5 * 4, 7)

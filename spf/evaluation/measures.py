@@ -13,7 +13,7 @@ import numpy as np
 
 from spf.errors import BadInput
 from spf.portraits.canvas import region_mask
-from spf.portraits.description import ATTRIBUTES, Target, hidden
+from spf.portraits.description import ATTRIBUTES, Target, asked_of, hidden
 
 Attributes = Mapping[str, str]
 """Value of each attribute, as the judge reads it."""
@@ -38,7 +38,7 @@ def compared(before: Attributes, after: Attributes, targets: Sequence[Target]) -
     worn = [
         {name: values[name] for name in COVERING if name in values} for values in (before, after)
     ]
-    spared = {name for target in targets for name in target.asks} | hidden(before) | hidden(after)
+    spared = asked_of(targets) | hidden(before) | hidden(after)
     spared |= hidden({**before, **worn[1]}) | hidden({**after, **worn[0]})
     return [name for name in ATTRIBUTES if name not in spared]
 

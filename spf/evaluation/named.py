@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from spf.portraits.captions import WORDS
-from spf.portraits.description import ATTRIBUTES, Target
+from spf.portraits.description import ATTRIBUTES, Target, asked_of
 from spf.words import normal, plain
 
 _MEDIUM = r"[- ](?:[\w-]+[- ]){0,2}(?:photo|photograph|picture|portrait|painting)\b"
@@ -64,7 +64,7 @@ def disobeyed(
     """What the text names, and the attributes of it that a portrait does not show; targets: not to
     be counted.
     """
-    spared = {name for target in targets for name in target.asks}
+    spared = asked_of(targets)
     asked = {name: value for name, value in named(text).items() if name not in spared}
     return asked, [name for name, value in asked.items() if shown.get(name) != value]
 

@@ -19,7 +19,7 @@ from spf.evaluation.measures import compared, responded
 from spf.evaluation.visible import settled
 from spf.models import Base
 from spf.pixels import as_pixels
-from spf.portraits.description import Target
+from spf.portraits.description import Target, asked_of
 from spf.targets import known_targets
 from spf.traits import PERSON, TRAITS, decides, speaks
 from spf.traits.reading import surely
@@ -60,7 +60,7 @@ class Reader:
     def spared(self) -> set[str]:
         """The attributes that the targets speak of, which may change."""
         if self.name == JUDGES:
-            return {name for target in self.known for name in target.asks}
+            return asked_of(self.known)
         text = ", ".join(self.targets)
         return {one.name for one in TRAITS if speaks(text, one) or decides(text, one)}
 

@@ -20,7 +20,7 @@ import numpy as np
 from spf.evaluation.measures import GROW, true_region
 from spf.portraits.canvas import region_mask
 from spf.portraits.dataset import ATTRIBUTE_REGIONS
-from spf.portraits.description import Target
+from spf.portraits.description import Target, asked_of
 
 if TYPE_CHECKING:
     from spf.evaluation.judges import Look
@@ -54,7 +54,7 @@ def settled(before: Look, after: Look, targets: Sequence[Target]) -> Settled:
     """What is to be seen of the difference of two portraits; the targets' own attributes stay as
     they were read.
     """
-    asked = {name for target in targets for name in target.asks}
+    asked = asked_of(targets)
     values = {
         name: value
         if name in asked or value == before.values[name] or visible(name, before, after, targets)
@@ -74,13 +74,12 @@ def visible(name: str, before: Look, after: Look, targets: Sequence[Target] = ()
     place = here | there
     if apart < CERTAIN or place.sum() <= FEW:
         return bool(apart >= CERTAIN)
+
+    beside, change = place, difference(before, after)
     for target in targets:
         over = region_mask(after.regions, target.regions) & ~there
         if here.any() and (over & here).sum() >= COVERED * here.sum():
             return False
-
-    beside, change = place, difference(before, after)
-    for target in targets:
         if target.regions and not set(ATTRIBUTE_REGIONS[name]) <= set(target.regions):
             beside = beside & ~true_region(before.regions, after.regions, target, GROW)
     return all(bool(where.any()) and change[where].mean() >= VISIBLE for where in (place, beside))

@@ -10,7 +10,7 @@ attribute touches.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any
 
@@ -100,6 +100,11 @@ class Target:
     def asks(self) -> dict[str, str]:
         """Attribute -> value of everything that is to be there."""
         return {self.attribute: self.value, **self.beside}
+
+
+def asked_of(targets: Iterable[Target]) -> set[str]:
+    """The attributes that any of the targets asks for."""
+    return {name for target in targets for name in target.asks}
 
 
 def _read(name: str, facts: Mapping[str, Any]) -> Target:

@@ -19,6 +19,13 @@ SKIN = {
 }
 IRIS = {"brown": (116, 72, 38), "blue": (58, 128, 206), "green": (62, 146, 84)}
 INK = (46, 32, 36)
+FRECKLES = {
+    "fair": ((150, 72, 36), 0.78, 0.0),
+    "tan": ((150, 72, 36), 0.78, 0.0),
+    "brown": ((150, 60, 30), 0.6, 0.35),
+    "dark": ((120, 40, 20), 0.6, 0.5),
+}
+"""Of each skin: the red in its freckles, the share of it, and how much darker they are."""
 
 
 class Measures:
@@ -119,10 +126,8 @@ def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Gene
     denoiser, closer ones flow together. On darker skin it is a deeper brown, not black: guidance
     triples what sets it off.
     """
-    red, deep = {"brown": ((150, 60, 30), 0.35), "dark": ((120, 40, 20), 0.50)}.get(
-        p.skin, ((150, 72, 36), 0.0)
-    )
-    ink = darker(mix(skin, red, 0.6 if deep else 0.78), deep)
+    red, share, deeper = FRECKLES[p.skin]
+    ink = darker(mix(skin, red, share), deeper)
     cheek = [(0.34, 0.17), (0.84, 0.17), (0.62, 0.48)]
     for x, y in [(s * x, y) for s in (-1, 1) for x, y in cheek]:
         x, y = x + rng.uniform(-0.01, 0.01), y + rng.uniform(-0.008, 0.008)

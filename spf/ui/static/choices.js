@@ -40,6 +40,7 @@ function update(value) {
     root
       .querySelectorAll("button")
       .forEach((b, i) => b.setAttribute("aria-pressed", String(items[i].key === chosen)));
+  hold();
 }
 /* Cards, stage and fields agree: a card is pressed only while its own pair is on the stage. */
 const unpress = (event) => {
@@ -58,4 +59,3 @@ const hold = () => {
 document.addEventListener("spf:busy", hold);
 watch("value", () => update(props.value));
 update(props.value);
-hold();

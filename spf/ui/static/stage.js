@@ -374,8 +374,10 @@ function draw() {
     ready = !busy() && source("original");
   if (!roles.includes(rival)) rival = "tuned";
   root.dataset.phase = data.phase || "empty";
-  window.SPF.busy = busy();
-  document.dispatchEvent(new CustomEvent("spf:busy"));
+  if (window.SPF.busy !== busy()) {
+    window.SPF.busy = busy();
+    document.dispatchEvent(new CustomEvent("spf:busy"));
+  }
   root.dataset.view = view;
   root.style.setProperty("--n", roles.length);
   viewButtons.forEach((b) => mark(b, b.dataset.view === view));
@@ -699,3 +701,6 @@ watch("value", () => update(props.value));
 /* A link's own pair is on its way: no other one stands under its settings until then. */
 const linked = new URLSearchParams(location.search).has("base") && !window.SPF.shown;
 update(linked ? { phase: "queued", status: t("status.queued") } : props.value);
+const awaited = data;
+const lost = () => data === awaited && update({ phase: "failed", status: t("status.lost") });
+if (linked) setTimeout(lost, 30_000);

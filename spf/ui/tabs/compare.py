@@ -275,17 +275,15 @@ def _connect_memory(page: Page, shown: Shown) -> None:
 
     def recall(event: gr.EventData):
         """Puts the settings of one of our pictures back into the fields, and has it drawn."""
-        return agreed(page, restored(page.form, event.settings, page.engine))
+        return agreed(page, restored(page.form, event.settings, page.engine), gr.skip())
 
     def restore(request: gr.Request):
         """Fills the fields from a shared link, and has its pair drawn; what stood there comes back
         in place of one that is refused."""
         asked = request.query_params
         chain = True if asked.get("chain") == "1" else gr.skip()
-        pair, *others = agreed(page, linked(page.form, asked, page.engine))
-        if "base" in asked and pair == gr.skip():
-            pair = anew(_first(page))
-        return [pair, *others, chain]
+        stood = anew(_first(page)) if "base" in asked else gr.skip()
+        return [*agreed(page, linked(page.form, asked, page.engine), stood), chain]
 
     agreeing = [shown.picture, page.trace, page.hints, *page.inputs]
     shown.strip.pick(pick, None, [shown.picture, page.trace, *page.inputs], **QUICK)
@@ -295,9 +293,9 @@ def _connect_memory(page: Page, shown: Shown) -> None:
     page.blocks.load(restore, None, [*agreeing, page.chain], **QUICK)
 
 
-def agreed(page: Page, found: list) -> list:
+def agreed(page: Page, found: list, stood: dict) -> list:
     """Stage and maps for notice and fields that came from outside: the stored pair that they
-    describe, else none yet, to be drawn at once."""
+    describe, else none yet, to be drawn at once; `stood` where they are refused."""
     notice, *values = found
     if isinstance(notice, dict) and not notice.get("__type__") and not notice["notices"]:
         config = page.form.read(*values)
@@ -305,7 +303,7 @@ def agreed(page: Page, found: list) -> list:
             if inputs_of(page.form, example.request, page.engine) == page.form.shown(config):
                 return [anew(example.stage | {"strip": []}), example.inside, *found]
         return [anew({"phase": "asked", "request": config.carried()}), None, *found]
-    return [gr.skip(), gr.skip(), *found]
+    return [stood, gr.skip(), *found]
 
 
 def restored(form: Form, given: Mapping[str, Any], engine: Engine) -> list:
