@@ -76,9 +76,14 @@ def min_snr(signal: Tensor, gamma: float, prediction: str) -> Tensor:
     """Weights [B] of a squared error, min(SNR, gamma) over SNR, SNR + 1 or 1, by what is predicted.
     arXiv 2303.09556, Sec. 3.4.
 
-    With them the loss is min(SNR, gamma) |x_0 - predicted x_0|^2 in every parametrisation.
+    With them the loss is min(SNR, gamma) |x_0 - predicted x_0|^2 in every parametrisation. Of a
+    velocity that is nearly nothing at high noise, where a portrait is laid out; gamma 0 is none:
+    every error of the network's own prediction counts alike, as it did in its training.
     """
     check_choice("prediction", prediction, PREDICTIONS)
+    if gamma == 0:
+        return torch.ones_like(signal)
+
     snr = signal / (1 - signal)
     kept = snr.clamp(max=gamma)
     if prediction == "epsilon":

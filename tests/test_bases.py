@@ -19,11 +19,13 @@ from spf.bases.finding import find_base
 from spf.bases.pinned import PINNED, Pinned, licence_of
 from spf.bases.reading import empty_base, load_base, scheduler_of
 from spf.bases.source import Source
+from spf.config import EMBEDDED
 from spf.devices import best_device, dtype_of
 from spf.errors import BadInput, UnsafeFile
 from spf.exchange.checkpoint import checkpoint_tensors, pipeline_of
 from spf.prompts import compose
 from spf.sampling import sample_pair
+from spf.shelf import checkpoints
 from spf.single_file import OPEN_CLIP_KEY, check_kind, header, prediction_of
 
 FOLDERS = {
@@ -518,6 +520,14 @@ def hub(monkeypatch, saved):
     monkeypatch.setattr(the_hub, "HfApi", Api)
     monkeypatch.setattr(the_hub, "snapshot_download", snapshot)
     return calls
+
+
+def test_the_embedded_base_is_itself_by_whatever_path_it_is_named(monkeypatch):
+    own = checkpoints() / "base"
+    for path in (own, own / ".." / "base"):
+        assert find_base(str(path)) == find_base(EMBEDDED)
+    monkeypatch.chdir(own.parent)
+    assert find_base("base") == find_base(EMBEDDED)
 
 
 def test_licence_and_size_are_told_before_the_smallest_weights_are_fetched(hub, caplog):

@@ -103,6 +103,8 @@ def test_min_snr_by_hand():
     for gamma, weights in ((2.0, [1, 0.2, 1]), (0.5, [0.5, 0.05, 1])):
         found = min_snr(signal, gamma, "epsilon")
         torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float))
+    for prediction in expected:
+        assert torch.equal(min_snr(signal, 0.0, prediction), torch.ones(3))
     with pytest.raises(BadInput, match="prediction"):
         min_snr(signal, 5.0, "flow")
 

@@ -21,11 +21,11 @@ def find_base(name: str) -> Source:
     """The source of a base, downloaded if it is a hub id; raises BadInput for a name that stands
     for nothing.
     """
-    if name == EMBEDDED:
-        return Source(EMBEDDED, checkpoints() / "base", licence=LICENCE)
+    path, own = Path(name), checkpoints() / "base"
+    if name == EMBEDDED or (name and path.resolve() == own.resolve()):
+        return Source(EMBEDDED, own, licence=LICENCE)
     if short := pinned_name(name):
         return downloaded(short, PINNED[short])
-    path = Path(name)
     if path.is_file():
         return _single_file(path)
     if (path / "model_index.json").is_file():

@@ -52,7 +52,11 @@ class MethodConfig(Config):
         "texts of the set as they are, with what CLIP sees besides, or naming every attribute",
     )
     snr: float = real(
-        5.0, 0.01, 1e9, "gamma of the min-SNR weights; a huge one is the plain error of the noise"
+        5.0,
+        0.0,
+        1e9,
+        "gamma of the min-SNR weights; a huge one is the plain error of the noise, 0 that of what"
+        " the network predicts",
     )
     lean: float = real(1.0, 0.1, 10.0, "timesteps are T * u^(1/lean): above 1 leans to high noise")
     push: float = real(

@@ -20,13 +20,14 @@ from transformers import CLIPTokenizer, VisionTextDualEncoderModel
 from spf.bases.reading import load_base
 from spf.config import GUIDANCE, GenerateConfig
 from spf.errors import BadInput
+from spf.evaluation.columns import frechet
 from spf.evaluation.judges import Judges
 from spf.evaluation.measures import cosine
 from spf.files import atomic, write_json
 from spf.models import Base
 from spf.pixels import as_pixels
 from spf.portraits.captions import complete_text, compose
-from spf.portraits.dataset import contact_sheet, sample_many
+from spf.portraits.dataset import contact_sheet, draw, sample_many
 from spf.portraits.description import TARGETS, Target, sample_portrait
 from spf.portraits.pretrain.clip import right_caption
 from spf.portraits.pretrain.common import Stage
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 COMMAND = "python -m spf pretrain measure"
 STEPS = GenerateConfig.settings()["steps"].default
 ROWS = 16
+RENDERS = 8
+"""Renders for each sample of a question, in the Frechet distance: 512 as it stands."""
 
 
 def measure(stage: Stage) -> dict:
@@ -65,6 +68,7 @@ def measure(stage: Stage) -> dict:
         "judges": judge_accuracy(judges, stage.data("often", split="test")),
         **measure_text(stage, base, judges, count),
         **measure_identity(base, judges, max(8, count // 4)),
+        **measure_frechet(stage, base, RENDERS * count),
         "targets": measure_targets(stage, base, judges, max(8, count // 2)),
     }
     write_json(folder / "model_card.json", numbers)
@@ -114,6 +118,28 @@ def measure_identity(base: Base, judges: Judges, count: int) -> dict:
     first, second = (drawn(base, texts, seed) for seed in (3000, 4000))
     read = [judges.read(as_pixels(images)).identity.cpu().numpy() for images in (first, second)]
     return {"identity_of_two_seeds": float(cosine(*read).mean())}
+
+
+@torch.no_grad()
+def measure_frechet(stage: Stage, base: Base, count: int) -> dict:
+    """Frechet distance, in embedded CLIP, of `count` samples and of as many fresh renders to the
+    same renders; none of the three sets shares a description with another."""
+    size = stage.preset.image_size
+    lots = [draw(sample_many("none", count, seed, "test"), size)[0] for seed in (41, 43)]
+    texts, _ = unseen_texts(count, seed=37, split="test")
+    lots.append(drawn(base, texts, 7000))
+
+    truth, fresh, samples = (
+        np.concatenate(
+            [
+                base.clip_images(as_pixels(lot[at : at + ROWS]).to(base.device)).cpu().numpy()
+                for at in range(0, count, ROWS)
+            ]
+        )
+        for lot in lots
+    )
+    found = {"samples": frechet(samples, truth), "renders": frechet(fresh, truth)}
+    return {"frechet": found, "frechet_of": count}
 
 
 def measure_targets(stage: Stage, base: Base, judges: Judges, count: int) -> dict:
@@ -168,6 +194,11 @@ def model_card(numbers: dict, base: Base, count: int) -> str:
         ),
         ("text obeyed, worst attribute", f"{numbers['obedience_min']:.1%}"),
         ("identity: cosine of two seeds of one text", f"{numbers['identity_of_two_seeds']:.2f}"),
+        (
+            f"Frechet distance (embedded CLIP) of {numbers['frechet_of']} samples to as many "
+            "renders, and of fresh renders",
+            ", ".join(f"{numbers['frechet'][name]:.3f}" for name in ("samples", "renders")),
+        ),
     ]
     lines = [
         "---",
