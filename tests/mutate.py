@@ -357,8 +357,8 @@ HAND = [
     # measuring
     (
         "spf/evaluation/plan.py",
-        "same = [ROW_VERSION, *drawn, config.strength]",
-        "same = [ROW_VERSION, *drawn]",
+        "same = [ROW_VERSION, judged, *drawn, config.strength]",
+        "same = [ROW_VERSION, judged, *drawn]",
         "test_numbers.py::test_rows_of_other_settings_are_other_rows",
     ),
     (

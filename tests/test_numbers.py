@@ -146,10 +146,13 @@ def test_own_portraits_belong_to_the_weights_that_drew_them(tmp_path):
     assert not torch.allclose(one, two)
 
 
-def keys(base, adapters=("a", "b"), **settings):  # noqa: F811
+JUDGES = torch.nn.Linear(1, 1)
+
+
+def keys(base, adapters=("a", "b"), judges=None, **settings):  # noqa: F811
     tuned = [Tuned(name, TARGETS["hat"], None, f"key of {name}", name) for name in adapters]
     config = EvaluateConfig(prompts=2, seeds=1, **settings)
-    return {work.key for job in plan(base, tuned, config) for work in job.work}
+    return {work.key for job in plan(base, judges or JUDGES, tuned, config) for work in job.work}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +163,10 @@ def test_rows_of_other_settings_are_other_rows(base, change):  # noqa: F811
     assert len(keys(base)) == 4 and keys(base) == keys(base)
     assert not keys(base) & keys(base, **change)
     assert not keys(base, ("a",)) & keys(base, ("b",))
+
+
+def test_rows_of_other_judges_are_other_rows(base):  # noqa: F811
+    assert not keys(base) & keys(base, judges=torch.nn.Linear(1, 1))
 
 
 def test_intervals_come_from_texts_and_not_from_pictures():

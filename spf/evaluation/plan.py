@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spf.evaluation.entries import Tuned
+from spf.evaluation.judges import Judges
 from spf.methods import fingerprint
 from spf.models import Base
 from spf.portraits.description import Target
@@ -77,17 +78,29 @@ class Job:
 
 
 def plan(
-    base: Base, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str] = ()
+    base: Base,
+    judges: Judges,
+    tuned: Sequence[Tuned],
+    config: EvaluateConfig,
+    texts: Sequence[str] = (),
 ) -> list[Job]:
     """All that is to be measured, target by target. A target goes into a text where `placed` says,
     as on the page.
     """
     targets = dict.fromkeys(one.target for one in tuned)
-    return [job for target in targets for job in _of_target(base, target, tuned, config, texts)]
+    judged = fingerprint(judges, *([] if base.clip is None else [base.clip]))
+    return [
+        job for target in targets for job in _of_target(base, judged, target, tuned, config, texts)
+    ]
 
 
 def _of_target(
-    base: Base, target: Target, tuned: Sequence[Tuned], config: EvaluateConfig, texts: Sequence[str]
+    base: Base,
+    judged: str,
+    target: Target,
+    tuned: Sequence[Tuned],
+    config: EvaluateConfig,
+    texts: Sequence[str],
 ) -> list[Job]:
     drawn = drawing(base, config)
     pairs = []
@@ -97,7 +110,7 @@ def _of_target(
             noise = noise_seed(config.seed, p, s)
             fuller = completed(base, prompt, config.also, noise).prompt
             pairs.append(Pair(p, s, fuller, noise, row_key([*drawn, fuller.base, noise])))
-    same = [ROW_VERSION, *drawn, config.strength]
+    same = [ROW_VERSION, judged, *drawn, config.strength]
     jobs = []
     for first in range(0, len(pairs), config.batch):
         some = pairs[first : first + config.batch]

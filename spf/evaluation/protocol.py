@@ -68,7 +68,7 @@ def evaluate(
     what results.json holds. Raises BadInput for a text into which a target cannot be put.
     """
     out, state = Path(out), accelerate.PartialState(cpu=not torch.cuda.is_available())
-    jobs = plan(base, tuned, config, texts)
+    jobs = plan(base, judges, tuned, config, texts)
     out.mkdir(parents=True, exist_ok=True)
     known = known_rows(out)
     done = sum(work.key in known for job in jobs for work in job.work)
