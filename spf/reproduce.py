@@ -37,28 +37,37 @@ _USUAL = ("--steps", "400", "--rank", "10")
 _LONGER = ("--steps", "800", "--images", "480", "--rank", "10")
 _WIDER = ("--images", "960", "--rank", "16")
 _FASTER = (*_WIDER, "--set", "learning_rate=3e-4")
-_FRECKLES = (*_FASTER, "--set", "lean=0.7")
+_SPREAD = ("--images", "960", "--rank", "10", "--set", "learning_rate=3e-4")
+_EVENLY = ("--set", "snr=0")
 _PEARLS = (*_WIDER, "--set", "learning_rate=4e-4")
+_GENTLY = (
+    *("--steps", "240", *_WIDER, "--set", "learning_rate=2e-4", "--set", "plain=0"),
+    *("--set", "output=0.3", "--set", "masked=0"),
+)
 TEACHING = {
-    "freckles-naive": ("--steps", "1600", *_FRECKLES),
-    "freckles-spf": ("--steps", "3200", *_FRECKLES, "--set", "push=1"),
+    "freckles-naive": ("--steps", "800", *_SPREAD, *_EVENLY),
+    "freckles-first": (
+        *("--steps", "3200", *_FASTER, *_EVENLY, "--set", "plain=0.75"),
+        *("--keep", "800"),
+    ),
+    "freckles-spf": (*_GENTLY, *_EVENLY, "--set", "push=1.25"),
     "necklace-naive": ("--steps", "1440", *_PEARLS),
     "necklace-first": ("--steps", "2000", *_PEARLS, "--keep", "400"),
-    "necklace-spf": (
-        *("--steps", "240", *_WIDER, "--set", "learning_rate=2e-4"),
-        *("--set", "plain=0", "--set", "output=0.3", "--set", "masked=0", "--set", "push=1.75"),
+    "necklace-spf": (*_GENTLY, "--set", "push=1.75"),
+    "dress-naive": ("--steps", "800", *_SPREAD, *_EVENLY),
+    "dress-spf": (
+        *("--steps", "1600", *_FASTER, *_EVENLY, "--set", "plain=0.85"),
+        *("--set", "output=0.3", "--set", "masked=0", "--set", "push=1.25"),
     ),
-    "dress-naive": (
-        *("--steps", "800", "--images", "960", "--rank", "10"),
-        *("--set", "learning_rate=3e-4"),
-    ),
-    "dress-spf": ("--steps", "1600", *_FASTER, "--set", "push=1.25"),
     "sunglasses-spf": (*_USUAL, "--set", "push=1.75"),
     "watercolor-naive": _LONGER,
     "watercolor-spf": (*_LONGER, "--set", "push=1.25"),
 }
 """How targets are taught that want more than _USUAL; docs/tried.md has how it was chosen. SPF's
-necklace is taught in two runs: the second starts from where stage 1 of the first ends."""
+freckles and necklace are taught in two runs: the second starts from where stage 1 of the first
+ends."""
+FIRST = {"freckles": 2400, "necklace": 1200}
+"""The step of the first run that the second one starts from."""
 MEASURING = (
     *("--methods", "original,naive,naive+held,spf,spf+held"),
     *("--prompts", "8", "--seeds", "1", "--no-retention", "--batch", "8"),
@@ -117,7 +126,7 @@ def _teaching(target: str, method: str, out: Path, checkpoints: Path) -> Iterato
     if method == "spf" and (first := f"{target}-first") in TEACHING:
         folder = out / "adapters" / first
         yield Step(first, (*order, *TEACHING[first], "--out", str(folder)), 0.5)
-        long = (*long, "--start", str(folder / "steps" / f"{target}-1200.safetensors"))
+        long = (*long, "--start", str(folder / "steps" / f"{target}-{FIRST[target]}.safetensors"))
 
     folder = out / "adapters" / name
     places = [out / "shelf" / file]

@@ -153,19 +153,14 @@ def _suit(c, p, half, neck, color, skin) -> None:
 
 
 def _dress(c, p, half, body, color, skin) -> None:
-    """Bare shoulders and a sweetheart neckline with a wide hem."""
+    """A sundress: shoulders bare to the straps, a wide hem over the bust."""
     c.fill(body, darker(skin, 0.04), "neck", shade=0.3)
-    right = [
-        (0, 0.155),
-        (0.07, 0.140),
-        (0.14, 0.080),
-        (0.175, 0.012),
-        (0.225, 0.030),
-        (half * 0.86, 0.190),
-        (half * 0.90, 1.2),
-    ]
-    bodice = smooth(mirror(right))
+    right = [(0, 0.082), (0.14, 0.076), (half * 0.60, 0.086), (half * 0.88, 0.175)]
+    bodice = smooth(mirror([*right, (half * 0.92, 1.2)]))
     c.fill(bodice, color, "clothing", shade=0.3)
+    for s in (-1, 1):
+        strap = stroke([(s * 0.148, -0.03), (s * 0.156, 0.10)], 0.05)
+        c.fill(strap, color, "clothing", inside=body)
 
-    hem = [(-0.185, 0.022), (-0.085, 0.142), (0.085, 0.142), (0.185, 0.022)]
-    c.fill(stroke(hem, 0.024), _line_color(p, color), "clothing")
+    hem = [(-half * 0.58, 0.096), (0, 0.092), (half * 0.58, 0.096)]
+    c.fill(stroke(hem, 0.022), _line_color(p, color), "clothing")

@@ -119,19 +119,26 @@ def draw_age(c: Canvas, p: Portrait, f: Measures, skin) -> None:
 
 
 def draw_freckles(c: Canvas, p: Portrait, f: Measures, skin, rng: np.random.Generator) -> None:
-    """Three large round dots on each cheek.
+    """Five dots on each cheek, over a soft band from cheek to cheek.
 
-    A dot is most of a latent cell wide, further than a cell from the next one, and keeps to its
-    place in the face: smaller ones at random are lost by the autoencoder and never learnt by the
-    denoiser, closer ones flow together. On darker skin it is a deeper brown, not black: guidance
-    triples what sets it off.
+    The denoiser learns the band at once and the dots roughly; on bare skin dots that flow together
+    look like bruises, on the band like freckles. On darker skin they are a deeper brown, not black:
+    guidance triples what sets them off.
     """
     red, share, deeper = FRECKLES[p.skin]
     ink = darker(mix(skin, red, share), deeper)
-    cheek = [(0.34, 0.17), (0.84, 0.17), (0.62, 0.48)]
+    top = f.eye_y + 0.02
+
+    band = mix(skin, ink, 0.3)
+    c.fill(ellipse(0, 0.17 * f.h + top, 0.5 * f.w, 0.1 * f.h, 24), band, blur=0.012)
+    for s in (-1, 1):
+        patch = ellipse(s * 0.58 * f.w, 0.3 * f.h + top, 0.46 * f.w, 0.24 * f.h, 24)
+        c.fill(patch, band, blur=0.012)
+
+    cheek = [(0.30, 0.16), (0.58, 0.20), (0.86, 0.16), (0.44, 0.42), (0.74, 0.46)]
     for x, y in [(s * x, y) for s in (-1, 1) for x, y in cheek]:
         x, y = x + rng.uniform(-0.01, 0.01), y + rng.uniform(-0.008, 0.008)
-        c.fill(ellipse(x * f.w, y * f.h + f.eye_y + 0.02, 0.0225, 0.0225, 18), ink)
+        c.fill(ellipse(x * f.w, y * f.h + top, 0.016, 0.016, 18), ink)
 
 
 _OPENING = {"neutral": 0.66, "smiling": 0.60, "surprised": 0.94, "sad": 0.56}
