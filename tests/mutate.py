@@ -381,8 +381,8 @@ HAND = [
     ),
     (
         "spf/evaluation/measures.py",
-        "} | hidden(before) | hidden(after)",
-        "}",
+        "asked_of(targets) | hidden(before) | hidden(after)",
+        "asked_of(targets)",
         "test_measures.py::test_hair_colour_counts_only_where_there_is_hair",
     ),
     ("spf/evaluation/measures.py", "2 * response * kept", "response * kept", "test_measures.py"),
