@@ -409,8 +409,8 @@ def test_the_same_pair_is_there_again_while_others_wait(visit, engine):
     page.wait_for_selector(DONE, timeout=10_000)
     page.wait_for_function("new URLSearchParams(location.search).get('seed') === '91'")
     assert "step" in sentence(other), "still at work"
-    engine.pause = 0.0
     other.click(STOP)
+    engine.pause = 0.0
 
 
 PHASES = """() => {
