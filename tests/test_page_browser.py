@@ -730,7 +730,7 @@ def test_everything_can_be_taken_home(visit):
 def test_maps_are_made_for_whoever_asks_for_them(visit, engine, way, place):
     page = visit()
     page.fill(BASE, f"a photo of an old man {place}")
-    engine.pause = 0.03
+    engine.pause = 0.1
     page.click(GENERATE)
     say(page, "step")
     page.wait_for_selector(DONE, timeout=20_000)
@@ -773,7 +773,7 @@ def test_a_reload_brings_back_what_is_shown_or_drawn(visit, engine):
     page = visit()
     assert "?" not in page.url, "the first example needs no address"
     page.fill("#seed input", "77")
-    engine.pause = 0.05
+    engine.pause = 0.3
     page.click(GENERATE)
     say(page, "step")
     assert parse_qs(urlsplit(page.url).query)["seed"] == ["77"]
@@ -800,7 +800,7 @@ def test_no_other_pair_stands_under_the_settings_of_one_that_is_on_its_way(visit
     page = visit()
     card = page.locator("#examples button >> nth=1")
     page.fill("#base textarea", "a photo of a woman that nobody drew")
-    engine.pause = 0.05
+    engine.pause = 0.3
     page.click(GENERATE)
     say(page, "step")
     playwright.expect(card).to_be_disabled()
