@@ -40,9 +40,10 @@ _FASTER = (*_WIDER, "--set", "learning_rate=3e-4")
 _SPREAD = ("--images", "960", "--rank", "10", "--set", "learning_rate=3e-4")
 _EVENLY = ("--set", "snr=0")
 _PEARLS = (*_WIDER, "--set", "learning_rate=4e-4")
+_SOFT = ("--set", "output=0.3", "--set", "masked=0")
 _GENTLY = (
     *("--steps", "240", *_WIDER, "--set", "learning_rate=2e-4", "--set", "plain=0"),
-    *("--set", "output=0.3", "--set", "masked=0"),
+    *_SOFT,
 )
 TEACHING = {
     "freckles-naive": ("--steps", "800", *_SPREAD, *_EVENLY),
@@ -57,7 +58,7 @@ TEACHING = {
     "dress-naive": ("--steps", "800", *_SPREAD, *_EVENLY),
     "dress-spf": (
         *("--steps", "1600", *_FASTER, *_EVENLY, "--set", "plain=0.85"),
-        *("--set", "output=0.3", "--set", "masked=0", "--set", "push=1.25"),
+        *(*_SOFT, "--set", "push=1.25"),
     ),
     "sunglasses-spf": (*_USUAL, "--set", "push=1.75"),
     "watercolor-naive": _LONGER,
@@ -123,7 +124,8 @@ def _teaching(target: str, method: str, out: Path, checkpoints: Path) -> Iterato
     order = ("finetune", "--method", method, "--data", target)
 
     long = TEACHING.get(name, _USUAL)
-    if method == "spf" and (first := f"{target}-first") in TEACHING:
+    if method == "spf" and target in FIRST:
+        first = f"{target}-first"
         folder = out / "adapters" / first
         yield Step(first, (*order, *TEACHING[first], "--out", str(folder)), 0.5)
         long = (*long, "--start", str(folder / "steps" / f"{target}-{FIRST[target]}.safetensors"))

@@ -368,6 +368,18 @@ HAND = [
         "test_numbers.py::test_rows_of_other_settings_are_other_rows",
     ),
     (
+        "spf/evaluation/plan.py",
+        "same = [ROW_VERSION, judged, *drawn, config.strength]",
+        "same = [ROW_VERSION, *drawn, config.strength]",
+        "test_numbers.py::test_rows_of_other_judges_are_other_rows",
+    ),
+    (
+        "spf/evaluation/chains.py",
+        "[CHAIN_VERSION, judging(base, judges), *drawing(",
+        "[CHAIN_VERSION, *drawing(",
+        "test_columns.py::test_a_chain_that_others_read_is_another_chain",
+    ),
+    (
         "spf/evaluation/chains.py",
         "[*drawn, method, weights, guiding(",
         "[*drawn, method, guiding(",

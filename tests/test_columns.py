@@ -150,6 +150,18 @@ def test_a_chain_of_other_weights_is_another_chain(base, judges, folder, tmp_pat
     assert more[: len(keys)] == keys and len(set(more)) == 2 * len(keys)
 
 
+def test_a_chain_that_others_read_is_another_chain(base, judges, folder, tmp_path):
+    other = new_judges()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    rows = 2 * SMALL.prompts
+    for count, reader in ((1, judges), (1, judges), (2, other)):
+        chains(base, reader, ["original"], ["hat", "blonde"], SMALL, tmp_path, folder)
+        lines = (tmp_path / "chains.jsonl").read_text().splitlines()
+        keys = {json.loads(line)["key"] for line in lines}
+        assert len(keys) == len(lines) == count * rows
+
+
 def test_chains_and_figures_come_from_one_evaluation(base, judges, folder, tmp_path):
     out, methods = tmp_path / "out", ["original", "naive", "spf", "spf-no-sfcm", "p2p@naive"]
 

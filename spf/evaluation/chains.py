@@ -19,7 +19,7 @@ from spf.errors import BadInput
 from spf.evaluation import measures as m
 from spf.evaluation.entries import Tuned, find_adapters
 from spf.evaluation.judges import Judges, Look
-from spf.evaluation.plan import drawing, guided_by, guiding, known_rows, row_key
+from spf.evaluation.plan import drawing, guided_by, guiding, judging, known_rows, row_key
 from spf.evaluation.visible import settled
 from spf.models import Base
 from spf.paths import response
@@ -88,7 +88,7 @@ def chains(
     known = known_rows(path.parent, ROWS)
     rows = []
     how = [config.strength, config.seed, config.split]
-    drawn = [CHAIN_VERSION, *drawing(base, config), *how]
+    drawn = [CHAIN_VERSION, judging(base, judges), *drawing(base, config), *how]
     found = {method: find_adapters(base, [method], targets, folder, []) for method in methods}
     tied = [
         (method, targets[:link], tuned[:link])

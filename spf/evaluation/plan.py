@@ -40,6 +40,11 @@ def drawing(base: Base, config: EvaluateConfig) -> list:
     return [base.name, fingerprint(base.unet, base.vae, base.text_encoder), *how]
 
 
+def judging(base: Base, judges: Judges) -> str:
+    """The networks that read what was drawn: rows of others are other rows."""
+    return fingerprint(judges, *filter(None, [base.clip]))
+
+
 def guiding(config: EvaluateConfig, tuned: Sequence[Tuned]) -> dict | None:
     """How weights that add up are guided, with the push that their files or the program choose
     where nobody asks for one.
@@ -88,7 +93,7 @@ def plan(
     as on the page.
     """
     targets = dict.fromkeys(one.target for one in tuned)
-    judged = fingerprint(judges, *([] if base.clip is None else [base.clip]))
+    judged = judging(base, judges)
     return [
         job for target in targets for job in _of_target(base, judged, target, tuned, config, texts)
     ]

@@ -75,13 +75,15 @@ def visible(name: str, before: Look, after: Look, targets: Sequence[Target] = ()
     if apart < CERTAIN or place.sum() <= FEW:
         return bool(apart >= CERTAIN)
 
-    beside, change = place, difference(before, after)
+    beside = place
     for target in targets:
         over = region_mask(after.regions, target.regions) & ~there
         if here.any() and (over & here).sum() >= COVERED * here.sum():
             return False
         if target.regions and not set(ATTRIBUTE_REGIONS[name]) <= set(target.regions):
             beside = beside & ~true_region(before.regions, after.regions, target, GROW)
+
+    change = difference(before, after)
     return all(bool(where.any()) and change[where].mean() >= VISIBLE for where in (place, beside))
 
 

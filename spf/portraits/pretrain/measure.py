@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 COMMAND = "python -m spf pretrain measure"
 STEPS = GenerateConfig.settings()["steps"].default
 ROWS = 16
-RENDERS = 8
-"""Renders for each sample of a question, in the Frechet distance: 512 as it stands."""
+CROWD = 8
+"""Times the samples of a question that a Frechet distance takes: 512, unless asked otherwise."""
 
 
 def measure(stage: Stage) -> dict:
@@ -68,7 +68,7 @@ def measure(stage: Stage) -> dict:
         "judges": judge_accuracy(judges, stage.data("often", split="test")),
         **measure_text(stage, base, judges, count),
         **measure_identity(base, judges, max(8, count // 4)),
-        **measure_frechet(stage, base, RENDERS * count),
+        **measure_frechet(stage, base, CROWD * count),
         "targets": measure_targets(stage, base, judges, max(8, count // 2)),
     }
     write_json(folder / "model_card.json", numbers)
@@ -124,20 +124,17 @@ def measure_identity(base: Base, judges: Judges, count: int) -> dict:
 def measure_frechet(stage: Stage, base: Base, count: int) -> dict:
     """Frechet distance, in embedded CLIP, of `count` samples and of as many fresh renders to the
     same renders; none of the three sets shares a description with another."""
-    size = stage.preset.image_size
-    lots = [draw(sample_many("none", count, seed, "test"), size)[0] for seed in (41, 43)]
-    texts, _ = unseen_texts(count, seed=37, split="test")
-    lots.append(drawn(base, texts, 7000))
 
-    truth, fresh, samples = (
-        np.concatenate(
-            [
-                base.clip_images(as_pixels(lot[at : at + ROWS]).to(base.device)).cpu().numpy()
-                for at in range(0, count, ROWS)
-            ]
-        )
-        for lot in lots
+    def embedded(images: np.ndarray) -> np.ndarray:
+        lots = (as_pixels(images[at : at + ROWS], base.device) for at in range(0, count, ROWS))
+        return torch.cat([base.clip_images(lot) for lot in lots]).cpu().numpy()
+
+    size = stage.preset.image_size
+    truth, fresh = (
+        embedded(draw(sample_many("none", count, seed, "test"), size)[0]) for seed in (41, 43)
     )
+    texts, _ = unseen_texts(count, seed=37, split="test")
+    samples = embedded(drawn(base, texts, 7000))
     found = {"samples": frechet(samples, truth), "renders": frechet(fresh, truth)}
     return {"frechet": found, "frechet_of": count}
 
