@@ -112,26 +112,55 @@ def everywhere(texts: Sequence[str]) -> bool:
     return 0 < len(known) == len(texts) and not any(target.regions for target in known)
 
 
-def placed(target: Target, base: str) -> tuple[str, str]:
+def placed(target: Target, base: str, asked: str = "") -> tuple[str, str]:
     """How a base text is joined with a target, as the mode and the words that the target replaces.
 
     A target that takes the place of a word takes that of its own, else of another word for the
     same thing ("a portrait of ..." for a photo, a sweater for a T-shirt). Where none stands, a
-    style goes to the front ("a watercolor painting of ...") and anything else to the end.
+    style goes to the front ("a watercolor painting of ...") and anything else to the end. Any
+    target takes the place of words that say otherwise: blonde hair that of black hair, laughing
+    that of smiling. asked: the target as it was typed.
     """
     if target.mode == "replace":
-        others = {
-            word
-            for (attribute, value), ways in WORDS.items()
-            if attribute == target.attribute and value != target.value
-            for word in ways
-        }
+        others = _otherwise(target)
         for word in (target.replace, *sorted(others, key=len, reverse=True)):
             if find(base, word):
                 return "replace", _described(base, word, target.beside)
         if target.attribute and not target.regions:
             return "front", ""
-    return "append", ""
+        return "append", ""
+    words = _contradicted(target, base, asked or target.text)
+    return ("replace", words) if words else ("append", "")
+
+
+def _otherwise(target: Target) -> set[str]:
+    """The words of all other values of a target's attribute."""
+    return {
+        word
+        for (attribute, value), ways in WORDS.items()
+        if attribute == target.attribute and value != target.value
+        for word in ways
+    }
+
+
+def _contradicted(target: Target, base: str, asked: str) -> str:
+    """The words of a base text that say another value of the target's attribute, where what is
+    asked can stand in their place; empty where there are none, or where they deny it.
+    """
+    own, led = WORDS.get((target.attribute, target.value)), asked.partition(" ")[0].casefold()
+    if not own or led in LEADS:
+        return ""
+    said = TARGETS.get(target.name, target).text
+    others = {said.replace(own[0], word) for word in _otherwise(target)}
+    for words in sorted(others, key=len, reverse=True):
+        noun, asks_noun = (one.partition(" ")[0] in ("a", "an") for one in (words, led + " "))
+        if noun < asks_noun or any(mention.denied for mention in mentions(base, words)):
+            continue
+        ways = (f"with {words}", words) if noun > asks_noun else (words,)
+        for way in ways:
+            if (place := find(base, way)) and place != (0, len(base)):
+                return way
+    return ""
 
 
 def _described(base: str, word: str, beside: Mapping[str, str]) -> str:
@@ -142,16 +171,18 @@ def _described(base: str, word: str, beside: Mapping[str, str]) -> str:
 
 
 def composed(config: GenerateConfig) -> ComposedPrompt:
-    """The texts of a drawing; mode auto puts the first known target that has a place of its own
-    where `placed` says. Raises BadInput as `compose` does.
+    """The texts of a drawing; mode auto puts the first known target that has a place of its own,
+    else the first that the base text contradicts, where `placed` says. Raises BadInput as
+    `compose` does.
     """
     if config.mode != AUTO:
         return compose(config.base, config.targets, config.mode, config.replace)
-    for which, text in enumerate(config.targets):
-        for target in known_targets([text]):
-            mode, words = placed(target, config.base)
-            if mode != "append":
-                return compose(config.base, config.targets, mode, words, which)
+    known = [(which, *known_targets([text])) for which, text in enumerate(config.targets)]
+    known = [one for one in known if len(one) > 1]
+    for which, target in sorted(known, key=lambda one: one[1].mode != "replace"):
+        mode, words = placed(target, config.base, config.targets[which])
+        if mode != "append":
+            return compose(config.base, config.targets, mode, words, which)
     return compose(config.base, config.targets)
 
 

@@ -31,6 +31,8 @@ class Guide:
     follows: the original is drawn first, and its latents are kept outside `free`. tells: the
     response path is told what the original shows. everywhere: the guide in its place for targets
     without a place, such as a style; "" for none.
+    narrows: the share of a following drawing's steps from which `free` of its own noise differences
+    narrows the map that was found along the original's; 1 for never.
     reads_map: the control map is made for it also where the adapters were trained without one.
     ordinary: how many times the guidance goes to the target, where nobody says; a weakly known
     target wants more.
@@ -40,6 +42,7 @@ class Guide:
     follows: ClassVar[bool] = False
     tells: ClassVar[bool] = False
     everywhere: ClassVar[str] = ""
+    narrows: ClassVar[float] = 1.0
     reads_map: ClassVar[bool] = False
     ordinary: ClassVar[float] = 1.75
 

@@ -4,7 +4,9 @@ shows.
 Outside the map a drawing keeps the original's latents, as Blended Diffusion keeps those of a
 picture (Avrahami et al. 2022). The map is found along the original's drawing, much as DiffEdit
 finds its mask (Couairon et al. 2022): where the tuned weights tell the complete text from the base
-text. What differs nearly everywhere is free nearly everywhere.
+text. Once the target takes shape the drawing itself narrows it: to where the response path and the
+reference path differ on what has been drawn so far. What differs nearly everywhere is free nearly
+everywhere.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ MEASURED = True
 """`evaluate --methods all` measures it."""
 HELD = (0.25, 0.4)
 """Parts of the picture's largest noise difference between which the map rises from 0 to 1."""
+NARROWS = 0.3
+"""Share of the steps after which the drawing's own differences narrow the map."""
 LARGEST = 0.98
 """The quantile of the cells that stands for the largest: a single one may be an accident."""
 
@@ -30,6 +34,7 @@ class Held(Guide):
     follows = True
     tells = True
     everywhere = "told"
+    narrows = NARROWS
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         return held_map(differences)

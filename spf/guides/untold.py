@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from spf.guides import Guide
-from spf.guides.held import held_map
+from spf.guides.held import NARROWS, held_map
 
 ORDER = 3
 
@@ -15,6 +15,7 @@ ORDER = 3
 class Untold(Guide):
     name = "untold"
     follows = True
+    narrows = NARROWS
 
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         return held_map(differences)

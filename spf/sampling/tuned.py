@@ -32,6 +32,7 @@ from spf.traits.reading import noted, seen
 from spf.traits.telling import Told, explained, foreign, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
+EVERY = 2  # of the steps along a drawing that is followed, where the weights are asked
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class TunedPath:
     negative: the text that guidance leads away from, in place of the empty one.
     guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for
     all targets but the last, which it follows instead of the original's. held: the map [B,h,w] of
-    the last drawing that followed, in which all targets were free;
+    the last drawing that followed, as it was in the end, in which all targets were free;
     told: the prompts of its rows, if they were told what that shows. kept, place: where the path
     keeps what it finds along a drawing that it follows, and what that depends on beside the path.
     Raises BadInput when words of a target fall off the end.
@@ -130,6 +131,7 @@ class TunedPath:
         self.settings = settings or SfcmConfig()
         self.follows = guide is not None and guide.follows
         self.blends = guide is not None and not self.follows
+        self.narrows = self.follows and self.way.narrows < 1
         self.compare = compare or self.blends
         plain, complete = ([getattr(one, text) for one in prompts] for text in ("base", "complete"))
         self.uncond, self.plain, self.complete = base.encode_text(
@@ -207,6 +209,7 @@ class TunedPath:
         own = switch.without(self.targets[:-1])
         beside = self.edit is not None and self.edit.beside
         shown: list[Shown | None] = [None]
+        differences: list[Tensor] = []
         done = 0
         course = self.follow(switch, own, noise, steps, first, known) if self.follows else []
         if course and watch is None and not self.guide.start and not self.free.any():
@@ -225,7 +228,8 @@ class TunedPath:
                             self.base, source, timestep, self.plain, self.uncond, self.guidance
                         )[0]
                     )
-            used, shown[0] = self.step(switch, own, latents, timestep, done / steps)
+            used, shown[0], difference = self.step(switch, own, latents, timestep, done / steps)
+            differences.append(difference)
             done += 1
             return torch.cat([*parts, used])
 
@@ -235,6 +239,8 @@ class TunedPath:
                 source, latents = latents.chunk(2)
                 latents = self.edit.adjust(source, latents, (index + 1) / steps)
                 parts.append(source)
+            if self.narrows and index >= self.way.narrows * steps:
+                self.free = torch.minimum(self.free, self.way.free(differences))
             if self.follows and index >= self.guide.start * steps:
                 latents = course[index] + self.free[:, None].to(latents) * (latents - course[index])
             return torch.cat([*parts, latents])
@@ -293,7 +299,7 @@ class TunedPath:
             callback = None  # nothing is drawn
 
         def differ(latents: Tensor, timestep: Tensor) -> None:
-            if found:
+            if found or len(course) % EVERY:
                 return
             with own:
                 differences.append(
@@ -390,9 +396,10 @@ class TunedPath:
 
     def step(
         self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float
-    ) -> tuple[Tensor, Shown | None]:
-        """(prediction that is used, what it showed) of one step with the weights of `switch`, the
-        last target's direction with those of `own`; done: share of the steps before it."""
+    ) -> tuple[Tensor, Shown | None, Tensor | None]:
+        """(prediction that is used, what it showed, the noise difference that narrows a map) of one
+        step with the weights of `switch`, the last target's direction with those of `own`; done:
+        share of the steps before it."""
         base, rows = self.base, len(latents)
         blends = self.blends and done >= self.guide.start
         plain, complete = self.asked
@@ -407,7 +414,7 @@ class TunedPath:
             self.edit.speak(done) if self.edit else nullcontext(),
         ):
             if self.follows and self.edit is None:
-                wanted = self.compare or not (apart or added is not None)
+                wanted = self.compare or self.narrows or not (apart or added is not None)
                 guided, found_res = composed(
                     base,
                     latents,
@@ -424,13 +431,26 @@ class TunedPath:
                 guided, found_res = denoise(
                     base, latents, timestep, complete, self.blank, self.guidance
                 )
+        narrowing = self.narrows and (self.earlier is not None or not self.compare)
+        difference = self.differing(switch, found_res, latents, timestep) if narrowing else None
         if not self.compare:
-            return guided, None
+            return guided, None, difference
         strength = self.guidance if blends else 1  # else only the conditional one is needed
         shown, guided_ref = self.compared(found_res, res, latents, timestep, strength)
-        if not blends:
-            return guided, shown
-        return guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref), shown
+        if blends:
+            guided = guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref)
+        return guided, shown, shown.difference if difference is None else difference
+
+    def differing(
+        self, switch: response, found_res: Tensor, latents: Tensor, timestep: Tensor
+    ) -> Tensor:
+        """Noise difference [B,h,w] to what the path that is followed predicts on the same latents:
+        the reference, or of several targets the weights of all but the last.
+        """
+        with switch.without(self.targets[-1:]) if self.earlier else nullcontext():
+            text = self.before if self.earlier else self.plain
+            found = predictions(self.base, latents, timestep, [text])[0]
+        return noise_difference(found_res, found, self.settings.channels)
 
     def compared(
         self, found_res: Tensor, res: Record, latents: Tensor, timestep: Tensor, strength: float
