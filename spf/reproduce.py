@@ -61,8 +61,8 @@ TEACHING = {
         *(*_SOFT, "--set", "push=1.25"),
     ),
     "sunglasses-spf": (*_USUAL, "--set", "push=1.75"),
-    "watercolor-naive": _LONGER,
-    "watercolor-spf": (*_LONGER, "--set", "push=1.25"),
+    "watercolor-naive": (*_LONGER, *_EVENLY),
+    "watercolor-spf": (*_LONGER, *_EVENLY, "--set", "push=1.25"),
 }
 """How targets are taught that want more than _USUAL; docs/tried.md has how it was chosen. SPF's
 freckles and necklace are taught in two runs: the second starts from where stage 1 of the first

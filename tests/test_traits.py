@@ -170,6 +170,10 @@ def test_the_accident_of_a_style_is_said_without_another_word_for_it(base):
     found = telling.explained(base, style, {"age": "old"})
     assert found.base == "a photo of an old person"
     assert found.complete == "a watercolor painting of an old person"
+    style = compose("an image of a man, a portrait", "watercolor painting", "replace", "portrait")
+    found = telling.explained(base, style, {"age": "old"})
+    assert found.base == "a portrait of an old person", "as it is called in the text itself"
+    assert found.complete == "a watercolor painting of an old person"
     front = telling.explained(
         base, compose("an old man", "watercolor painting", "front"), {"age": "old"}
     )

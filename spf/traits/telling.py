@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from spf.config import EMBEDDED, OPEN
 from spf.models import Base
-from spf.prompts import ComposedPrompt, compose, find, overflow, paired
+from spf.prompts import ComposedPrompt, agree, compose, find, overflow, paired
 from spf.words import parted
 
 from . import MEDIUM, PERSON, SOMEBODY, TRAITS, Trait, decides, known_phrases, speaks, where
@@ -131,7 +131,9 @@ def explained(base: Base, prompt: ComposedPrompt, found: dict[str, str]) -> Comp
     has in common, the words of the target need not bring it along (explaining away).
     """
     root = SOMEBODY if prompt.mode == "front" else PERSON
-    if prompt.mode == "replace" and not find(root, prompt.replace):
+    if prompt.mode == "replace" and where(MEDIUM.says, prompt.replace):
+        root = f"{agree('a ', prompt.replace)}{prompt.replace} of {SOMEBODY}"
+    elif prompt.mode == "replace" and not find(root, prompt.replace):
         root = f"{root}, {prompt.replace}"
     return told(base, prompt.over(root), found).prompt
 
