@@ -419,7 +419,9 @@ def by_hand(differences):
 
 @pytest.mark.parametrize("compare", [False, True], ids=["alone", "with maps"])
 def test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference(tiny_base, compare):
-    """On its own latents, from NARROWS of the steps on, and never back; outside the original's."""
+    """On its own latents at every second step, from NARROWS of the steps on, and never back;
+    outside it keeps the original's.
+    """
     steps, noise, adapter = 5, initial_latents(tiny_base, [0, 1]), new_adapter(tiny_base)
     switch = response(tiny_base.unet, adapter)
     path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(push=3.0), compare=compare)
@@ -440,7 +442,8 @@ def test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference(t
             reference = tiny_base.predict(latents, timestep, path.plain.expand(2, -1, -1))
             with switch:
                 tuned = tiny_base.predict(latents, timestep, path.complete.expand(2, -1, -1))
-        seen.append((tuned - reference).abs().mean(1))
+        if index % 2 == 0:
+            seen.append((tuned - reference).abs().mean(1))
         if index >= NARROWS * steps:
             expected = torch.minimum(expected, by_hand(seen))
         found.append(expected)

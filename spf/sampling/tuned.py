@@ -32,7 +32,7 @@ from spf.traits.reading import noted, seen
 from spf.traits.telling import Told, explained, foreign, told
 
 LARGEST_MAP = 32  # finer maps cost the most and show the least
-EVERY = 2  # of the steps along a drawing that is followed, where the weights are asked
+EVERY = 2  # of the steps, at which a map that holds is asked for
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,12 @@ class TunedPath:
                             self.base, source, timestep, self.plain, self.uncond, self.guidance
                         )[0]
                     )
-            used, shown[0], difference = self.step(switch, own, latents, timestep, done / steps)
-            differences.append(difference)
+            narrowing = self.narrows and done % EVERY == 0
+            used, shown[0], difference = self.step(
+                switch, own, latents, timestep, done / steps, narrowing
+            )
+            if narrowing:
+                differences.append(difference)
             done += 1
             return torch.cat([*parts, used])
 
@@ -395,11 +399,17 @@ class TunedPath:
                 self.apart = self.base.encode_text(texts).chunk(2)
 
     def step(
-        self, switch: response, own: response, latents: Tensor, timestep: Tensor, done: float
+        self,
+        switch: response,
+        own: response,
+        latents: Tensor,
+        timestep: Tensor,
+        done: float,
+        narrowing: bool = False,
     ) -> tuple[Tensor, Shown | None, Tensor | None]:
-        """(prediction that is used, what it showed, the noise difference that narrows a map) of one
-        step with the weights of `switch`, the last target's direction with those of `own`; done:
-        share of the steps before it."""
+        """(prediction that is used, what it showed, the noise difference by which a step that is
+        `narrowing` does so) of one step with the weights of `switch`, the last target's direction
+        with those of `own`; done: share of the steps before it."""
         base, rows = self.base, len(latents)
         blends = self.blends and done >= self.guide.start
         plain, complete = self.asked
@@ -414,7 +424,7 @@ class TunedPath:
             self.edit.speak(done) if self.edit else nullcontext(),
         ):
             if self.follows and self.edit is None:
-                wanted = self.compare or self.narrows or not (apart or added is not None)
+                wanted = self.compare or narrowing or not (apart or added is not None)
                 guided, found_res = composed(
                     base,
                     latents,
@@ -431,8 +441,8 @@ class TunedPath:
                 guided, found_res = denoise(
                     base, latents, timestep, complete, self.blank, self.guidance
                 )
-        narrowing = self.narrows and (self.earlier is not None or not self.compare)
-        difference = self.differing(switch, found_res, latents, timestep) if narrowing else None
+        other = narrowing and (self.earlier is not None or not self.compare)
+        difference = self.differing(switch, found_res, latents, timestep) if other else None
         if not self.compare:
             return guided, None, difference
         strength = self.guidance if blends else 1  # else only the conditional one is needed
