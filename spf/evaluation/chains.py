@@ -40,7 +40,7 @@ have adapters.
 FIRST = ("dress", "watercolor")
 """Targets that take the place of words, with which a second chain may begin."""
 NOISE = 77_000_000
-CHAIN_VERSION = 3
+CHAIN_VERSION = 4
 """Links of another version are measured anew."""
 
 
