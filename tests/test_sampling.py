@@ -17,7 +17,7 @@ from spf.attention import aggregate, record
 from spf.diffusion import noise_from_clean
 from spf.errors import BadInput, Cancelled, NotFinite
 from spf.guides import Guide
-from spf.guides.held import HELD, LARGEST, NARROWS, held_map
+from spf.guides.held import HELD, LARGEST, NARROWS, bordered, held_map
 from spf.paths import METADATA, Adapter, cross_attention_names, response
 from spf.prompts import PAD, compose
 from spf.sampling import (
@@ -445,12 +445,12 @@ def test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference(t
         if index % 2 == 0:
             seen.append((tuned - reference).abs().mean(1))
         if index >= NARROWS * steps:
-            expected = torch.minimum(expected, by_hand(seen))
+            expected = torch.minimum(expected, bordered(by_hand(seen)))
         found.append(expected)
     assert index >= NARROWS * steps > 1
     for one, other in zip(free, found, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
-    assert not torch.equal(widest, found[-1]) and torch.equal(free[0], free[1])
+    assert torch.equal(free[0], widest) and torch.equal(free[0], free[1])
 
 
 def test_of_two_targets_the_last_is_compared_with_the_drawing_that_it_follows(tiny_base):
@@ -479,6 +479,15 @@ def test_a_small_target_frees_a_small_place_and_one_cell_alone_decides_nothing()
     faint[0, 0, 0] = 50.0
     assert held_map([faint])[0, 4:8, 4:8].min() == 1
     assert held_map([torch.zeros(1, 8, 8)]).abs().max() == 0
+
+
+def test_the_border_of_a_narrowed_map_falls_over_two_cells():
+    control = torch.zeros(1, 9, 9)
+    control[0, 4, 4] = 1.0
+    found = bordered(control)[0]
+    torch.testing.assert_close(found[4, 4:8], torch.tensor([1.0, 2 / 3, 1 / 3, 0.0]))
+    torch.testing.assert_close(found[2, 2], torch.tensor(1 / 9))
+    assert bordered(torch.ones(1, 4, 4)).eq(1).all(), "no edge of the picture is a border"
 
 
 def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_drawing_it_again(

@@ -31,8 +31,8 @@ class Guide:
     follows: the original is drawn first, and its latents are kept outside `free`. tells: the
     response path is told what the original shows. everywhere: the guide in its place for targets
     without a place, such as a style; "" for none.
-    narrows: the share of a following drawing's steps from which `free` of its own noise differences
-    narrows the map that was found along the original's; 1 for never.
+    narrows: the share of a following drawing's steps from which `narrowed` asks its own noise
+    differences; 1 for never.
     reads_map: the control map is made for it also where the adapters were trained without one.
     ordinary: how many times the guidance goes to the target, where nobody says; a weakly known
     target wants more.
@@ -50,6 +50,10 @@ class Guide:
         """M [B,h,w] in [0,1], where the target may act, from the noise differences [B,h,w] of the
         followed drawing.
         """
+        raise NotImplementedError
+
+    def narrowed(self, free: Tensor, differences: Sequence[Tensor]) -> Tensor:
+        """What the noise differences [B,h,w] of the drawing so far leave of a map M [B,h,w]."""
         raise NotImplementedError
 
     def blend(self, shown: Shown, scale: str) -> Tensor:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from spf.guides import Guide
 
@@ -39,6 +40,9 @@ class Held(Guide):
     def free(self, differences: Sequence[Tensor]) -> Tensor:
         return held_map(differences)
 
+    def narrowed(self, free: Tensor, differences: Sequence[Tensor]) -> Tensor:
+        return torch.minimum(free, bordered(held_map(differences)))
+
 
 def held_map(differences: Sequence[Tensor]) -> Tensor:
     """M [B,h,w] in [0,1], from the noise differences [B,h,w] of the steps, each in parts of its own
@@ -49,3 +53,11 @@ def held_map(differences: Sequence[Tensor]) -> Tensor:
     mean = torch.stack(parts).mean(0).float()
     largest = mean.flatten(1).quantile(LARGEST, 1)[:, None, None].clamp(min=1e-12)
     return ((mean / largest - low) / (high - low)).clamp(0, 1)
+
+
+def bordered(control: Tensor) -> Tensor:
+    """M [B,h,w] with a soft border of two cells, so that what is drawn inside has an edge of its
+    own and not that of the cells.
+    """
+    wider = avg_pool2d(max_pool2d(control, 3, 1, 1), 3, 1, 1, count_include_pad=False)
+    return torch.maximum(control, wider)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor
-
-from spf.guides import Guide
-from spf.guides.held import NARROWS, held_map
+from spf.guides.held import Held
 
 ORDER = 3
 
 
-class Untold(Guide):
+class Untold(Held):
     name = "untold"
     follows = True
-    narrows = NARROWS
-
-    def free(self, differences: Sequence[Tensor]) -> Tensor:
-        return held_map(differences)
+    tells = False
+    everywhere = ""

@@ -244,7 +244,7 @@ class TunedPath:
                 latents = self.edit.adjust(source, latents, (index + 1) / steps)
                 parts.append(source)
             if self.narrows and index >= self.way.narrows * steps:
-                self.free = torch.minimum(self.free, self.way.free(differences))
+                self.free = self.way.narrowed(self.free, differences)
             if self.follows and index >= self.guide.start * steps:
                 latents = course[index] + self.free[:, None].to(latents) * (latents - course[index])
             return torch.cat([*parts, latents])
