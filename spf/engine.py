@@ -340,7 +340,8 @@ class Engine:
         """Rows of the UNet in one step of all that `compare` draws, at most."""
         free = 2
         if follows(config.guided):
-            tuned = 6 * max(1, len(config.targets))  # for where, for the drawing, to narrow: 1, 4, 1
+            where, drawing, narrowing = 1, 4, 1
+            tuned = (where + drawing + narrowing) * max(1, len(config.targets))
         else:
             tuned = 2 * free if config.guided else free
         beside = len(self.variants(config)) - 1
