@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d
 
 from spf.guides import Guide
 
@@ -56,8 +56,7 @@ def held_map(differences: Sequence[Tensor]) -> Tensor:
 
 
 def bordered(control: Tensor) -> Tensor:
-    """M [B,h,w] with a soft border of two cells, so that what is drawn inside has an edge of its
-    own and not that of the cells.
+    """M [B,h,w] with a soft border of a cell, so that what is drawn inside has an edge of its own
+    and not that of the cells.
     """
-    wider = avg_pool2d(max_pool2d(control, 3, 1, 1), 3, 1, 1, count_include_pad=False)
-    return torch.maximum(control, wider)
+    return torch.maximum(control, avg_pool2d(control, 3, 1, 1, count_include_pad=False))
