@@ -42,7 +42,7 @@ def test_rows_of_a_pair(base):
     assert rows["free pair with maps"] == 5, "the reference beside the tuned path"
     differ, held = 1, 3.5  # both texts at every second step; empty, base and complete text
     assert rows["held pair"] == 2 + differ + held, "and the reference at every second step"
-    assert rows["held pair with maps"] == rows["held pair"] + 0.5
+    assert rows["held pair with maps"] == rows["held pair"] + 1
     assert rows["held pair and a free third"] == rows["held pair"] + 2
     assert rows["held pair, another push"] == held
     assert rows["held pair, another strength"] == rows["held pair, another target"] == differ + held

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import VELOCITY, ZERO_SNR, new_tiny_base
 from diffusers import StableDiffusionPipeline
+from portrait_world import new_portrait_base, random_adapters
 
 from spf.attention import aggregate, record
 from spf.diffusion import noise_from_clean
@@ -33,6 +34,7 @@ from spf.sampling import (
     sample_pair,
 )
 from spf.sampling.guides import pushed
+from spf.sampling.tuned import Found
 from spf.sfcm import Evidence, SfcmConfig, control_map, noise_difference
 
 PROMPT = compose("a photo of a young woman with long red hair, glasses", "a hat")
@@ -453,6 +455,18 @@ def test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference(t
     assert torch.equal(free[0], widest) and torch.equal(free[0], free[1])
 
 
+def test_what_a_drawing_is_told_is_no_difference_to_the_one_that_it_follows(monkeypatch):
+    """Else the map would open where only the text says more, and close where the target is."""
+    base = new_portrait_base()
+    look = lambda base, images: [{"age": "old"}] * len(images)  # noqa: E731
+    monkeypatch.setattr("spf.sampling.tuned.seen", look)
+    path = TunedPath(base, [compose("a photo of a woman", "a hat")], guide=GuideConfig())
+    path.draw(response(base.unet, random_adapters(base)[0]), initial_latents(base, [0]), 2)
+    assert path.told[0].prompt.base == "a photo of an old woman"
+    torch.testing.assert_close(path.heard, base.encode_text(["a photo of an old woman"]))
+    torch.testing.assert_close(path.heard, path.asked[0])
+
+
 def test_of_two_targets_the_last_is_compared_with_the_drawing_that_it_follows(tiny_base):
     """What the first one changed is no part of the last one's map."""
     hat, scarf = tuned_for(tiny_base, "a hat", 1), tuned_for(tiny_base, "a scarf", 2)
@@ -460,6 +474,7 @@ def test_of_two_targets_the_last_is_compared_with_the_drawing_that_it_follows(ti
     switch = response(tiny_base.unet, [hat, scarf])
     path = TunedPath(tiny_base, [both], guide=GuideConfig(push=1.0), compare=False)
     path.read(switch)
+    path.heed(Found(torch.ones(1, 8, 8)), switch.without(path.targets[:-1]))
     states, timestep = path.complete, tiny_base.new_scheduler(3).timesteps[1]
     with torch.inference_mode():
         with switch:
@@ -493,9 +508,16 @@ def test_a_held_drawing_takes_the_known_predictions_of_the_original_instead_of_d
 ):
     with Calls(tiny_base) as calls:
         trace = sample_pair(tiny_base, PROMPT, new_adapter(tiny_base), guide=GuideConfig(), **HOW)
-    assert (
-        calls.rows == [2] * 3 + [2] * 2 + [3, 1] * 3
-    )  # original; both texts, every second step; empty, base and complete; the reference
+    assert calls.rows == [2] * 3 + [2] * 2 + [
+        3,
+        1,
+        1,
+        3,
+        1,
+        3,
+        1,
+        1,
+    ]  # original; both texts, every second step; empty, base and complete; the references
     path = TunedPath(tiny_base, [PROMPT], guide=GuideConfig(), guidance=HOW.get("guidance", 4.0))
     latents = path.draw(
         response(tiny_base.unet, new_adapter(tiny_base)),

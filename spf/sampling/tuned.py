@@ -103,8 +103,9 @@ class TunedPath:
     guide, edit: see `GuideConfig` and `spf.edits`. earlier: of a drawing that follows, the path for
     all targets but the last, which it follows instead of the original's. held: the map [B,h,w] of
     the last drawing that followed, as it was in the end, in which all targets were free;
-    told: the prompts of its rows, if they were told what that shows. kept, place: where the path
-    keeps what it finds along a drawing that it follows, and what that depends on beside the path.
+    told: the prompts of its rows, if they were told what that shows; heard: the text states of the
+    drawing that is followed, told the same. kept, place: where the path keeps what it finds along
+    a drawing that it follows, and what that depends on beside the path.
     Raises BadInput when words of a target fall off the end.
     """
 
@@ -150,6 +151,7 @@ class TunedPath:
         self.groups = self.said.groups if self.compare else {}
         self.before = self.earlier.complete if self.earlier else self.plain
         self.blank, self.asked = self.uncond, (self.before, self.complete)
+        self.heard = self.plain
         self.reading: AbstractContextManager = nullcontext()
         self.apart: Sequence[Tensor] = ()
         self.push = 1.0
@@ -356,6 +358,7 @@ class TunedPath:
     def heed(self, found: Found, own: response) -> None:
         """Takes over what was found along the drawing that is followed."""
         self.asked, self.apart, self.told = (self.before, self.complete), (), []
+        self.heard = self.before if self.earlier else self.plain
         self.free, self.push = found.free, pushed(self.guide, own.metadata)
         if found.seen is not None:
             common = {
@@ -385,6 +388,8 @@ class TunedPath:
         ]
         with self.reading:
             self.asked = self.base.encode_text(texts).chunk(2)
+        alike = self.earlier is not None or isinstance(self.reading, nullcontext)
+        self.heard = self.asked[0] if alike else self.base.encode_text(texts[: len(self.told)])
         if common:
             last = [
                 compose(prompt.before().complete, prompt.targets[-1]) if self.targets else prompt
@@ -441,25 +446,24 @@ class TunedPath:
                 guided, found_res = denoise(
                     base, latents, timestep, complete, self.blank, self.guidance
                 )
-        other = narrowing and (self.earlier is not None or not self.compare)
-        difference = self.differing(switch, found_res, latents, timestep) if other else None
+        difference = self.differing(switch, found_res, latents, timestep) if narrowing else None
         if not self.compare:
             return guided, None, difference
         strength = self.guidance if blends else 1  # else only the conditional one is needed
         shown, guided_ref = self.compared(found_res, res, latents, timestep, strength)
         if blends:
             guided = guided_ref + self.blend(shown)[:, None].to(guided) * (guided - guided_ref)
-        return guided, shown, shown.difference if difference is None else difference
+        return guided, shown, difference
 
     def differing(
         self, switch: response, found_res: Tensor, latents: Tensor, timestep: Tensor
     ) -> Tensor:
         """Noise difference [B,h,w] to what the path that is followed predicts on the same latents:
-        the reference, or of several targets the weights of all but the last.
+        the reference, or of several targets the weights of all but the last. It is told the same,
+        so that only the target is between them.
         """
         with switch.without(self.targets[-1:]) if self.earlier else nullcontext():
-            text = self.before if self.earlier else self.plain
-            found = predictions(self.base, latents, timestep, [text])[0]
+            found = predictions(self.base, latents, timestep, [self.heard])[0]
         return noise_difference(found_res, found, self.settings.channels)
 
     def compared(
