@@ -213,7 +213,8 @@ def test_held_rows_follow_the_original_once_and_keep_it_where_nothing_is_asked(
     with Rows(base) as rows:
         tuned = p.find_adapters(base, ["spf+held", "naive+held"], ["hat"], folder)
         p.evaluate(base, judges, tuned, config, tmp_path / "a", originals=tmp_path / "shared")
-    each = 2 * 2 + 2 * 3  # both texts along the original's drawing; then empty, base and complete
+    along, drawing, narrowing = 2, 2 * 3, 1  # of two steps one asks where the target is
+    each = along + drawing + narrowing
     assert rows.seen == 6 * (pair + 2 * each)  # the original once
     kept = p.evaluate(
         base,
