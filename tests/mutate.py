@@ -285,7 +285,25 @@ HAND = [
         "spf/guides/held.py",
         "one / one.mean((1, 2), keepdim=True).clamp(min=1e-12) for one",
         "one for one",
-        "test_sampling.py::test_the_map_of_a_held_drawing_is_where_the_tuned_weights_tell_the_texts_apart",
+        "test_sampling.py::test_the_map_along_the_original_is_where_the_tuned_weights_tell_the_texts_apart",
+    ),
+    (
+        "spf/guides/held.py",
+        "torch.minimum(free, bordered(held_map(differences)))",
+        "bordered(held_map(differences))",
+        "test_sampling.py::test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference",
+    ),
+    (
+        "spf/sampling/tuned.py",
+        "latents, timestep, [self.heard])",
+        "latents, timestep, [self.complete])",
+        "test_sampling.py::test_a_held_drawing_narrows_its_map_to_where_it_differs_from_the_reference",
+    ),
+    (
+        "spf/sampling/tuned.py",
+        "self.heard = self.asked[0] if alike",
+        "self.heard = self.plain if alike",
+        "test_sampling.py::test_what_a_drawing_is_told_is_no_difference_to_the_one_that_it_follows",
     ),
     (
         "spf/sampling/guides.py",
