@@ -177,10 +177,13 @@ def composed(config: GenerateConfig) -> ComposedPrompt:
     """
     if config.mode != AUTO:
         return compose(config.base, config.targets, config.mode, config.replace)
-    known = [(which, *known_targets([text])) for which, text in enumerate(config.targets)]
-    known = [one for one in known if len(one) > 1]
-    for which, target in sorted(known, key=lambda one: one[1].mode != "replace"):
-        mode, words = placed(target, config.base, config.targets[which])
+    known = [
+        (which, text, target)
+        for which, text in enumerate(config.targets)
+        for target in known_targets([text])
+    ]
+    for which, text, target in sorted(known, key=lambda one: one[-1].mode != "replace"):
+        mode, words = placed(target, config.base, text)
         if mode != "append":
             return compose(config.base, config.targets, mode, words, which)
     return compose(config.base, config.targets)
